@@ -1,0 +1,62 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from chipmend.errors import StoreError
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only once everything is on disk.
+
+    Args:
+        path: Where the file shall be; an older one is replaced at the end.
+
+    Yields:
+        A binary stream to write to.
+
+    Raises:
+        StoreError: The folder cannot be written, or the disk is full. Nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a small file whole or not at all, and give its path back."""
+    with written_whole(path) as stream:
+        stream.write(content)
+    return path
+
+
+def digest_of_file(path: Path, algorithm: Callable[[], "hashlib._Hash"] = hashlib.sha256) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def _cannot_write(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot write {path}: {error.strerror or error}",
+        hint="check that the folder exists, is writable and has room, then run the same again",
+    )

@@ -1,0 +1,92 @@
+"""Train the zoo's reference networks: ``python -m chipmend.zoo.train``.
+
+Plain supervised training on the training split alone: SGD with Nesterov momentum, a linear warm-up
+and a cosine to zero, no augmentation, a fixed number of epochs, so nothing is chosen by looking.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from chipmend.data.fashion_mnist import fashion_mnist
+from chipmend.network.allocator import keep_freed_memory
+from chipmend.network.evaluate import accuracy, scores
+from chipmend.network.samples import Samples
+from chipmend.zoo.vgg import vgg11
+from chipmend.zoo.weights import WEIGHTS, write_weights
+
+BATCH, PEAK_RATE, WARM_UP_STEPS, DECAY = 128, 0.1, 400, 5e-4
+
+
+def train(network: nn.Module, samples: Samples, *, epochs: int, seed: int) -> Iterator[float]:
+    """Train a network in place, yielding the mean loss of each epoch.
+
+    Args:
+        network: What to train.
+        samples: The training split.
+        epochs: Passes over it.
+        seed: Of the order of the samples.
+
+    Yields:
+        Mean loss over the epoch.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(
+        network.parameters(), PEAK_RATE, momentum=0.9, weight_decay=DECAY, nesterov=True
+    )
+    per_epoch = len(samples) // BATCH
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _rate(s, epochs * per_epoch))
+    network.train()
+    for _ in range(epochs):
+        order = torch.randperm(len(samples), generator=generator)[: per_epoch * BATCH]
+        losses = []
+        for indices in order.split(BATCH):
+            losses.append(_step(network, optimizer, *samples.batch(indices)))
+            rate.step()
+        yield float(torch.stack(losses).mean())
+
+
+def _rate(step: int, steps: int) -> float:
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _step(
+    network: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor
+) -> Tensor:
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(network(inputs), targets)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def main(arguments: list[str]) -> None:
+    """Train quarter-width VGG11 on Fashion-MNIST and write the weights that are shipped."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--data", help="folder of Fashion-MNIST's IDX files")
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1, help="other counts round differently")
+    parser.add_argument("--out", type=Path, default=WEIGHTS / "vgg11-fashion-mnist-0.25.safetensors")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    torch.manual_seed(0)
+    splits = fashion_mnist(options.data)
+    network = vgg11(channels=1, width=options.width)
+    for epoch, loss in enumerate(train(network, splits.train, epochs=options.epochs, seed=0)):
+        sys.stdout.write(f"epoch {epoch + 1}: loss {loss:.4f}\n")
+        sys.stdout.flush()
+    write_weights(network, options.out)  # rounds the network to what the file holds
+    for name, samples in (("validation", splits.validation), ("test", splits.test)):
+        share = scores(network, samples, accuracy).mean()
+        sys.stdout.write(f"{name} accuracy after rounding: {share:.4f}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
