@@ -1,1 +1,15 @@
-"""x"""
+"""The statistics that decisions rest on."""
+
+from chipmend.confidence.constraint import Accuracy, Constraint, Drop, check_reachable
+from chipmend.confidence.intervals import Measured, lower_bound
+from chipmend.confidence.sequential import alpha_of_look
+
+__all__ = [
+    "Accuracy",
+    "Constraint",
+    "Drop",
+    "Measured",
+    "alpha_of_look",
+    "check_reachable",
+    "lower_bound",
+]

@@ -1,0 +1,92 @@
+"""What a chip's network has to reach, as a margin per sample: the constraint holds where its mean is >= 0.
+
+A drop is paired: the clean network is scored on the same images, which takes out how hard the
+images are, so far fewer of them decide.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from chipmend.errors import ConstraintError
+
+_STRICT = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """At most so much worse than the clean network on the same images.
+
+    Args:
+        drop: Fraction of accuracy; 0.018 is 1.8 points.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    drop: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop < 1:
+            raise ConstraintError(
+                f"a drop of {self.drop} is no constraint that can be met or missed",
+                hint="give a fraction from 0 up to 1; 0.018 is 1.8 points",
+            )
+
+    def __str__(self) -> str:
+        return f"drop <= {100 * self.drop:g} points"
+
+    def margins(
+        self, scores: Float[np.ndarray, " samples"], clean: Float[np.ndarray, " samples"]
+    ) -> Float[np.ndarray, " samples"]:
+        """Margin of every sample from the scores of the repaired and of the clean network."""
+        return scores.astype(np.float64) - clean + self.drop
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """At least so accurate.
+
+    Args:
+        accuracy: Fraction; 0.91 is 91 %.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    accuracy: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.accuracy) and 0 <= self.accuracy <= 1):
+            raise ConstraintError(
+                f"an accuracy of {self.accuracy} cannot be met",
+                hint="give a fraction from 0 to 1; 0.91 is 91 %",
+            )
+
+    def __str__(self) -> str:
+        return f"accuracy >= {100 * self.accuracy:g} %"
+
+    def margins(
+        self,
+        scores: Float[np.ndarray, " samples"],
+        clean: Float[np.ndarray, " samples"],  # noqa: ARG002
+    ) -> Float[np.ndarray, " samples"]:
+        """Margin of every sample from the scores of the repaired network."""
+        return scores.astype(np.float64) - self.accuracy
+
+
+Constraint = Drop | Accuracy
+
+
+def check_reachable(constraint: Constraint, clean: Float[np.ndarray, " samples"]) -> None:
+    """Refuse a constraint that the clean network itself misses on validation.
+
+    Raises:
+        ConstraintError: Repair does not make a network better than it was.
+    """
+    if constraint.margins(clean, clean).mean() < 0:
+        raise ConstraintError(
+            f"no chip can meet '{constraint}': the clean network has {100 * clean.mean():.2f} % "
+            "on validation",
+            hint="lower the constraint, or start from a better network",
+        )

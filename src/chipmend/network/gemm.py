@@ -1,0 +1,115 @@
+"""A network as the array sees it: the weights of its matrix products, and nothing else.
+
+Linear and convolution layers run on the array, and so does the input projection of attention;
+norms, biases and activations do not.
+"""
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from chipmend.errors import NetworkError
+from chipmend.hardware.placement import WeightShape
+
+logger = logging.getLogger(__name__)
+
+_OFF_THE_ARRAY = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
+
+
+@dataclass(frozen=True, eq=False)
+class Gemm:
+    """One stored weight that the array holds.
+
+    Args:
+        name: The weight's name in the network; the first one if several layers share it.
+        weight: The parameter itself, ``outputs x inputs x kernel sizes``.
+        shapes: How it is laid on the array; more than one if layers of different geometry share it.
+    """
+
+    name: str
+    weight: nn.Parameter
+    shapes: tuple[WeightShape, ...]
+
+
+def gemms(model: nn.Module) -> list[Gemm]:
+    """Find every weight of a network that the array holds, each once.
+
+    Args:
+        model: Any network.
+
+    Returns:
+        The weights, in the order in which the network declares them.
+
+    Raises:
+        NetworkError: There is none, or a weight that is computed anew at every pass.
+
+    Example:
+        >>> [(g.name, g.shapes) for g in gemms(nn.Conv2d(4, 6, 3, groups=2))]
+        [('weight', (WeightShape(outputs=6, inputs=2, kernel=9, groups=2),))]
+    """
+    found: dict[int, Gemm] = {}
+    for name, weight, shape in _placed(model):
+        known = found.get(id(weight))
+        if known is None:
+            found[id(weight)] = Gemm(name, weight, (shape,))
+        elif shape not in known.shapes:
+            found[id(weight)] = Gemm(known.name, weight, (*known.shapes, shape))
+    if not found:
+        raise NetworkError(
+            "the network has no layer that the array can run",
+            hint="it needs at least one Linear, Conv1d, Conv2d or Conv3d layer",
+        )
+    _tell_of_the_rest(model, set(found))
+    return list(found.values())
+
+
+def _placed(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, WeightShape]]:
+    for path, module in model.named_modules():
+        for attribute, shape in _weights_of(module):
+            name = f"{path}.{attribute}" if path else attribute
+            yield name, _parameter(module, attribute, name), shape
+
+
+def _weights_of(module: nn.Module) -> Iterator[tuple[str, WeightShape]]:
+    if isinstance(module, nn.Linear):
+        yield "weight", WeightShape(module.out_features, module.in_features)
+    elif isinstance(module, _ConvNd) and not isinstance(module, _ConvTransposeNd):
+        inputs = module.in_channels // module.groups
+        kernel = math.prod(module.kernel_size)
+        yield "weight", WeightShape(module.out_channels, inputs, kernel, module.groups)
+    elif isinstance(module, nn.MultiheadAttention):
+        for attribute in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
+            weight = getattr(module, attribute)
+            if weight is not None:
+                yield attribute, WeightShape(*weight.shape)
+
+
+def _parameter(module: nn.Module, attribute: str, name: str) -> nn.Parameter:
+    weight = module._parameters.get(attribute)
+    if weight is None:
+        raise NetworkError(
+            f"{name} is computed anew at every pass, so a weight in it cannot be held at zero",
+            hint="remove the parametrization first: torch.nn.utils.parametrize.remove_parametrizations",
+        )
+    return weight
+
+
+def _tell_of_the_rest(model: nn.Module, placed: set[int]) -> None:
+    """Say which weights of two dimensions or more are taken to be healthy."""
+    rest = [
+        f"{path}.{name}"
+        for path, module in model.named_modules()
+        if not isinstance(module, _OFF_THE_ARRAY)
+        for name, weight in module.named_parameters(recurse=False)
+        if id(weight) not in placed and _is_matrix(weight)
+    ]
+    if rest:
+        logger.warning("not placed on the array, taken to be healthy: %s", ", ".join(rest))
+
+
+def _is_matrix(weight: Tensor) -> bool:
+    return weight.dim() >= 2

@@ -1,0 +1,173 @@
+"""Fault-aware training (FAT): train on with the pruned weights held at zero.
+
+The default schedule is *anytime*: a constant learning rate whose iterates are averaged as they
+come, so that stopping after half an epoch and passing half an epoch on the way to a whole one give
+the same network. One trajectory then serves every amount.
+
+References:
+    [Zhang2018] Zhang, Gu, Basu, Garg, "Analyzing and mitigating the impact of permanent faults on
+        a systolic array based neural network accelerator", VTS 2018 (FAP+T).
+    [Shamir2013] Shamir, Zhang, "Stochastic gradient descent for non-smooth optimization", ICML
+        2013 (polynomial-decay averaging).
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from chipmend.network.precision import training_precision
+from chipmend.network.samples import Samples
+from chipmend.network.task import Loss
+from chipmend.repair.prune import Pruned, prune_
+from chipmend.steps import Anytime, Retrain
+
+
+class HeldAtZero:
+    """Holds pruned weights at zero, whatever an optimizer does to them.
+
+    Args:
+        model: The network; its pruned weights are zeroed at once.
+        pruned: Which weights.
+    """
+
+    def __init__(self, model: nn.Module, pruned: Pruned) -> None:
+        prune_(model, pruned)
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        self._weights = [parameters[name] for name in pruned]
+        self._kept = [(~zero).to(parameters[name]) for name, zero in pruned.items()]
+
+    @torch.no_grad()
+    def enforce_(self) -> None:
+        """Zero the pruned weights again; costs one multiplication per weight."""
+        torch._foreach_mul_(self._weights, self._kept)
+
+
+class Retraining:
+    """One trajectory of fault-aware training, which only goes forward.
+
+    Args:
+        model: The network to start from; it is trained in place.
+        pruned: Weights to hold at zero.
+        train: The training split.
+        loss: What to minimise.
+        settings: Rates and schedule; ``settings.epochs`` is the amount that a decaying schedule
+            is made for.
+        seed: Of the order of the samples.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pruned: Pruned,
+        train: Samples,
+        *,
+        loss: Loss,
+        settings: Retrain,
+        seed: int,
+    ) -> None:
+        self.model = model
+        self.steps = 0
+        self.seconds = 0.0
+        self._train, self._loss, self._settings = train, loss, settings
+        self._zeros = HeldAtZero(model, pruned)
+        self._order = _Order(len(train), settings.batch, seed)
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._average = [p.detach().clone() for p in self._parameters]
+        self._optimizer = torch.optim.SGD(
+            self._parameters,
+            settings.learning_rate,
+            momentum=0.9,
+            weight_decay=settings.weight_decay,
+            nesterov=True,
+            foreach=True,
+        )
+
+    @property
+    def epochs(self) -> float:
+        """Epochs trained so far, as actually run: a whole number of steps."""
+        return self.steps * self._order.batch / len(self._train)
+
+    def advance(self, epochs: float, tick: Callable[[float], object] = lambda _: None) -> None:
+        """Train on until ``epochs`` in all.
+
+        Args:
+            epochs: Amount since the start of the trajectory; not less than what is behind it.
+            tick: Called now and then with the epochs trained so far.
+        """
+        last = self.steps_of(epochs)
+        assert last >= self.steps, "a trajectory only goes forward"
+        started = time.perf_counter()
+        modes = {module: module.training for module in self.model.modules()}
+        self.model.train()
+        while self.steps < last:
+            self._step(*self._train.batch(self._order.at(self.steps)))
+            if self.steps % 16 == 0:
+                tick(self.epochs)
+        for module, training in modes.items():
+            module.training = training
+        self.seconds += time.perf_counter() - started
+
+    def steps_of(self, epochs: float) -> int:
+        """Steps nearest to an amount, at least one."""
+        return max(1, round(epochs * len(self._train) / self._order.batch))
+
+    def network(self) -> nn.Module:
+        """The network that the trajectory stands for now; its norm statistics are stale."""
+        network = copy.deepcopy(self.model)
+        if isinstance(self._settings.schedule, Anytime):
+            trained = [p for p in network.parameters() if p.requires_grad]
+            with torch.no_grad():
+                torch._foreach_copy_(trained, self._average)
+        return network
+
+    def _step(self, inputs: Tensor, targets: Tensor) -> None:
+        self._optimizer.param_groups[0]["lr"] = self._rate()
+        self._optimizer.zero_grad(set_to_none=True)
+        with training_precision(inputs.device.type):
+            loss = self._loss(self.model(inputs), targets)
+        loss.backward()
+        self._optimizer.step()
+        self._zeros.enforce_()
+        self.steps += 1
+        if isinstance(self._settings.schedule, Anytime):
+            self._average_in(self._settings.schedule.averaging)
+
+    def _rate(self) -> float:
+        if isinstance(self._settings.schedule, Anytime):
+            return self._settings.learning_rate
+        share = self.steps / self.steps_of(self._settings.epochs)
+        return self._settings.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+    @torch.no_grad()
+    def _average_in(self, averaging: float) -> None:
+        share = (averaging + 1) / (averaging + self.steps)  # 1 at the first step [Shamir2013]
+        torch._foreach_lerp_(self._average, self._parameters, share)
+
+
+class _Order:
+    """Which samples each step takes: every sample once per epoch, in an order of its own."""
+
+    def __init__(self, samples: int, batch: int, seed: int) -> None:
+        self.batch = min(batch, samples)
+        self._samples, self._seed = samples, seed
+        self._epoch, self._indices = -1, torch.empty(0)
+
+    def at(self, step: int) -> Tensor:
+        """Indices of one step; a batch may reach from one epoch into the next."""
+        first, last = step * self.batch, (step + 1) * self.batch
+        parts = []
+        for epoch in range(first // self._samples, (last - 1) // self._samples + 1):
+            start = epoch * self._samples
+            parts.append(self._of(epoch)[max(0, first - start) : last - start])
+        return torch.cat(parts)
+
+    def _of(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed((self._seed + epoch) % 2**63)
+            self._epoch = epoch
+            self._indices = torch.randperm(self._samples, generator=generator)
+        return self._indices

@@ -1,0 +1,126 @@
+"""The repair actions, as plain data: one declaration is the Python API, the plan's table and the record.
+
+What an action does lives in ``repair``, a file per step.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from chipmend.errors import PlanError
+
+_STRICT = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """Zero the weights on faulty PEs (FAP)."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["prune"] = "prune"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalibrate:
+    """Estimate the statistics of batch norms anew, from unlabelled training inputs.
+
+    Args:
+        samples: How many inputs; fewer if the training split is smaller.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["recalibrate"] = "recalibrate"
+    samples: int = 2048
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise PlanError(
+                f"recalibrate: {self.samples} samples give no variance", hint="give at least 2"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anytime:
+    """A constant learning rate, and a running average of the weights that favours the latest.
+
+    An amount of retraining then means the same alone as along a longer trajectory.
+
+    Args:
+        averaging: How strongly late weights count: the average at step ``t`` weighs step ``i`` as
+            about ``i ** averaging`` (polynomial-decay averaging, Shamir and Zhang 2013).
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["anytime"] = "anytime"
+    averaging: float = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decaying:
+    """A learning rate that falls to zero along a cosine, made for one amount alone."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["decaying"] = "decaying"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrain:
+    """Train on with the faulty weights held at zero (FAT), then recalibrate.
+
+    Two retrainings in a row with the same settings are one of their summed amount.
+
+    Args:
+        epochs: Passes over the training split; fractions are fine.
+        learning_rate: Peak learning rate.
+        batch: Samples per step.
+        weight_decay: Decay of the weights, per unit of learning rate.
+        schedule: How the learning rate goes.
+        recalibrate: What follows every retraining.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["retrain"] = "retrain"
+    epochs: float
+    learning_rate: float = 0.02
+    batch: int = 128
+    weight_decay: float = 5e-4
+    schedule: Anytime | Decaying = field(default_factory=Anytime)
+    recalibrate: Recalibrate = field(default_factory=Recalibrate)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.epochs) and self.epochs > 0):
+            raise PlanError(f"retrain: {self.epochs} epochs", hint="give a positive, finite number")
+        if not (self.learning_rate > 0 and self.batch > 0):
+            raise PlanError(
+                f"retrain: learning rate {self.learning_rate}, batch {self.batch}",
+                hint="give positive numbers",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """Look at the validation split. Changes nothing, and is on the bill."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["measure"] = "measure"
+
+
+Step = Prune | Recalibrate | Retrain | Measure
+Recipe = tuple[Step, ...]
+"""The ordered steps for one chip."""
+
+
+def retrained_epochs(recipe: Recipe) -> float:
+    """Epochs of retraining in a recipe.
+
+    Example:
+        >>> retrained_epochs((Prune(), Retrain(epochs=0.5), Retrain(epochs=0.25)))
+        0.75
+    """
+    return sum(step.epochs for step in recipe if isinstance(step, Retrain))
