@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float64
 from torch import Tensor, nn
 
 from chipmend.errors import MetricError
@@ -29,7 +29,7 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def scores(
     model: nn.Module, samples: Samples, metric: Metric, *, batch: int = EVALUATION_BATCH
-) -> Float32[np.ndarray, " samples"]:
+) -> Float64[np.ndarray, " samples"]:
     """Score a network on every sample.
 
     Args:
@@ -68,7 +68,7 @@ def _checked(found: object, samples: int) -> Tensor:
             f"the metric gave {said} for a batch of {samples} samples",
             hint="give a tensor with one score per sample; the mean is taken afterwards",
         )
-    values = found.detach().to(torch.float32)
+    values = found.detach().to(torch.float64)
     if not torch.isfinite(values).all():
         raise MetricError(
             "the metric gave a score that is not a finite number",

@@ -1,0 +1,118 @@
+"""Fixed policies: the same steps for every chip, whatever its faults.
+
+References:
+    [Zhang2018] Zhang, Gu, Basu, Garg, "Analyzing and mitigating the impact of permanent faults on
+        a systolic array based neural network accelerator", VTS 2018 (FAP+T).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from chipmend.confidence.constraint import Constraint
+from chipmend.policy.protocol import Action, Die, Group, Observation, Ship, each_alone
+from chipmend.resilience.table import ResilienceTable
+from chipmend.steps import Decaying, Prune, Recipe, Retrain, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedSteps:
+    """Carry out the same steps on every chip, look at nothing, and ship.
+
+    Args:
+        steps: The steps, in order.
+        label: Name in tables.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    kind: Literal["steps"] = "steps"
+    steps: tuple[Step, ...] = (Prune(),)
+    label: str = "FAP"
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return self.label
+
+    @property
+    def needs_table(self) -> bool:
+        """It needs no analysis."""
+        return False
+
+    def plan(
+        self,
+        dies: Sequence[Die],
+        constraint: Constraint,  # noqa: ARG002
+        table: ResilienceTable | None,  # noqa: ARG002
+    ) -> list[Group]:
+        """Every chip alone."""
+        return each_alone(dies)
+
+    def next(
+        self,
+        group: Group,  # noqa: ARG002
+        constraint: Constraint,  # noqa: ARG002
+        seen: Sequence[Observation],
+    ) -> Action:
+        """The next step of the list."""
+        return self.steps[len(seen)] if len(seen) < len(self.steps) else Ship()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixed:
+    """Retrain every chip by the same amount (FAP+T).
+
+    Args:
+        epochs: The amount; 0 is pruning and recalibration.
+        decaying: Whether the learning rate decays over the amount, rather than staying constant
+            under weight averaging.
+        retrain: How to retrain; its amount and schedule do not count.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    kind: Literal["fixed"] = "fixed"
+    epochs: float
+    decaying: bool = False
+    retrain: Retrain = field(default_factory=lambda: Retrain(epochs=1.0))
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return f"Fixed({self.epochs:g}{', decaying' if self.decaying else ''})"
+
+    @property
+    def needs_table(self) -> bool:
+        """It needs no analysis."""
+        return False
+
+    def plan(
+        self,
+        dies: Sequence[Die],
+        constraint: Constraint,  # noqa: ARG002
+        table: ResilienceTable | None,  # noqa: ARG002
+    ) -> list[Group]:
+        """Every chip alone."""
+        return each_alone(dies, self.epochs)
+
+    def next(
+        self,
+        group: Group,  # noqa: ARG002
+        constraint: Constraint,  # noqa: ARG002
+        seen: Sequence[Observation],
+    ) -> Action:
+        """Prune, retrain, ship."""
+        steps = self._steps()
+        return steps[len(seen)] if len(seen) < len(steps) else Ship()
+
+    def _steps(self) -> Recipe:
+        decaying = replace(self.retrain, schedule=Decaying())
+        return amount_steps(self.epochs, decaying if self.decaying else self.retrain)
+
+
+def amount_steps(epochs: float, retrain: Retrain) -> Recipe:
+    """Prune, then retrain by an amount known beforehand; none leaves only a recalibration."""
+    if epochs == 0:
+        return (Prune(), retrain.recalibrate)
+    return (Prune(), replace(retrain, epochs=epochs))

@@ -1,0 +1,99 @@
+"""What a policy is: it decides, and never trains.
+
+A policy first puts the lot's chips into groups that share one network, then is asked what to do
+with each group until it ships or scraps it. It sees fault rates, the resilience table and what was
+measured on validation; it never sees a network or the test split. Any object with these members
+will do, as long as it can be pickled and its answers depend on nothing but its arguments.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chipmend.confidence.constraint import Constraint
+from chipmend.confidence.intervals import Measured
+from chipmend.faults.maps import Chip
+from chipmend.resilience.table import ResilienceTable
+from chipmend.steps import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Die:
+    """A chip as a policy sees it.
+
+    Args:
+        chip: Identity and fault map.
+        effective_rate: Share of the network's weights on its faulty PEs (base: per weight).
+    """
+
+    chip: Chip
+    effective_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Chips that get one network.
+
+    Args:
+        chips: Their identities.
+        epochs: Retraining that the policy planned for them; infinite if none would do.
+        reason: Why.
+    """
+
+    chips: tuple[str, ...]
+    epochs: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A step that was carried out, and what a look at the validation split said."""
+
+    step: Step
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ship:
+    """The network as it stands goes to the group's chips."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scrap:
+    """The group's chips get no network."""
+
+    reason: str
+
+
+Action = Step | Ship | Scrap
+
+
+class Policy(Protocol):
+    """Decides how much repair each chip gets."""
+
+    @property
+    def name(self) -> str:
+        """Short name in tables; policies of one campaign have different ones."""
+        ...
+
+    @property
+    def needs_table(self) -> bool:
+        """Whether the resilience analysis has to be run, and billed, for this policy."""
+        ...
+
+    def plan(
+        self, dies: Sequence[Die], constraint: Constraint, table: ResilienceTable | None
+    ) -> list[Group]:
+        """Put every die into exactly one group."""
+        ...
+
+    def next(self, group: Group, constraint: Constraint, seen: Sequence[Observation]) -> Action:
+        """Say what to do with a group, given everything that was done with it so far."""
+        ...
+
+
+def each_alone(dies: Sequence[Die], epochs: float = 0.0, reason: str = "") -> list[Group]:
+    """A group of its own for every die."""
+    return [Group(chips=(die.chip.id,), epochs=epochs, reason=reason) for die in dies]

@@ -1,0 +1,75 @@
+"""Reduce: each chip gets the retraining that chips of its fault rate needed in the analysis.
+
+References:
+    [Hanif2023] Hanif, Shafique, "Reduce: a framework for reducing the overheads of fault-aware
+        retraining", 2023.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from chipmend.confidence.constraint import Constraint
+from chipmend.errors import TableError
+from chipmend.policy.fixed import amount_steps
+from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship
+from chipmend.resilience.table import ResilienceTable, Statistic
+from chipmend.steps import Retrain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduce:
+    """Retrain each chip by the amount that the resilience table says for its effective fault rate.
+
+    Args:
+        statistic: Which of the repeats' amounts to take; the paper takes the maximum, since the
+            mean trains too little.
+        quantile: Which one, for ``quantile``: a fraction of the repeats.
+        retrain: How to retrain; its amount does not count.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    kind: Literal["reduce"] = "reduce"
+    statistic: Statistic = "max"
+    quantile: float = 1.0
+    retrain: Retrain = field(default_factory=lambda: Retrain(epochs=1.0))
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        if self.statistic == "quantile":
+            return f"Reduce-{100 * self.quantile:g}%"
+        return f"Reduce-{self.statistic}"
+
+    @property
+    def needs_table(self) -> bool:
+        """It decides by the resilience table."""
+        return True
+
+    def plan(
+        self, dies: Sequence[Die], constraint: Constraint, table: ResilienceTable | None
+    ) -> list[Group]:
+        """Look every chip's effective fault rate up in the table."""
+        if table is None:
+            raise TableError("Reduce has no resilience table", hint="run the analysis first")
+        return [self._planned(die, constraint, table) for die in dies]
+
+    def next(
+        self,
+        group: Group,
+        constraint: Constraint,
+        seen: Sequence[Observation],
+    ) -> Action:
+        """Prune, retrain by the planned amount, ship; scrap what no amount would save."""
+        if math.isinf(group.epochs):
+            return Scrap(f"'{constraint}' was not reached in the analysis at {group.reason}")
+        steps = amount_steps(group.epochs, self.retrain)
+        return steps[len(seen)] if len(seen) < len(steps) else Ship()
+
+    def _planned(self, die: Die, constraint: Constraint, table: ResilienceTable) -> Group:
+        rate = die.effective_rate
+        epochs = table.needed_for(rate, constraint, self.statistic, self.quantile)
+        reason = f"an effective fault rate of {100 * rate:.3g} %"
+        return Group(chips=(die.chip.id,), epochs=round(epochs, 9), reason=reason)

@@ -1,0 +1,52 @@
+"""What repair costs, in epoch-equivalents (EE) and seconds.
+
+One epoch of fault-aware training over the full training split is 1 EE. A forward pass over ``m``
+samples is a third of a training step's work on them.
+"""
+
+from dataclasses import dataclass
+
+from chipmend.network.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """A cost by what it went into.
+
+    Args:
+        retrain: EE of training steps.
+        recalibrate: EE of passes over calibration inputs.
+        measure: EE of looks at the validation split.
+        seconds: Wall-clock time, on the threads of one worker.
+    """
+
+    retrain: float = 0.0
+    recalibrate: float = 0.0
+    measure: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def ee(self) -> float:
+        """Epoch-equivalents in all."""
+        return self.retrain + self.recalibrate + self.measure
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            retrain=self.retrain + other.retrain,
+            recalibrate=self.recalibrate + other.recalibrate,
+            measure=self.measure + other.measure,
+            seconds=self.seconds + other.seconds,
+        )
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(
+            retrain=self.retrain - other.retrain,
+            recalibrate=self.recalibrate - other.recalibrate,
+            measure=self.measure - other.measure,
+            seconds=self.seconds - other.seconds,
+        )
+
+
+def forward_pass(samples: int, task: Task) -> float:
+    """EE of a forward pass over some samples."""
+    return samples / (3 * len(task.train))

@@ -1,0 +1,207 @@
+"""Carry out recipes on one faulty network, doing nothing twice.
+
+Policies that are compared on one chip ask for recipes with common beginnings. The bench keeps the
+training trajectories, goes forward along them, and states the cost of each step as if the recipe
+had been carried out alone.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Bool, Float64
+from torch import nn
+
+from chipmend.hardware.array import Array
+from chipmend.network.evaluate import scores
+from chipmend.network.samples import Samples
+from chipmend.network.task import Task
+from chipmend.repair.cost import Cost, forward_pass
+from chipmend.repair.prune import effective_rate, prune_, pruned_weights
+from chipmend.repair.recalibrate import recalibrate_
+from chipmend.repair.retrain import Retraining
+from chipmend.seeds import chip_seed
+from chipmend.steps import Anytime, Measure, Prune, Recalibrate, Recipe, Retrain, Step
+
+Tick = Callable[[float], object]
+
+
+class Workbench:
+    """One network under repair for one fault map.
+
+    Args:
+        task: The clean network and its data.
+        array: The array and its placement.
+        faulty: PEs that must not be used.
+        chip: Identity of the chip, or of the group that shares the map; seeds derive from it.
+        seed: The seed of the run.
+        tick: Called now and then with the epoch-equivalents worked since the last call.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        array: Array,
+        faulty: Bool[np.ndarray, "rows cols"],
+        *,
+        chip: str,
+        seed: int,
+        tick: Tick = lambda _: None,
+    ) -> None:
+        self.task = task
+        self.pruned = pruned_weights(task.model, faulty, array)
+        self.effective_rate = effective_rate(self.pruned)
+        self._chip, self._seed, self._tick = chip, seed, tick
+        self._here: tuple[Recipe, nn.Module] | None = None
+        self._trajectories: dict[Recipe, Retraining] = {}
+        self._stops: dict[Recipe, _Stop] = {}
+        self._looks: dict[tuple[Recipe, str], tuple[np.ndarray, Cost]] = {}
+
+    def network(self, recipe: Recipe) -> nn.Module:
+        """The network after a recipe: the bench's own, valid until the bench is asked again."""
+        return self._at(merged(recipe))
+
+    def validation(self, recipe: Recipe) -> Float64[np.ndarray, " samples"]:
+        """Scores on the validation split after a recipe."""
+        return self._look(recipe, "validation", self.task.validation)[0]
+
+    def test(self, recipe: Recipe) -> Float64[np.ndarray, " samples"]:
+        """Scores on the test split after a recipe: to report, never to decide by."""
+        return self._look(recipe, "test", self.task.test)[0]
+
+    def spent(self, recipe: Recipe) -> Cost:
+        """What a recipe costs when it is carried out alone, step by step, looks included.
+
+        The bench must have carried out every beginning of it before.
+        """
+        total, before = Cost(), _Stop()
+        for length in range(1, len(recipe) + 1):
+            done = merged(recipe[:length])
+            if isinstance(recipe[length - 1], Measure):
+                total += self._looks[done, "validation"][1]
+                continue
+            stop = self._stops[done]
+            along = before.along if before.steps == len(done) else Cost()
+            total += stop.along - along + stop.once
+            before = stop
+        return total
+
+    def _look(self, recipe: Recipe, split: str, samples: Samples) -> tuple[np.ndarray, Cost]:
+        key = (merged(recipe), split)
+        if key not in self._looks:
+            network = self.network(recipe)
+            started = time.perf_counter()
+            found = scores(network, samples, self.task.metric)
+            seconds = time.perf_counter() - started
+            cost = Cost(measure=forward_pass(len(samples), self.task), seconds=seconds)
+            self._looks[key] = (found, cost)
+        return self._looks[key]
+
+    def _at(self, recipe: Recipe) -> nn.Module:
+        if self._here is None or self._here[0] != recipe:
+            self._here = (recipe, self._carried_out(recipe))
+        return self._here[1]
+
+    def _carried_out(self, recipe: Recipe) -> nn.Module:
+        if not recipe:
+            return self.task.fresh_network()
+        before, step = recipe[:-1], recipe[-1]
+        if isinstance(step, Retrain):
+            network, stop = self._retrained(before, step)
+        else:
+            network, stop = self._stepped(self._taken(before), step)
+        self._stops[recipe] = replace(stop, steps=len(recipe))
+        return network
+
+    def _taken(self, recipe: Recipe) -> nn.Module:
+        """The network after a recipe, for the caller to change."""
+        network = self._at(recipe)
+        self._here = None
+        return network
+
+    def _stepped(self, network: nn.Module, step: Step) -> tuple[nn.Module, "_Stop"]:
+        started = time.perf_counter()
+        cost = Cost()
+        if isinstance(step, Recalibrate):
+            cost = self._recalibrated_(network, step)
+        else:
+            prune_(network, self.pruned)
+        return network, _Stop(once=replace(cost, seconds=time.perf_counter() - started))
+
+    def _retrained(self, before: Recipe, step: Retrain) -> tuple[nn.Module, "_Stop"]:
+        trajectory = self._trajectory(before, step)
+        trajectory.advance(step.epochs, self._tick)
+        along = Cost(retrain=trajectory.epochs, seconds=trajectory.seconds)
+        started = time.perf_counter()
+        network = trajectory.network()
+        once = self._recalibrated_(network, step.recalibrate)
+        return network, _Stop(
+            along=along, once=replace(once, seconds=time.perf_counter() - started)
+        )
+
+    def _trajectory(self, before: Recipe, step: Retrain) -> Retraining:
+        """The trajectory that leads to a step, begun anew where it has gone too far."""
+        key = (*before, _path(step))
+        known = self._trajectories.get(key)
+        if known is None or known.steps > known.steps_of(step.epochs):
+            known = Retraining(
+                self._taken(before),
+                self.pruned,
+                self.task.train,
+                loss=self.task.loss,
+                settings=step,
+                seed=chip_seed(self._seed, self._chip, "retrain"),
+            )
+            if isinstance(step.schedule, Anytime):
+                self._trajectories[key] = known
+        return known
+
+    def _recalibrated_(self, network: nn.Module, step: Recalibrate) -> Cost:
+        indices = self.task.calibration(step.samples, self._seed)
+        used = recalibrate_(network, self.task.train, indices)
+        return Cost(recalibrate=forward_pass(used, self.task))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """What it cost to get to a recipe's end: along the last step's trajectory, and once there."""
+
+    steps: int = 0
+    along: Cost = field(default_factory=Cost)
+    once: Cost = field(default_factory=Cost)
+
+
+def merged(recipe: Recipe) -> Recipe:
+    """A recipe by what it does to the network.
+
+    Looks do nothing. Retrainings in a row are one where the schedule allows. A recalibration
+    leaves no trace if a retraining follows: training looks at the statistics of its own batches,
+    and recalibrates in the end.
+
+    Example:
+        >>> recipe = (Prune(), Recalibrate(), Measure(), Retrain(epochs=0.25), Retrain(epochs=0.5))
+        >>> [(step.kind, getattr(step, "epochs", None)) for step in merged(recipe)]
+        [('prune', None), ('retrain', 0.75)]
+    """
+    steps: list[Step] = []
+    for step in recipe:
+        if isinstance(step, Measure):
+            continue
+        if isinstance(step, Retrain):
+            while steps and isinstance(steps[-1], Recalibrate):
+                steps.pop()
+            if steps and isinstance(last := steps[-1], Retrain) and _continues(last, step):
+                steps[-1] = replace(last, epochs=round(last.epochs + step.epochs, 9))
+                continue
+        steps.append(step)
+    return tuple(steps)
+
+
+def _continues(last: Retrain, step: Retrain) -> bool:
+    return isinstance(step.schedule, Anytime) and _path(last) == _path(step)
+
+
+def _path(step: Retrain) -> Retrain:
+    """What the amounts along one trajectory have in common."""
+    return replace(step, epochs=1.0) if isinstance(step.schedule, Anytime) else step

@@ -1,0 +1,197 @@
+"""The resilience table: accuracy over fault rates, amounts of retraining and repeats.
+
+From it follows the amount of retraining that a chip needs to reach a constraint.
+
+References:
+    [Hanif2023] Hanif, Shafique, "Reduce: a framework for reducing the overheads of fault-aware
+        retraining", 2023.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from chipmend.confidence.constraint import Accuracy, Constraint
+from chipmend.errors import TableError
+
+Statistic = Literal["min", "mean", "max", "quantile"]
+UNREACHABLE = math.inf
+"""The amount needed where no amount that was tried reached the constraint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory:
+    """One repeat: a fault map, and the accuracy along its retraining.
+
+    Args:
+        rate: Fault rate that the map was drawn at (base: per PE).
+        repeat: Number of the repeat at this rate.
+        effective_rate: Share of the network's weights on faulty PEs (base: per weight).
+        accuracies: Validation accuracy after each amount of the table.
+        ee: What the repeat cost.
+        seconds: How long it took.
+    """
+
+    rate: float
+    repeat: int
+    effective_rate: float
+    accuracies: tuple[float, ...]
+    ee: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResilienceTable:
+    """Everything that the resilience analysis measured.
+
+    Args:
+        amounts: Epochs of retraining, ascending; 0 is pruning and recalibration alone.
+        clean_accuracy: Validation accuracy of the clean network.
+        trajectories: The repeats, in the order of rate and repeat.
+    """
+
+    amounts: tuple[float, ...]
+    clean_accuracy: float
+    trajectories: tuple[Trajectory, ...]
+
+    @property
+    def rates(self) -> list[float]:
+        """The fault rates, ascending (base: per PE)."""
+        return sorted({t.rate for t in self.trajectories})
+
+    @property
+    def ee(self) -> float:
+        """What the whole analysis cost."""
+        return sum(t.ee for t in self.trajectories)
+
+    @property
+    def seconds(self) -> float:
+        """Worker seconds that the whole analysis took."""
+        return sum(t.seconds for t in self.trajectories)
+
+    def at(self, rate: float) -> list[Trajectory]:
+        """The repeats at one rate."""
+        return [t for t in self.trajectories if t.rate == rate]
+
+    def needed(self, trajectory: Trajectory, constraint: Constraint) -> float:
+        """Least amount from which a repeat reaches the constraint and stays there.
+
+        Args:
+            trajectory: One of the table's repeats.
+            constraint: What to reach on validation.
+
+        Returns:
+            Epochs, one of the table's amounts; ``UNREACHABLE`` if the last amount still misses.
+        """
+        bar = accuracy_wanted(constraint, self.clean_accuracy)
+        needed = UNREACHABLE
+        for amount, accuracy in zip(
+            reversed(self.amounts), reversed(trajectory.accuracies), strict=True
+        ):
+            if accuracy < bar:
+                break
+            needed = amount
+        return needed
+
+    def needed_at_rates(
+        self, constraint: Constraint, statistic: Statistic, quantile: float = 1.0
+    ) -> list[float]:
+        """The amount needed at each rate, over its repeats.
+
+        Args:
+            constraint: What to reach on validation.
+            statistic: Which of the repeats' amounts to take.
+            quantile: Which one, for ``quantile``: a fraction of the repeats.
+
+        Returns:
+            Epochs at each of ``rates``; ``UNREACHABLE`` spoils a mean as it does a maximum.
+        """
+        return [
+            _over_repeats([self.needed(t, constraint) for t in self.at(rate)], statistic, quantile)
+            for rate in self.rates
+        ]
+
+    def needed_for(
+        self,
+        effective_rate: float,
+        constraint: Constraint,
+        statistic: Statistic = "max",
+        quantile: float = 1.0,
+    ) -> float:
+        """The amount that a chip needs, by its own effective fault rate.
+
+        Monotone: a higher rate never needs less. Between two rates the amount is interpolated;
+        next to an unreachable one it is unreachable. Below the lowest rate it goes to what a chip
+        without faults needs, nothing; above the highest it goes on as between the last two, up to
+        the largest amount analysed.
+
+        Args:
+            effective_rate: Share of the network's weights on the chip's faulty PEs.
+            constraint: What to reach on validation.
+            statistic: Which of the repeats' amounts to take.
+            quantile: Which one, for ``quantile``.
+
+        Returns:
+            Epochs, or ``UNREACHABLE``.
+        """
+        if effective_rate == 0:
+            return 0.0
+        rates = [0.0, *(_mean([t.effective_rate for t in self.at(rate)]) for rate in self.rates)]
+        amounts = np.maximum.accumulate(
+            [0.0, *self.needed_at_rates(constraint, statistic, quantile)]
+        )
+        wanted = _interpolated(effective_rate, rates, amounts.tolist())
+        return wanted if math.isinf(wanted) else min(wanted, self.amounts[-1])
+
+
+def accuracy_wanted(constraint: Constraint, clean_accuracy: float) -> float:
+    """The accuracy that a constraint comes to, given the clean network's."""
+    if isinstance(constraint, Accuracy):
+        return constraint.accuracy
+    return clean_accuracy - constraint.drop - 1e-9  # accuracies are means of 0 and 1
+
+
+def check_amounts(amounts: Sequence[float]) -> None:
+    """Refuse amounts that do not ascend from zero.
+
+    Raises:
+        TableError: Says which.
+    """
+    steps = list(amounts)
+    if steps[:1] != [0.0] or any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
+        raise TableError(
+            f"the amounts of an analysis are {steps}", hint="let them ascend, beginning with 0"
+        )
+
+
+def _over_repeats(amounts: list[float], statistic: Statistic, quantile: float) -> float:
+    match statistic:
+        case "min":
+            return min(amounts)
+        case "max":
+            return max(amounts)
+        case "mean":
+            return _mean(amounts)
+        case "quantile":
+            place = math.ceil(quantile * len(amounts)) - 1  # an order statistic, never in between
+            return sorted(amounts)[max(0, place)]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _interpolated(at: float, places: list[float], values: list[float]) -> float:
+    above = next((i for i, place in enumerate(places) if place >= at), len(places) - 1)
+    above = max(above, 1)
+    left, right = values[above - 1], values[above]
+    if at == places[above - 1]:
+        return left
+    if math.isinf(right):
+        return UNREACHABLE
+    share = (at - places[above - 1]) / (places[above] - places[above - 1])
+    return left + share * (right - left)
+
