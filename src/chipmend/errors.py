@@ -54,6 +54,10 @@ class ConstraintError(ChipmendError, ValueError):
     """A constraint that no chip can meet."""
 
 
+class RepairError(ChipmendError, ArithmeticError):
+    """A repair that went astray, such as a training that diverged."""
+
+
 class PlanError(ChipmendError, ValueError):
     """A plan with missing, misspelt or impossible fields."""
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 
 from chipmend.hardware.array import Array
-from chipmend.hardware.placement import weights_on
+from chipmend.hardware.placement import pe_of_weights, weights_on
 from chipmend.network.gemm import Gemm, gemms
 
 Pruned = Mapping[str, Bool[Tensor, "..."]]
@@ -58,11 +58,33 @@ def prune_(model: nn.Module, pruned: Pruned) -> None:
             parameters[name].masked_fill_(zero.to(parameters[name].device), 0.0)
 
 
-def effective_rate(pruned: Pruned) -> float:
-    """Share of a network's array weights that land on faulty PEs (base: per weight).
+def weights_per_pe(model: nn.Module, array: Array) -> Int64[np.ndarray, "rows cols"]:
+    """Count the weights of a network that each PE holds, one after another.
+
+    A weight that layers of different geometry share counts once for each.
+    """
+    counts = np.zeros(array.rows * array.cols, np.int64)
+    for gemm in gemms(model):
+        for shape in gemm.shapes:
+            row, col = pe_of_weights(shape, array)
+            counts += np.bincount((row * array.cols + col).ravel(), minlength=counts.size)
+    return counts.reshape(array.rows, array.cols)
+
+
+def effective_rate(
+    per_pe: Int64[np.ndarray, "rows cols"], faulty: Bool[np.ndarray, "rows cols"]
+) -> float:
+    """Share of a network's weights that land on faulty PEs (base: per weight).
+
+    Args:
+        per_pe: Weights that each PE holds.
+        faulty: PEs that must not be used.
+
+    Returns:
+        A fraction.
 
     Example:
-        >>> effective_rate({"a": torch.tensor([True, False]), "b": torch.tensor([False, False])})
-        0.25
+        >>> effective_rate(np.array([[3, 1]]), np.array([[True, False]]))
+        0.75
     """
-    return sum(int(zero.sum()) for zero in pruned.values()) / sum(map(torch.numel, pruned.values()))
+    return float(per_pe[faulty].sum() / per_pe.sum())

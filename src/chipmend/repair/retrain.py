@@ -19,6 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from chipmend.errors import RepairError
 from chipmend.network.precision import training_precision
 from chipmend.network.samples import Samples
 from chipmend.network.task import Loss
@@ -97,6 +98,9 @@ class Retraining:
         Args:
             epochs: Amount since the start of the trajectory; not less than what is behind it.
             tick: Called now and then with the epochs trained so far.
+
+        Raises:
+            RepairError: A weight is no longer a finite number.
         """
         last = self.steps_of(epochs)
         assert last >= self.steps, "a trajectory only goes forward"
@@ -110,6 +114,7 @@ class Retraining:
         for module, training in modes.items():
             module.training = training
         self.seconds += time.perf_counter() - started
+        self._check_sound()
 
     def steps_of(self, epochs: float) -> int:
         """Steps nearest to an amount, at least one."""
@@ -135,6 +140,14 @@ class Retraining:
         self.steps += 1
         if isinstance(self._settings.schedule, Anytime):
             self._average_in(self._settings.schedule.averaging)
+
+    def _check_sound(self) -> None:
+        if not all(bool(torch.isfinite(p).all()) for p in self._parameters):
+            raise RepairError(
+                f"retraining diverged within {self.epochs:.3g} epochs at a learning rate of "
+                f"{self._settings.learning_rate:g}",
+                hint="lower the learning rate",
+            )
 
     def _rate(self) -> float:
         if isinstance(self._settings.schedule, Anytime):

@@ -18,7 +18,7 @@ from chipmend.network.evaluate import scores
 from chipmend.network.samples import Samples
 from chipmend.network.task import Task
 from chipmend.repair.cost import Cost, forward_pass
-from chipmend.repair.prune import effective_rate, prune_, pruned_weights
+from chipmend.repair.prune import prune_, pruned_weights
 from chipmend.repair.recalibrate import recalibrate_
 from chipmend.repair.retrain import Retraining
 from chipmend.seeds import chip_seed
@@ -36,7 +36,7 @@ class Workbench:
         faulty: PEs that must not be used.
         chip: Identity of the chip, or of the group that shares the map; seeds derive from it.
         seed: The seed of the run.
-        tick: Called now and then with the epoch-equivalents worked since the last call.
+        tick: Called now and then with the epoch-equivalents worked on the bench so far.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class Workbench:
     ) -> None:
         self.task = task
         self.pruned = pruned_weights(task.model, faulty, array)
-        self.effective_rate = effective_rate(self.pruned)
         self._chip, self._seed, self._tick = chip, seed, tick
+        self._worked = 0.0
         self._here: tuple[Recipe, nn.Module] | None = None
         self._trajectories: dict[Recipe, Retraining] = {}
         self._stops: dict[Recipe, _Stop] = {}
@@ -95,6 +95,7 @@ class Workbench:
             found = scores(network, samples, self.task.metric)
             seconds = time.perf_counter() - started
             cost = Cost(measure=forward_pass(len(samples), self.task), seconds=seconds)
+            self._work(cost.ee)
             self._looks[key] = (found, cost)
         return self._looks[key]
 
@@ -131,7 +132,9 @@ class Workbench:
 
     def _retrained(self, before: Recipe, step: Retrain) -> tuple[nn.Module, "_Stop"]:
         trajectory = self._trajectory(before, step)
-        trajectory.advance(step.epochs, self._tick)
+        behind = self._worked - trajectory.epochs
+        trajectory.advance(step.epochs, lambda epochs: self._tick(behind + epochs))
+        self._worked = behind + trajectory.epochs
         along = Cost(retrain=trajectory.epochs, seconds=trajectory.seconds)
         started = time.perf_counter()
         network = trajectory.network()
@@ -160,7 +163,13 @@ class Workbench:
     def _recalibrated_(self, network: nn.Module, step: Recalibrate) -> Cost:
         indices = self.task.calibration(step.samples, self._seed)
         used = recalibrate_(network, self.task.train, indices)
-        return Cost(recalibrate=forward_pass(used, self.task))
+        cost = Cost(recalibrate=forward_pass(used, self.task))
+        self._work(cost.ee)
+        return cost
+
+    def _work(self, ee: float) -> None:
+        self._worked += ee
+        self._tick(self._worked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from chipmend.errors import TableError
 from chipmend.faults.generate import Spatial, Uniform, fault_map
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
+from chipmend.repair.prune import effective_rate, weights_per_pe
 from chipmend.repair.workbench import Tick, Workbench
 from chipmend.resilience.table import Trajectory, check_amounts
 from chipmend.steps import Measure, Prune, Recipe, Retrain, Step
@@ -79,7 +80,7 @@ def trajectory(
         analysis: Amounts, spatial distribution and retraining.
         job: Rate and number of the repeat.
         seed: The seed of the run.
-        tick: Called now and then with the epoch-equivalents worked since the last call.
+        tick: Called now and then with the epoch-equivalents worked so far.
 
     Returns:
         Validation accuracy after each amount, with what it cost.
@@ -100,7 +101,7 @@ def trajectory(
     return Trajectory(
         rate=rate,
         repeat=repeat,
-        effective_rate=bench.effective_rate,
+        effective_rate=effective_rate(weights_per_pe(task.model, array), faults.unusable),
         accuracies=tuple(accuracies),
         ee=bench.spent(walked).ee,
         seconds=time.perf_counter() - started,

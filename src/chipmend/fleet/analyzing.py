@@ -1,0 +1,80 @@
+"""The resilience analysis as jobs, and the cache of finished tables."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chipmend.errors import RepairError
+from chipmend.files import write_bytes
+from chipmend.hardware.array import Array
+from chipmend.network.task import Task
+from chipmend.records import digest_of, plain, rebuilt
+from chipmend.resilience.analysis import Analysis, trajectory
+from chipmend.resilience.table import ResilienceTable, Trajectory
+
+CarriedOut = Callable[[str, str, Any, dict[str, Any]], dict[str, Any]]
+"""Gives the results of jobs: (kind, phase, work, jobs by key) -> results by key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Analyzing:
+    """Measures one repeat of the analysis: picklable, and the same for every worker."""
+
+    task: Task
+    array: Array
+    analysis: Analysis
+    seed: int
+
+    def __call__(self, job: tuple[float, int], tick: Callable[[float], object]) -> dict[str, Any]:
+        """Measure the repeat ``(rate, number)``; a ``Trajectory``, as JSON can hold it."""
+        return plain(trajectory(self.task, self.array, self.analysis, job, seed=self.seed, tick=tick))
+
+
+def resilience_table(
+    work: Analyzing,
+    clean_accuracy: float,
+    *,
+    carried_out: CarriedOut,
+    conditions: dict[str, Any],
+    cache: Path | None,
+) -> ResilienceTable:
+    """The table of an analysis, from the cache or measured now.
+
+    Args:
+        work: What to measure.
+        clean_accuracy: Validation accuracy of the clean network.
+        carried_out: Does what is left to do of the repeats.
+        conditions: Versions, device and threads: part of what a cached table depends on.
+        cache: Folder of finished tables; none to do without.
+
+    Returns:
+        The table. What it cost is in it, whoever paid.
+
+    Raises:
+        RepairError: A repeat could not be measured.
+    """
+    parts = [work.task.digest(), work.array, work.analysis, work.seed, conditions]
+    path = None if cache is None else cache / f"{digest_of(parts)}.json"
+    if path is not None and path.is_file():
+        return rebuilt(ResilienceTable, json.loads(path.read_text()))
+    jobs = {f"{rate!r}/{repeat}": (rate, repeat) for rate, repeat in work.analysis.jobs()}
+    measured = carried_out("analysis", "resilience analysis", work, jobs)
+    table = ResilienceTable(
+        amounts=work.analysis.amounts,
+        clean_accuracy=clean_accuracy,
+        trajectories=tuple(_trajectory(key, result) for key, result in measured.items()),
+    )
+    if path is not None:
+        write_bytes(path, json.dumps(plain(table)).encode())
+    return table
+
+
+def _trajectory(key: str, result: dict[str, Any]) -> Trajectory:
+    if "failed" in result:
+        raise RepairError(
+            f"the resilience analysis failed at rate/repeat {key}: {result['failed']}",
+            hint="mend the cause and begin in another run folder",
+        )
+    return rebuilt(Trajectory, result)

@@ -1,0 +1,80 @@
+"""What a run's results depend on. A run goes on only under the fingerprint it was begun with."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy
+import torch
+
+import chipmend
+from chipmend.errors import FingerprintError
+from chipmend.faults.maps import Chip
+from chipmend.network.precision import has_bf16
+from chipmend.network.task import Task
+from chipmend.records import digest_of
+
+
+def fingerprint(task: Task, chips: Sequence[Chip], plan: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """Gather what the results of a run depend on.
+
+    Args:
+        task: Network, data, metric and loss.
+        chips: The lot.
+        plan: What is done to it: array, constraint, policies, analysis, seed.
+        threads: Threads of a worker.
+
+    Returns:
+        Parts by name.
+    """
+    return {
+        "network and data": task.digest(),
+        "chips": digest_of([(chip.id, chip.faults.digest()) for chip in chips]),
+        **{name: digest_of([_kind(part), part]) for name, part in plan.items()},
+        **conditions(threads),
+    }
+
+
+def conditions(threads: int) -> dict[str, Any]:
+    """The part of a fingerprint that is not the user's: versions, device, number format, threads."""
+    device = next(iter(torch.empty(0).device.type.split(":")))
+    return {
+        "chipmend": chipmend.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "device": device,
+        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "dtype": "bfloat16" if has_bf16(device) else "float32",
+        "threads per worker": threads,
+    }
+
+
+def check_same(kept: Mapping[str, Any], now: Mapping[str, Any], folder: object) -> None:
+    """Refuse to go on under another fingerprint.
+
+    Raises:
+        FingerprintError: Says which parts differ, and how.
+    """
+    differing = [name for name in {**kept, **now} if kept.get(name) != now.get(name)]
+    if differing:
+        said = "; ".join(_difference(name, kept.get(name), now.get(name)) for name in differing)
+        raise FingerprintError(
+            f"the run in {folder} was begun under other conditions: {said}",
+            hint="restore them to go on with it, or begin in another run folder",
+        )
+
+
+def _difference(name: str, kept: Any, now: Any) -> str:
+    if isinstance(kept, str) and len(kept) == 64:
+        return f"{name} changed"
+    return f"{name} was {kept}, is {now}"
+
+
+def _kind(part: Any) -> Any:
+    """Class names, which the fields of a dataclass do not tell."""
+    if isinstance(part, tuple | list):
+        return [_kind(item) for item in part]
+    return f"{type(part).__module__}.{type(part).__qualname__}"

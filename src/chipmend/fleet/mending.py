@@ -1,0 +1,202 @@
+"""One job of a campaign: a group of chips with one fault map, mended under every policy that asks.
+
+The policies share a workbench. Whoever wants the least retraining is served first, so a trajectory
+only ever goes forward, and each amount is trained once however many policies pass it. Each is
+billed as if it had been alone.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from chipmend.confidence.constraint import Constraint
+from chipmend.confidence.intervals import Measured
+from chipmend.errors import ChipmendError
+from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
+from chipmend.hardware.array import Array
+from chipmend.network.task import Task
+from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
+from chipmend.records import plain
+from chipmend.repair.workbench import Workbench, merged
+from chipmend.steps import Measure, Prune, Recipe, Retrain, retrained_epochs
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Chips that share a fault map, and what each policy planned for them.
+
+    Args:
+        chips: Identities of the chips.
+        faulty: PEs that must not be used on any of them.
+        fault_rate: Share of faulty PEs (base: per PE).
+        effective_rate: Share of the network's weights on faulty PEs (base: per weight).
+        groups: The group by the place of its policy.
+    """
+
+    chips: tuple[str, ...]
+    faulty: Bool[np.ndarray, "rows cols"]
+    fault_rate: float
+    effective_rate: float
+    groups: dict[int, Group]
+
+    @property
+    def key(self) -> str:
+        """Name of the job, the same in every run of the same plan."""
+        return "+".join(self.chips)
+
+
+@dataclass(frozen=True, eq=False)
+class Mending:
+    """Does jobs: picklable, and the same for every worker.
+
+    Args:
+        task: The clean network and its data.
+        array: The array and its placement.
+        constraint: What each chip has to reach.
+        policies: Who decides.
+        seed: The seed of the run.
+        clean_validation: Scores of the clean network on the validation split.
+        clean_test: Scores of the clean network on the test split.
+        hindsight: The walk on which the least sufficient amount is looked up for the report.
+    """
+
+    task: Task
+    array: Array
+    constraint: Constraint
+    policies: tuple[Policy, ...]
+    seed: int
+    clean_validation: Float64[np.ndarray, " samples"]
+    clean_test: Float64[np.ndarray, " samples"]
+    hindsight: Recipe = ()
+
+    def __call__(self, job: Job, tick: Callable[[float], object]) -> dict[str, Any]:
+        """Mend a group of chips under every policy that planned for it.
+
+        Returns:
+            ``records`` (a ``ChipRecord`` for each policy and chip) and ``path`` (test accuracy
+            along the retraining, for the report), as JSON can hold them.
+        """
+        bench = Workbench(
+            self.task, self.array, job.faulty, chip=job.key, seed=self.seed, tick=tick
+        )
+        walks = [_Walk(self.policies[place], group) for place, group in job.groups.items()]
+        path = self._walked(bench, walks)
+        return {
+            "records": plain([self._record(walk, chip, job, bench) for walk in walks for chip in job.chips]),
+            "path": plain(path),
+        }
+
+    def _walked(self, bench: Workbench, walks: Sequence["_Walk"]) -> list[PathPoint]:
+        """Serve all policies until each has shipped or scrapped, least retraining first."""
+        path: list[PathPoint] = []
+        stops = _stops(self.hindsight)
+        for walk in walks:
+            self._ask(walk)
+        while open_walks := [walk for walk in walks if walk.action is not None]:
+            walk = min(open_walks, key=lambda w: w.wanted_epochs)
+            passed = [stop for stop in stops if retrained_epochs(stop) <= walk.wanted_epochs]
+            stops = stops[len(passed) :]
+            with contextlib.suppress(ChipmendError):  # the policies will meet it themselves
+                path.extend(self._point(bench, stop) for stop in passed)
+            self._serve(walk, bench)
+        return path
+
+    def _ask(self, walk: "_Walk") -> None:
+        walk.action = walk.policy.next(walk.group, self.constraint, tuple(walk.seen))
+
+    def _serve(self, walk: "_Walk", bench: Workbench) -> None:
+        """Carry out what a policy wants, and go on with it until it wants more retraining."""
+        try:
+            while walk.action is not None:
+                self._carry_out(walk, walk.action, bench)
+                if isinstance(walk.action, Retrain):
+                    break
+        except ChipmendError as error:
+            walk.end(Bin.FAILED, error.message)
+
+    def _carry_out(self, walk: "_Walk", action: Action, bench: Workbench) -> None:
+        if isinstance(action, Scrap):
+            walk.end(Bin.SCRAPPED, action.reason)
+            return
+        if isinstance(action, Ship):
+            walk.test_scores = bench.test(walk.recipe)
+            walk.end(_bin_of(walk.recipe), action.reason)
+            return
+        recipe = (*walk.recipe, action)
+        walk.seen.append(Observation(action, self._done(action, recipe, bench)))
+        walk.recipe = recipe
+        self._ask(walk)
+
+    def _done(self, action: Action, recipe: Recipe, bench: Workbench) -> Measured | None:
+        if isinstance(action, Measure):
+            scores = bench.validation(recipe)
+            return Measured.of(scores, self.constraint.margins(scores, self.clean_validation))
+        bench.network(recipe)
+        return None
+
+    def _point(self, bench: Workbench, recipe: Recipe) -> PathPoint:
+        scores = bench.test(recipe)
+        return PathPoint(
+            epochs=retrained_epochs(recipe),
+            accuracy=float(scores.mean()),
+            met=self._met(scores),
+            ee=bench.spent(recipe).ee,
+        )
+
+    def _met(self, scores: Float64[np.ndarray, " samples"]) -> bool:
+        return bool(self.constraint.margins(scores, self.clean_test).mean() >= -1e-12)
+
+    def _record(self, walk: "_Walk", chip: str, job: Job, bench: Workbench) -> ChipRecord:
+        shipped = walk.test_scores
+        return ChipRecord(
+            chip=chip,
+            policy=walk.policy.name,
+            bin=walk.bin,
+            reason=walk.reason,
+            fault_rate=job.fault_rate,
+            effective_rate=job.effective_rate,
+            steps=walk.recipe,
+            shared_by=len(job.chips),
+            accuracy=None if shipped is None else float(shipped.mean()),
+            met=shipped is not None and self._met(shipped),
+            cost=bench.spent(walk.recipe),
+        )
+
+
+@dataclass(eq=False)
+class _Walk:
+    """One policy on its way through one job."""
+
+    policy: Policy
+    group: Group
+    recipe: Recipe = ()
+    seen: list[Observation] = field(default_factory=list)
+    action: Action | None = None
+    bin: Bin = Bin.FAILED
+    reason: str = ""
+    test_scores: np.ndarray | None = None
+
+    @property
+    def wanted_epochs(self) -> float:
+        """Retraining behind the network that the policy wants next."""
+        step = (self.action,) if isinstance(self.action, Retrain) else ()
+        return retrained_epochs(merged((*self.recipe, *step)))
+
+    def end(self, where: Bin, reason: str) -> None:
+        self.bin, self.reason, self.action = where, reason, None
+
+
+def _stops(walk: Recipe) -> list[Recipe]:
+    """What a walk comes to at each of its looks."""
+    return [merged(walk[:i]) for i, step in enumerate(walk) if isinstance(step, Measure)]
+
+
+def _bin_of(recipe: Recipe) -> Bin:
+    kinds = {type(step) for step in recipe} - {Measure}
+    if Retrain in kinds:
+        return Bin.RETRAINED
+    return Bin.PRUNED if kinds <= {Prune} else Bin.REPAIRED

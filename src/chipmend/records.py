@@ -1,0 +1,59 @@
+"""Stored records: frozen dataclasses as JSON, and digests of what they say."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: dataclasses become objects, infinities and NaN become null.
+
+    Example:
+        >>> plain({"epochs": float("inf"), "rates": (0.1, 0.5)})
+        {'epochs': None, 'rates': [0.1, 0.5]}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def digest_of(value: Any) -> str:
+    """Hex digest of a value's content, the same however it is written.
+
+    Example:
+        >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+        True
+    """
+    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def rebuilt(kind: Any, content: Any) -> Any:
+    """Make a dataclass of what ``plain`` made of one.
+
+    Args:
+        kind: The dataclass, or a type built from dataclasses.
+        content: Its content.
+
+    Returns:
+        An instance of ``kind``.
+
+    Raises:
+        ValueError: The content does not fit.
+
+    Example:
+        >>> rebuilt(tuple[int, ...], [1, 2])
+        (1, 2)
+    """
+    from pydantic import TypeAdapter  # heavy, and not needed to plan or to decide
+
+    return TypeAdapter(kind).validate_python(content)
