@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files: written whole or not at all, and where fetched or computed ones are cached."""
 
 import contextlib
 import hashlib
@@ -60,3 +60,20 @@ def _cannot_write(path: Path, error: OSError) -> StoreError:
         f"cannot write {path}: {error.strerror or error}",
         hint="check that the folder exists, is writable and has room, then run the same again",
     )
+
+
+def cache_folder(name: str) -> Path:
+    """Folder of the user's cache for one purpose; ``CHIPMEND_CACHE`` moves the whole cache.
+
+    Args:
+        name: The purpose, such as a data set's name.
+
+    Returns:
+        The folder; it need not exist yet.
+    """
+    home = Path.home() / ".cache"
+    base = (
+        os.environ.get("CHIPMEND_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or home) / "chipmend"
+    )
+    return Path(base) / name

@@ -85,7 +85,7 @@ class Retrain:
     __pydantic_config__ = _STRICT
 
     kind: Literal["retrain"] = "retrain"
-    epochs: float
+    epochs: float = 1.0
     learning_rate: float = 0.02
     batch: int = 128
     weight_decay: float = 5e-4

@@ -1,1 +1,13 @@
-"""x"""
+"""The command line: a file per verb. Heavy imports wait until a verb needs them."""
+
+import sys
+
+from chipmend.cli import analyze, chips, compare, demo, mend, report  # noqa: F401  they register
+from chipmend.cli.app import run
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Entry point of the command ``chipmend``."""
+    sys.exit(run())

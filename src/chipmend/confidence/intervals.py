@@ -30,7 +30,9 @@ class Measured:
     samples: int
 
     @classmethod
-    def of(cls, scores: Float[np.ndarray, " samples"], margins: Float[np.ndarray, " samples"]) -> "Measured":
+    def of(
+        cls, scores: Float[np.ndarray, " samples"], margins: Float[np.ndarray, " samples"]
+    ) -> "Measured":
         """Sum up the scores and the margins of a look."""
         deviation = float(np.std(margins, ddof=1)) if len(margins) > 1 else math.inf
         return cls(float(np.mean(scores)), float(np.mean(margins)), deviation, len(margins))

@@ -19,13 +19,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chipmend.data.cache import cache_folder
 from chipmend.data.debian import unpacked_package
 from chipmend.data.idx import parse_idx, unpacked
 from chipmend.data.images import ImageSamples
 from chipmend.data.splits import Splits, held_out
 from chipmend.errors import DataError
-from chipmend.files import write_bytes
+from chipmend.files import cache_folder, write_bytes
 
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")

@@ -25,7 +25,9 @@ class Splits:
     test: Samples
 
 
-def held_out(count: int, validation: int, seed: int = 0) -> tuple[Int64[Tensor, " t"], Int64[Tensor, " v"]]:
+def held_out(
+    count: int, validation: int, seed: int = 0
+) -> tuple[Int64[Tensor, " t"], Int64[Tensor, " v"]]:
     """Cut a validation set out of ``count`` training samples.
 
     Args:

@@ -8,14 +8,12 @@ from typing import Any
 
 from chipmend.errors import RepairError
 from chipmend.files import write_bytes
+from chipmend.fleet.runner import Runner
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.resilience.analysis import Analysis, trajectory
 from chipmend.resilience.table import ResilienceTable, Trajectory
-
-CarriedOut = Callable[[str, str, Any, dict[str, Any]], dict[str, Any]]
-"""Gives the results of jobs: (kind, phase, work, jobs by key) -> results by key."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +27,16 @@ class Analyzing:
 
     def __call__(self, job: tuple[float, int], tick: Callable[[float], object]) -> dict[str, Any]:
         """Measure the repeat ``(rate, number)``; a ``Trajectory``, as JSON can hold it."""
-        return plain(trajectory(self.task, self.array, self.analysis, job, seed=self.seed, tick=tick))
+        return plain(
+            trajectory(self.task, self.array, self.analysis, job, seed=self.seed, tick=tick)
+        )
 
 
 def resilience_table(
     work: Analyzing,
     clean_accuracy: float,
     *,
-    carried_out: CarriedOut,
+    runner: Runner,
     conditions: dict[str, Any],
     cache: Path | None,
 ) -> ResilienceTable:
@@ -45,7 +45,7 @@ def resilience_table(
     Args:
         work: What to measure.
         clean_accuracy: Validation accuracy of the clean network.
-        carried_out: Does what is left to do of the repeats.
+        runner: Does what is left to do of the repeats.
         conditions: Versions, device and threads: part of what a cached table depends on.
         cache: Folder of finished tables; none to do without.
 
@@ -60,7 +60,7 @@ def resilience_table(
     if path is not None and path.is_file():
         return rebuilt(ResilienceTable, json.loads(path.read_text()))
     jobs = {f"{rate!r}/{repeat}": (rate, repeat) for rate, repeat in work.analysis.jobs()}
-    measured = carried_out("analysis", "resilience analysis", work, jobs)
+    measured = runner.results("analysis", "resilience analysis", work, jobs)
     table = ResilienceTable(
         amounts=work.analysis.amounts,
         clean_accuracy=clean_accuracy,

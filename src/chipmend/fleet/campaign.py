@@ -1,13 +1,13 @@
 """A campaign: one or more policies over one lot, kept in a run folder, resumable at any moment.
 
-The campaign plans jobs, hands them to an executor, and is the only one that writes to the store.
-Every job is a pure function of the task and the seed, so records do not depend on workers, order
-or interruptions.
+The campaign asks policies for groups of chips, has each group mended as a job, and sums up. Every
+job is a pure function of the task and the seed, so records do not depend on workers, order or
+interruptions.
 """
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ import numpy as np
 from chipmend.confidence.constraint import Constraint, check_reachable
 from chipmend.errors import LotError, PlanError
 from chipmend.faults.maps import Chip, check_fits
+from chipmend.faults.picture import png_picture
 from chipmend.fleet.analyzing import Analyzing, resilience_table
-from chipmend.fleet.executor import Executor, Failed
-from chipmend.fleet.fingerprint import check_same, conditions, fingerprint
+from chipmend.fleet.fingerprint import conditions, fingerprint
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.mending import Job, Mending
-from chipmend.fleet.progress import Progress, Unwatched
-from chipmend.fleet.store import Store
+from chipmend.fleet.outcome import ChipFacts, Outcome
+from chipmend.fleet.runner import Runner
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
+from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Die, Group, Policy
 from chipmend.records import plain, rebuilt
@@ -33,8 +34,8 @@ from chipmend.repair.prune import effective_rate, weights_per_pe
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
 
-PROGRESS_SECONDS = 2.0
-"""How often the store hears how far a job is, so that a crash shows on the bill."""
+PICTURES = 12
+"""Chips of a lot whose fault maps reports show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,31 +68,6 @@ class Setup:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What a campaign came to.
-
-    Args:
-        setup: What was done.
-        clean_accuracy: Test accuracy of the clean network.
-        chips: The lot.
-        records: One for every policy and chip, in their order.
-        paths: Hindsight along the retraining of each chip.
-        table: The resilience table, if a policy needed it.
-        lost: What interrupted attempts had cost.
-        execution: How it was executed: conditions, workers.
-    """
-
-    setup: Setup
-    clean_accuracy: float
-    chips: Sequence[Chip]
-    records: list[ChipRecord]
-    paths: dict[str, list[PathPoint]]
-    table: ResilienceTable | None
-    lost: Cost
-    execution: dict[str, Any]
-
-
 class Campaign:
     """Runs policies over a lot.
 
@@ -99,11 +75,14 @@ class Campaign:
         task: The clean network and its data.
         chips: The lot.
         setup: What to do.
-        executor: Who carries the jobs out.
-        store: Where results are kept.
+        runner: Carries jobs out and keeps their results.
         threads: Threads of a worker, for the fingerprint.
-        progress: Who watches.
         table_cache: Folder where finished resilience tables are kept by what they depend on.
+        plan: The user's plan, for the report.
+
+    Raises:
+        LotError: No chips, or one identity twice.
+        FaultMapError: Chips of another array.
     """
 
     def __init__(
@@ -112,17 +91,15 @@ class Campaign:
         chips: Sequence[Chip],
         setup: Setup,
         *,
-        executor: Executor,
-        store: Store,
+        runner: Runner,
         threads: int,
-        progress: Progress | None = None,
         table_cache: Path | None = None,
+        plan: Mapping[str, Any] | None = None,
     ) -> None:
         check_chips(chips, setup.array)
         self.task, self.chips, self.setup = task, chips, setup
-        self._executor, self._store, self._threads = executor, store, threads
-        self._progress = progress or Unwatched()
-        self._table_cache = table_cache
+        self._runner, self._threads = runner, threads
+        self._table_cache, self._plan = table_cache, dict(plan or {})
         self._per_pe = weights_per_pe(task.model, setup.array)
 
     def run(self) -> Outcome:
@@ -148,7 +125,7 @@ class Campaign:
             clean_test=clean_test,
             hindsight=self.setup.analysis.steps() if self.setup.hindsight else (),
         )
-        done = self._carried_out("mend", "mending chips", work, {job.key: job for job in jobs})
+        done = self._runner.results("mend", "mending chips", work, {job.key: job for job in jobs})
         return self._outcome(float(clean_test.mean()), jobs, done, table)
 
     def _check_fingerprint(self) -> None:
@@ -161,18 +138,15 @@ class Campaign:
             "seed": setup.seed,
             "hindsight": setup.hindsight,
         }
-        now = plain(fingerprint(self.task, self.chips, plan, self._threads))
-        kept = self._store.fact("fingerprint")
-        if kept is None:
-            self._store.keep_fact("fingerprint", now)
-        else:
-            check_same(kept, now, getattr(self._store, "folder", "the store"))
+        now = fingerprint(self.task, self.chips, plan, self._threads)
+        self._runner.check_fingerprint(plain(now))
 
     def _clean_scores(self) -> tuple[Any, Any]:
-        return tuple(
-            scores(self.task.model, split, self.task.metric)
-            for split in (self.task.validation, self.task.test)
-        )
+        with computing_with(self._threads):
+            return tuple(
+                scores(self.task.model, split, self.task.metric)
+                for split in (self.task.validation, self.task.test)
+            )
 
     def _needs_table(self) -> bool:
         return any(policy.needs_table for policy in self.setup.policies)
@@ -182,8 +156,8 @@ class Campaign:
         return resilience_table(
             Analyzing(self.task, setup.array, setup.analysis, setup.seed),
             clean_accuracy,
-            carried_out=self._carried_out,
-            conditions=conditions(self._threads),
+            runner=self._runner,
+            conditions=conditions(self._threads, self.task.device.type),
             cache=self._table_cache,
         )
 
@@ -214,24 +188,6 @@ class Campaign:
     def _effective_rate(self, chip: Chip) -> float:
         return effective_rate(self._per_pe, chip.faults.unusable)
 
-    def _carried_out(
-        self, kind: str, phase: str, work: Any, jobs: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Results of all jobs, of which only those not in the store are worked on."""
-        results = {k: r for k, r in self._store.results(kind).items() if k in jobs}
-        left = [key for key in jobs if key not in results]
-        self._progress.phase(phase, len(jobs), len(jobs) - len(left))
-        watch = _Watch(self._store, self._progress, kind, left)
-        finished = self._executor.run(
-            work, [jobs[key] for key in left], on_start=watch.start, on_tick=watch.tick
-        )
-        for index, result in finished:
-            kept = {"failed": result.reason} if isinstance(result, Failed) else result
-            self._store.finish(kind, left[index], kept)
-            results[left[index]] = kept
-            self._progress.job_done()
-        return {key: results[key] for key in jobs}
-
     def _outcome(
         self,
         clean_accuracy: float,
@@ -239,53 +195,64 @@ class Campaign:
         done: dict[str, Any],
         table: ResilienceTable | None,
     ) -> Outcome:
-        found = {}
-        paths = {}
+        found: dict[tuple[str, str], ChipRecord] = {}
+        paths: dict[str, list[PathPoint]] = {}
         for job in jobs:
             result = done[job.key]
-            for record in _records(result, job, self.setup.policies):
-                found[record.policy, record.chip] = record
+            found.update(
+                ((r.policy, r.chip), r) for r in _records(result, job, self.setup.policies)
+            )
             if len(job.chips) == 1:
-                paths[job.chips[0]] = [PathPoint(**point) for point in result.get("path", ())]
+                paths[job.chips[0]] = rebuilt(list[PathPoint], result.get("path", []))
         for chip in self.chips:
             if chip.faults.fatal:
-                found.update({(p.name, chip.id): _unrepairable(p, chip) for p in self.setup.policies})
-        ee, seconds = self._store.lost()
+                found.update(
+                    {(p.name, chip.id): _unrepairable(p, chip) for p in self.setup.policies}
+                )
+        return self._summed_up(clean_accuracy, found, paths, table)
+
+    def _summed_up(
+        self,
+        clean_accuracy: float,
+        found: dict[tuple[str, str], ChipRecord],
+        paths: dict[str, list[PathPoint]],
+        table: ResilienceTable | None,
+    ) -> Outcome:
+        setup = self.setup
+        ee, seconds = self._runner.store.lost()
         return Outcome(
-            setup=self.setup,
+            array=setup.array,
+            constraint=setup.constraint,
+            policies={p.name: plain(p) if is_dataclass(p) else repr(p) for p in setup.policies},
+            needing_table=[p.name for p in setup.policies if p.needs_table],
+            seed=setup.seed,
             clean_accuracy=clean_accuracy,
-            chips=self.chips,
-            records=[found[p.name, c.id] for p in self.setup.policies for c in self.chips],
+            chips=[self._facts(place, chip) for place, chip in enumerate(self.chips)],
+            records=[found[p.name, c.id] for p in setup.policies for c in self.chips],
             paths=paths,
             table=table,
             lost=Cost(retrain=ee, seconds=seconds),
-            execution={**conditions(self._threads), "executor": repr(self._executor)},
+            execution={
+                **conditions(self._threads, self.task.device.type),
+                "executor": repr(self._runner.executor),
+            },
+            plan=plain(self._plan),
         )
 
-
-@dataclass(eq=False)
-class _Watch:
-    """Passes on what an executor tells of its jobs, to the store and to whoever watches."""
-
-    store: Store
-    progress: Progress
-    kind: str
-    jobs: Sequence[str]
-    _begun: dict[int, float] = field(default_factory=dict)
-    _told: dict[int, float] = field(default_factory=dict)
-    _kept_at: dict[int, float] = field(default_factory=dict)
-
-    def start(self, index: int) -> None:
-        self._begun[index] = self._kept_at[index] = time.monotonic()
-        self.store.begin(self.kind, self.jobs[index])
-
-    def tick(self, index: int, ee: float) -> None:
-        self.progress.advance(ee - self._told.get(index, 0.0))
-        self._told[index] = ee
-        now = time.monotonic()
-        if now - self._kept_at[index] >= PROGRESS_SECONDS:
-            self._kept_at[index] = now
-            self.store.progress(self.kind, self.jobs[index], ee, now - self._begun[index])
+    def _facts(self, place: int, chip: Chip) -> ChipFacts:
+        faults = chip.faults
+        picture = png_picture(faults) if place < PICTURES else b""
+        return ChipFacts(
+            chip=chip.id,
+            fault_rate=faults.rate,
+            effective_rate=self._effective_rate(chip),
+            faulty_pes=int(faults.faulty_pes.sum()),
+            dead_rows=len(faults.dead_rows),
+            dead_cols=len(faults.dead_cols),
+            fatal=faults.fatal,
+            version=faults.version,
+            picture=base64.b64encode(picture).decode(),
+        )
 
 
 def check_chips(chips: Sequence[Chip], array: Array) -> None:
@@ -298,7 +265,9 @@ def check_chips(chips: Sequence[Chip], array: Array) -> None:
     if not len(chips):
         raise LotError("there are no chips to mend", hint="give a lot of at least one chip")
     ids = [chip.id for chip in chips]
-    double = sorted({chip for chip in ids if ids.count(chip) > 1}) if len(set(ids)) < len(ids) else []
+    double = (
+        sorted({chip for chip in ids if ids.count(chip) > 1}) if len(set(ids)) < len(ids) else []
+    )
     if double:
         raise LotError(f"chips of the same identity: {', '.join(double)}", hint="rename them")
     check_fits(chips, array)

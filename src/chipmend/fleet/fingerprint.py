@@ -16,7 +16,9 @@ from chipmend.network.task import Task
 from chipmend.records import digest_of
 
 
-def fingerprint(task: Task, chips: Sequence[Chip], plan: Mapping[str, Any], threads: int) -> dict[str, Any]:
+def fingerprint(
+    task: Task, chips: Sequence[Chip], plan: Mapping[str, Any], threads: int
+) -> dict[str, Any]:
     """Gather what the results of a run depend on.
 
     Args:
@@ -32,13 +34,12 @@ def fingerprint(task: Task, chips: Sequence[Chip], plan: Mapping[str, Any], thre
         "network and data": task.digest(),
         "chips": digest_of([(chip.id, chip.faults.digest()) for chip in chips]),
         **{name: digest_of([_kind(part), part]) for name, part in plan.items()},
-        **conditions(threads),
+        **conditions(threads, task.device.type),
     }
 
 
-def conditions(threads: int) -> dict[str, Any]:
+def conditions(threads: int, device: str) -> dict[str, Any]:
     """The part of a fingerprint that is not the user's: versions, device, number format, threads."""
-    device = next(iter(torch.empty(0).device.type.split(":")))
     return {
         "chipmend": chipmend.__version__,
         "python": platform.python_version(),

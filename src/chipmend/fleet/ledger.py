@@ -73,7 +73,6 @@ class ChipRecord:
     met: bool
     cost: Cost
 
-
     @property
     def ee(self) -> float:
         """This chip's share of the cost, in epoch-equivalents."""

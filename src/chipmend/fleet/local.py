@@ -8,7 +8,6 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -18,12 +17,11 @@ import torch
 
 from chipmend.errors import ChipmendError, WorkerError
 from chipmend.fleet.executor import Failed, OnTick, Work, ignore, reason_of
-from chipmend.network.allocator import keep_freed_memory
+from chipmend.network.processor import computing_with, keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
 _PICKLE_ERRORS = (pickle.PicklingError, AttributeError, TypeError)
-_DEATHS_BEFORE_GIVING_UP = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class InProcess:
         keep_freed_memory()
         for index, job in enumerate(jobs):
             on_start(index)
-            with _threads(self.threads):
+            with computing_with(self.threads):
                 result = _attempt(work, job, lambda done, index=index: on_tick(index, done))
             yield index, result
 
@@ -206,12 +204,3 @@ def _packed(work: Work) -> bytes:
             "with one worker",
         ) from error
 
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -86,7 +86,9 @@ class Mending:
         walks = [_Walk(self.policies[place], group) for place, group in job.groups.items()]
         path = self._walked(bench, walks)
         return {
-            "records": plain([self._record(walk, chip, job, bench) for walk in walks for chip in job.chips]),
+            "records": plain(
+                [self._record(walk, chip, job, bench) for walk in walks for chip in job.chips]
+            ),
             "path": plain(path),
         }
 

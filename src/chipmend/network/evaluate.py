@@ -45,8 +45,16 @@ def scores(
         MetricError: The metric gives something other than one finite number per sample.
     """
     with evaluating(model), torch.inference_mode():
-        found = [_checked(metric(model(x), y), len(x)) for x, y in batches(samples, batch)]
-    return torch.cat(found).numpy()
+        found = [
+            _checked(metric(model(x), y), len(x))
+            for x, y in batches(samples, batch, device_of(model))
+        ]
+    return torch.cat(found).cpu().numpy()
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device that a network's weights are on."""
+    return next(model.parameters()).device
 
 
 @contextmanager

@@ -108,10 +108,13 @@ def as_samples(source: object, split: str) -> Samples:
     return samples
 
 
-def batches(samples: Samples, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """All samples in order, ``size`` at a time; the last batch may be shorter."""
+def batches(
+    samples: Samples, size: int, device: torch.device | str = "cpu"
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """All samples in order on a device, ``size`` at a time; the last batch may be shorter."""
     for chunk in torch.arange(len(samples)).split(size):
-        yield samples.batch(chunk)
+        inputs, targets = samples.batch(chunk)
+        yield inputs.to(device), targets.to(device)
 
 
 def digest_of_samples(samples: Samples) -> str:

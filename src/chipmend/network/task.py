@@ -28,9 +28,11 @@ class Task:
         test: Test split, which is read to report and for nothing else.
         metric: One score per sample from outputs and targets; its mean is called accuracy.
         loss: What retraining minimises.
+        device: Where networks are run: ``cpu``, ``cuda``, ``cuda:1``.
 
     Raises:
-        NetworkError: No layer of the network runs on the array, or a weight is not finite.
+        NetworkError: No layer of the network runs on the array, a weight is not finite, or there
+            is no such device.
         DataError: A split is empty or of an unknown kind.
     """
 
@@ -43,10 +45,12 @@ class Task:
         test: object,
         metric: Metric = accuracy,
         loss: Loss = cross_entropy,
+        device: str = "cpu",
     ) -> None:
         gemms(model)
         _check_finite(model)
-        self.model = copy.deepcopy(model)
+        self.device = _device(device)
+        self.model = copy.deepcopy(model).to(self.device)
         self.train: Samples = as_samples(train, "training")
         self.validation: Samples = as_samples(validation, "validation")
         self.test: Samples = as_samples(test, "test")
@@ -72,6 +76,16 @@ class Task:
         for function in (self.metric, self.loss):
             digest.update(f"{function.__module__}.{function.__qualname__}".encode())
         return digest.hexdigest()
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise NetworkError(
+            f"there is no device {name!r} here: {str(error).splitlines()[0]}",
+            hint="give cpu, or a device that torch sees",
+        ) from error
 
 
 def _check_finite(model: nn.Module) -> None:

@@ -75,7 +75,7 @@ class Fixed:
     kind: Literal["fixed"] = "fixed"
     epochs: float
     decaying: bool = False
-    retrain: Retrain = field(default_factory=lambda: Retrain(epochs=1.0))
+    retrain: Retrain = field(default_factory=Retrain)
 
     @property
     def name(self) -> str:

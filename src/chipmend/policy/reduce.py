@@ -34,7 +34,7 @@ class Reduce:
     kind: Literal["reduce"] = "reduce"
     statistic: Statistic = "max"
     quantile: float = 1.0
-    retrain: Retrain = field(default_factory=lambda: Retrain(epochs=1.0))
+    retrain: Retrain = field(default_factory=Retrain)
 
     @property
     def name(self) -> str:

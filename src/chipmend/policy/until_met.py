@@ -34,7 +34,7 @@ class UntilMet:
     increment: float = 0.1
     most: float = 4.0
     confidence: float = 0.95
-    retrain: Retrain = field(default_factory=lambda: Retrain(epochs=1.0))
+    retrain: Retrain = field(default_factory=Retrain)
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:

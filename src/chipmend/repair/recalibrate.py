@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from chipmend.network.evaluate import evaluating
+from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.samples import Samples
 
 BATCH = 256
@@ -33,7 +33,7 @@ def recalibrate_(model: nn.Module, samples: Samples, indices: Tensor) -> int:
         return 0
     with evaluating(model), _accumulating(norms), torch.inference_mode():
         for chunk in indices.chunk(max(1, len(indices) // BATCH)):
-            model(samples.batch(chunk)[0])
+            model(samples.batch(chunk)[0].to(device_of(model)))
     return len(indices)
 
 

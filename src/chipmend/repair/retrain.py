@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from chipmend.errors import RepairError
+from chipmend.network.evaluate import device_of
 from chipmend.network.precision import training_precision
 from chipmend.network.samples import Samples
 from chipmend.network.task import Loss
@@ -74,6 +75,7 @@ class Retraining:
         self.steps = 0
         self.seconds = 0.0
         self._train, self._loss, self._settings = train, loss, settings
+        self._device = device_of(model)
         self._zeros = HeldAtZero(model, pruned)
         self._order = _Order(len(train), settings.batch, seed)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -130,6 +132,7 @@ class Retraining:
         return network
 
     def _step(self, inputs: Tensor, targets: Tensor) -> None:
+        inputs, targets = inputs.to(self._device), targets.to(self._device)
         self._optimizer.param_groups[0]["lr"] = self._rate()
         self._optimizer.zero_grad(set_to_none=True)
         with training_precision(inputs.device.type):

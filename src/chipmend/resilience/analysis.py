@@ -40,7 +40,7 @@ class Analysis:
     amounts: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
     repeats: int = 5
     spatial: Spatial = field(default_factory=Uniform)
-    retrain: Retrain = field(default_factory=lambda: Retrain(epochs=1.0))
+    retrain: Retrain = field(default_factory=Retrain)
 
     def __post_init__(self) -> None:
         check_amounts(self.amounts)

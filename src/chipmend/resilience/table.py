@@ -194,4 +194,3 @@ def _interpolated(at: float, places: list[float], values: list[float]) -> float:
         return UNREACHABLE
     share = (at - places[above - 1]) / (places[above] - places[above - 1])
     return left + share * (right - left)
-

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from chipmend.data.fashion_mnist import fashion_mnist
-from chipmend.network.allocator import keep_freed_memory
+from chipmend.network.processor import keep_freed_memory
 from chipmend.network.evaluate import accuracy, scores
 from chipmend.network.samples import Samples
 from chipmend.zoo.vgg import vgg11
@@ -72,7 +72,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1, help="other counts round differently")
-    parser.add_argument("--out", type=Path, default=WEIGHTS / "vgg11-fashion-mnist-0.25.safetensors")
+    parser.add_argument(
+        "--out", type=Path, default=WEIGHTS / "vgg11-fashion-mnist-0.25.safetensors"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     keep_freed_memory()

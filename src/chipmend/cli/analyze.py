@@ -1,0 +1,75 @@
+"""``chipmend analyze``: the resilience table of a network."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chipmend.cli.app import Json, app, finish, out
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from chipmend.fleet.plan import Plan
+    from chipmend.resilience.table import ResilienceTable
+
+
+@app.command
+def analyze(plan: Path, /, *, json: Json = None) -> None:
+    """Measure accuracy over fault rates and amounts of retraining; the same command resumes it.
+
+    Args:
+        plan: The plan, a TOML file.
+        json: Also write the whole table here.
+    """
+    from chipmend.cli.bars import Bars
+    from chipmend.files import write_bytes
+    from chipmend.fleet.mend import analyze as analyzed
+    from chipmend.fleet.plan import read_plan
+    from chipmend.records import plain
+
+    read, _ = read_plan(plan)
+    with Bars() as bars:
+        table = analyzed(
+            read.task(),
+            array=read.array,
+            analysis=read.analysis,
+            seed=read.seed,
+            run=read.execution.run / "analysis",
+            workers=read.execution.workers,
+            threads=read.execution.threads,
+            progress=bars,
+        )
+    out.print(_shown(table, read))
+    made = write_bytes(read.execution.run / "analysis" / "table.json", _as_json(table))
+    finish(made, lambda: _summary(table, read, plain(table)), json)
+
+
+def _summary(table: "ResilienceTable", plan: "Plan", whole: Any) -> dict[str, Any]:
+    from chipmend.records import plain
+
+    needed = {
+        statistic: table.needed_at_rates(plan.constraint, statistic)
+        for statistic in ("min", "mean", "max")
+    }
+    return {"rates": table.rates, "needed": plain(needed), "ee": table.ee, "table": whole}
+
+
+def _as_json(table: "ResilienceTable") -> bytes:
+    import json
+
+    from chipmend.records import plain
+
+    return json.dumps(plain(table)).encode()
+
+
+def _shown(table: "ResilienceTable", plan: "Plan") -> "Table":
+    """Epochs needed at each rate, over the repeats."""
+    from rich.table import Table
+
+    shown = Table(title=f"epochs of retraining needed for {plan.constraint}")
+    for column in ("fault rate (per PE)", "min", "mean", "max"):
+        shown.add_column(column, justify="right")
+    columns = [table.needed_at_rates(plan.constraint, s) for s in ("min", "mean", "max")]
+    for rate, *needed in zip(table.rates, *columns, strict=True):
+        said = ["not reached" if n == float("inf") else f"{n:.3g}" for n in needed]
+        shown.add_row(f"{100 * rate:g} %", *said)
+    return shown

@@ -1,0 +1,23 @@
+"""``chipmend report``: the HTML report of a finished run, written anew."""
+
+from pathlib import Path
+
+from chipmend.cli.app import Json, app, finish
+
+
+@app.command
+def report(run: Path, /, *, output: Path | None = None, json: Json = None) -> None:
+    """Write one self-contained HTML file about a finished run.
+
+    Args:
+        run: The run folder.
+        output: Where to write it; by default report.html in the run folder.
+        json: Also write a machine-readable summary here.
+    """
+    from chipmend.cli.carry_out import REPORT
+    from chipmend.fleet.outcome import read_outcome
+    from chipmend.report import write_report
+
+    outcome = read_outcome(run)
+    made = write_report(outcome, output or run / REPORT)
+    finish(made, lambda: outcome.summary(str(made)), json)

@@ -1,0 +1,249 @@
+"""Fault maps and chips: what is broken on one die, and how we know.
+
+A fault map keeps the classes of faults apart, since they are repaired and binned differently; the
+PEs that must not be used are their union.
+
+References:
+    [Zhang2018] Zhang, Gu, Basu, Garg, "Analyzing and mitigating the impact of permanent faults on
+        a systolic array based neural network accelerator", VTS 2018.
+    [Hanif2023] Hanif, Shafique, "eFAT: improving the effectiveness of fault-aware training for
+        mitigating permanent faults in DNN hardware accelerators", arXiv 2304.12949 (fused maps).
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool
+
+from chipmend.errors import ChipmendError, FaultMapError, LotError
+from chipmend.hardware.array import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The test that a fault map came from.
+
+    Args:
+        source: Name of the test, the file or the generator.
+        tester: The machine that ran it.
+        date: When it ran.
+        tester_seconds: Time on the tester.
+
+    Raises:
+        FaultMapError: A text that does not fit on one line, or a time that is none.
+    """
+
+    source: str
+    tester: str = ""
+    date: str = ""
+    tester_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("source", "tester", "date"):
+            _check_text(FaultMapError, name, getattr(self, name))
+        seconds = self.tester_seconds
+        if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+            raise FaultMapError(
+                f"tester_seconds is {seconds}", hint="give seconds, 0 or more, or leave them out"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FaultMap:
+    """What is broken on one die, class by class.
+
+    Args:
+        rows: PEs down.
+        cols: PEs across.
+        faulty_pes: ``rows x cols``, true where a PE is faulty and bypassed.
+        dead_rows: ``(row, from_col)``: activation forwarding of the row is broken at ``from_col``,
+            so every PE of the row from there on is unusable.
+        dead_cols: Columns whose partial-sum chain is broken: none of their PEs is usable.
+        fatal: Why the die cannot be repaired at all; empty if it can.
+        version: Number of the test result, counted from 1.
+        provenance: The test that the map came from.
+
+    Raises:
+        FaultMapError: The faults do not lie on the array, or the version is below 1.
+
+    Example:
+        >>> faulty = np.array([[False, True], [False, False]])
+        >>> FaultMap(rows=2, cols=2, faulty_pes=faulty, dead_rows=((1, 1),)).unusable.tolist()
+        [[False, True], [False, True]]
+    """
+
+    rows: int
+    cols: int
+    faulty_pes: Bool[np.ndarray, "rows cols"]
+    dead_rows: tuple[tuple[int, int], ...] = ()
+    dead_cols: tuple[int, ...] = ()
+    fatal: str = ""
+    version: int = 1
+    provenance: Provenance = field(default_factory=lambda: Provenance("not stated"))
+
+    def __post_init__(self) -> None:
+        _check_pes(self)
+        _check_lines(self)
+        _check_text(FaultMapError, "the reason for fatal", self.fatal)
+        if self.version < 1:
+            raise FaultMapError(
+                f"fault map version {self.version}", hint="count the tests of a chip from 1"
+            )
+        faulty = np.array(self.faulty_pes)
+        faulty.flags.writeable = False
+        object.__setattr__(self, "faulty_pes", faulty)
+        object.__setattr__(self, "dead_rows", _first_breaks(self.dead_rows))
+        object.__setattr__(self, "dead_cols", tuple(sorted({int(col) for col in self.dead_cols})))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FaultMap):
+            return NotImplemented
+        ours, theirs = ((m.digest(), m.version, m.provenance) for m in (self, other))
+        return ours == theirs
+
+    def __hash__(self) -> int:
+        return hash(self.digest())
+
+    @property
+    def unusable(self) -> Bool[np.ndarray, "rows cols"]:
+        """``rows x cols``: PEs that must not be used, whatever the class of the fault."""
+        unusable = self.faulty_pes.copy()
+        for row, from_col in self.dead_rows:
+            unusable[row, from_col:] = True
+        unusable[:, list(self.dead_cols)] = True
+        return unusable
+
+    @property
+    def rate(self) -> float:
+        """Share of the PEs that are unusable (base: per PE)."""
+        return int(np.count_nonzero(self.unusable)) / (self.rows * self.cols)
+
+    def digest(self) -> str:
+        """Hex digest of the faults and their classes; version and provenance do not count."""
+        classes = json.dumps([self.rows, self.cols, self.dead_rows, self.dead_cols, self.fatal])
+        pes = np.packbits(self.faulty_pes).tobytes()
+        return hashlib.sha256(classes.encode() + b"\0" + pes).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A die with an identity and its fault map.
+
+    Args:
+        id: Name of the chip, unique in its lot.
+        faults: What is broken.
+        lot: The production lot.
+        wafer: The wafer.
+        x: Column of the die on the wafer.
+        y: Row of the die on the wafer.
+
+    Raises:
+        LotError: No id, or a text that does not fit on one line.
+    """
+
+    id: str
+    faults: FaultMap
+    lot: str = ""
+    wafer: str = ""
+    x: int | None = None
+    y: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise LotError("a chip has no id", hint="give every chip an id of its own")
+        for name in ("id", "lot", "wafer"):
+            _check_text(LotError, f"chip {name}", getattr(self, name))
+
+
+def fused(*maps: FaultMap) -> FaultMap:
+    """Unite the faults of several chips, so that what avoids them all runs on every one of them.
+
+    Args:
+        *maps: Fault maps of arrays of one size.
+
+    Returns:
+        A map in which everything is broken that is broken in any of them.
+
+    Raises:
+        FaultMapError: No map, or maps of several sizes.
+
+    Example:
+        >>> a = FaultMap(rows=1, cols=2, faulty_pes=np.array([[True, False]]))
+        >>> b = FaultMap(rows=1, cols=2, faulty_pes=np.array([[False, False]]), dead_cols=(1,))
+        >>> fused(a, b).unusable.tolist()
+        [[True, True]]
+    """
+    sizes = sorted({(m.rows, m.cols) for m in maps})
+    if len(sizes) != 1:
+        found = ", ".join(f"{rows} x {cols}" for rows, cols in sizes) or "none"
+        raise FaultMapError(
+            f"fault maps of one size are needed, found {found}", hint="fuse chips of one array"
+        )
+    return FaultMap(
+        rows=sizes[0][0],
+        cols=sizes[0][1],
+        faulty_pes=np.logical_or.reduce([m.faulty_pes for m in maps]),
+        dead_rows=tuple(line for m in maps for line in m.dead_rows),
+        dead_cols=tuple(col for m in maps for col in m.dead_cols),
+        fatal="; ".join(dict.fromkeys(m.fatal for m in maps if m.fatal)),
+        provenance=Provenance(f"fused from {len(maps)} maps"),
+    )
+
+
+def check_fits(chips: Iterable[Chip], array: Array) -> None:
+    """Refuse chips whose fault maps are for an array of another size.
+
+    Args:
+        chips: The chips.
+        array: The array that a network shall be repaired for.
+
+    Raises:
+        FaultMapError: Names the first chip that does not fit.
+    """
+    for chip in chips:
+        if (chip.faults.rows, chip.faults.cols) != (array.rows, array.cols):
+            raise FaultMapError(
+                f"the fault map of chip {chip.id} is for an array of {chip.faults.rows} x "
+                f"{chip.faults.cols}, the plan's array is {array.rows} x {array.cols}",
+                hint="give the array that the chips were tested with, or other chips",
+            )
+
+
+def _check_pes(faults: FaultMap) -> None:
+    shape, pes = (faults.rows, faults.cols), faults.faulty_pes
+    if min(shape) < 1 or pes.shape != shape or pes.dtype != bool:
+        raise FaultMapError(
+            f"faulty_pes has shape {pes.shape} and type {pes.dtype}, for an array of "
+            f"{shape[0]} x {shape[1]}",
+            hint="give a bool per PE; check the row and column counts in the test data",
+        )
+
+
+def _check_lines(faults: FaultMap) -> None:
+    rows = [row for row, _ in faults.dead_rows if not 0 <= row < faults.rows]
+    cols = [col for _, col in faults.dead_rows if not 0 <= col < faults.cols]
+    cols += [col for col in faults.dead_cols if not 0 <= col < faults.cols]
+    if rows or cols:
+        raise FaultMapError(
+            f"rows {rows} and columns {cols} lie outside the array of "
+            f"{faults.rows} x {faults.cols}",
+            hint="rows and columns count from 0",
+        )
+
+
+def _first_breaks(dead_rows: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    first: dict[int, int] = {}
+    for row, from_col in dead_rows:
+        first[int(row)] = min(int(from_col), first.get(int(row), int(from_col)))
+    return tuple(sorted(first.items()))
+
+
+def _check_text(kind: type[ChipmendError], what: str, text: str) -> None:
+    if text != text.strip() or not text.isprintable():
+        raise kind(
+            f"{what} is {text!r}", hint="use one line of visible characters, no blanks at its ends"
+        )

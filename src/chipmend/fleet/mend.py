@@ -1,0 +1,164 @@
+"""The main verbs in Python: mend a lot of chips, and the analysis before it."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from chipmend.confidence.constraint import Constraint
+from chipmend.faults.maps import Chip
+from chipmend.files import cache_folder
+from chipmend.fleet.analyzing import Analyzing, resilience_table
+from chipmend.fleet.arrangement import Arrangement, cores, fastest
+from chipmend.fleet.campaign import Campaign, Setup
+from chipmend.fleet.fingerprint import conditions
+from chipmend.fleet.outcome import Outcome
+from chipmend.fleet.progress import Progress, Unwatched
+from chipmend.fleet.runner import Runner
+from chipmend.fleet.store import SqliteStore, Store
+from chipmend.hardware.array import Array
+from chipmend.network.evaluate import scores
+from chipmend.network.processor import computing_with
+from chipmend.network.task import Task
+from chipmend.policy.protocol import Policy
+from chipmend.policy.reduce import Reduce
+from chipmend.records import digest_of, plain
+from chipmend.resilience.analysis import Analysis
+from chipmend.resilience.table import ResilienceTable
+from chipmend.steps import Retrain
+
+
+def mend(
+    task: Task,
+    chips: Sequence[Chip],
+    *,
+    array: Array,
+    constraint: Constraint,
+    policies: Sequence[Policy] = (Reduce(),),
+    analysis: Analysis | None = None,
+    seed: int = 0,
+    hindsight: bool = True,
+    run: str | Path | None = None,
+    workers: int | None = 1,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    plan: dict[str, Any] | None = None,
+) -> Outcome:
+    """Mend every chip of a lot under one or more policies.
+
+    Args:
+        task: The clean network and its data.
+        chips: The lot.
+        array: The array and its placement.
+        constraint: What each chip has to reach.
+        policies: Who decides.
+        analysis: The resilience analysis, for policies that need a table.
+        seed: The seed of everything random.
+        hindsight: Whether to read, for the report, how much would have sufficed for each chip.
+        run: Run folder; the same call goes on where it was interrupted. Without one nothing is
+            kept.
+        workers: Worker processes; without a number the fastest arrangement of workers and threads
+            is measured and kept with the run. More than one need a task that can be pickled, and
+            a main module under ``if __name__ == "__main__":``.
+        threads: Threads of each worker; by default the processors are shared out evenly.
+        progress: Who watches.
+        plan: The plan as the user gave it, for the report.
+
+    Returns:
+        What became of every chip, and what it cost.
+
+    Raises:
+        ChipmendError: Says what is wrong, where, and what to do.
+    """
+    setup = Setup(
+        array=array,
+        constraint=constraint,
+        policies=tuple(policies),
+        analysis=analysis or Analysis(),
+        seed=seed,
+        hindsight=hindsight,
+    )
+    with ExitStack() as stack:
+        folder = Path(run) if run is not None else Path(stack.enter_context(TemporaryDirectory()))
+        store = stack.enter_context(closing(SqliteStore(folder)))
+        arrangement = _arrangement(task, setup.analysis.retrain, store, workers, threads)
+        campaign = Campaign(
+            task,
+            chips,
+            setup,
+            runner=Runner(arrangement.executor(), store, progress or Unwatched()),
+            threads=arrangement.threads,
+            table_cache=cache_folder("resilience"),
+            plan=plan,
+        )
+        outcome = campaign.run()
+        outcome.write(folder)
+        return outcome
+
+
+def analyze(
+    task: Task,
+    *,
+    array: Array,
+    analysis: Analysis,
+    seed: int = 0,
+    run: str | Path | None = None,
+    workers: int | None = 1,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> ResilienceTable:
+    """Measure how a network's accuracy answers to faults and to retraining.
+
+    The finished table is cached by all that it depends on, so campaigns find it.
+
+    Args:
+        task: The clean network and its data.
+        array: The array and its placement.
+        analysis: What to measure.
+        seed: The seed of everything random.
+        run: Run folder; the same call goes on where it was interrupted.
+        workers: As for ``mend``.
+        threads: As for ``mend``.
+        progress: Who watches.
+
+    Returns:
+        The resilience table.
+
+    Raises:
+        ChipmendError: Says what is wrong, where, and what to do.
+    """
+    with ExitStack() as stack:
+        folder = Path(run) if run is not None else Path(stack.enter_context(TemporaryDirectory()))
+        store = stack.enter_context(closing(SqliteStore(folder)))
+        arrangement = _arrangement(task, analysis.retrain, store, workers, threads)
+        where = conditions(arrangement.threads, task.device.type)
+        runner = Runner(arrangement.executor(), store, progress or Unwatched())
+        runner.check_fingerprint(
+            plain({"analysis": digest_of([task.digest(), array, analysis, seed]), **where})
+        )
+        return resilience_table(
+            Analyzing(task, array, analysis, seed),
+            _clean_accuracy(task, arrangement.threads),
+            runner=runner,
+            conditions=where,
+            cache=cache_folder("resilience"),
+        )
+
+
+def _arrangement(
+    task: Task, retrain: Retrain, store: Store, workers: int | None, threads: int | None
+) -> Arrangement:
+    """The arrangement that was asked for, or that the run was begun with, or the fastest."""
+    if workers is not None:
+        return Arrangement(workers=workers, threads=threads or max(1, cores() // workers))
+    kept = store.fact("arrangement")
+    if kept is None:
+        kept = plain(fastest(task, retrain))
+        store.keep_fact("arrangement", kept)
+    return Arrangement(**kept)
+
+
+def _clean_accuracy(task: Task, count: int) -> float:
+    with computing_with(count):
+        return float(scores(task.model, task.validation, task.metric).mean())

@@ -1,0 +1,163 @@
+"""What a campaign came to: everything that summaries and reports are made of, and nothing live."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chipmend.confidence.constraint import Accuracy, Constraint, Drop
+from chipmend.errors import StoreError
+from chipmend.files import write_bytes
+from chipmend.fleet.ledger import ChipRecord, PathPoint, PolicySum, sum_up
+from chipmend.hardware.array import Array
+from chipmend.records import plain, rebuilt
+from chipmend.repair.cost import Cost
+from chipmend.resilience.table import ResilienceTable
+
+FILE = "outcome.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChipFacts:
+    """A chip as reports show it.
+
+    Args:
+        chip: Identity.
+        fault_rate: Share of PEs that must not be used (base: per PE).
+        effective_rate: Share of the network's weights on them (base: per weight).
+        faulty_pes: Faulty PEs.
+        dead_rows: Dead rows.
+        dead_cols: Dead columns.
+        fatal: Why the die is unrepairable, if it is.
+        version: Version of the fault map.
+        picture: The fault map as a PNG in base64; empty where no picture is kept.
+    """
+
+    chip: str
+    fault_rate: float
+    effective_rate: float
+    faulty_pes: int
+    dead_rows: int
+    dead_cols: int
+    fatal: str
+    version: int
+    picture: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a campaign came to.
+
+    Args:
+        array: The array and its placement.
+        constraint: What each chip had to reach.
+        policies: What each policy was, by name, in the order of tables.
+        needing_table: Names of the policies that the analysis is billed to.
+        seed: The seed.
+        clean_accuracy: Test accuracy of the clean network.
+        chips: The lot.
+        records: One for every policy and chip, in their order.
+        paths: Hindsight along the retraining, by chip.
+        table: The resilience table, if a policy needed it.
+        lost: What interrupted attempts had cost.
+        execution: Versions, device, threads, workers, date.
+        plan: The plan as the user gave it, if there was one.
+    """
+
+    array: Array
+    constraint: Constraint
+    policies: dict[str, Any]
+    needing_table: list[str]
+    seed: int
+    clean_accuracy: float
+    chips: list[ChipFacts]
+    records: list[ChipRecord]
+    paths: dict[str, list[PathPoint]]
+    table: ResilienceTable | None
+    lost: Cost
+    execution: dict[str, Any]
+    plan: dict[str, Any]
+
+    def records_of(self, policy: str) -> list[ChipRecord]:
+        """The records of one policy, in the order of the chips."""
+        return [record for record in self.records if record.policy == policy]
+
+    def sums(self) -> list[PolicySum]:
+        """What each policy came to."""
+        return [
+            sum_up(self.records_of(name), self.paths, self._analysis_cost(name))
+            for name in self.policies
+        ]
+
+    def _analysis_cost(self, policy: str) -> Cost:
+        if self.table is None or policy not in self.needing_table:
+            return Cost()
+        return Cost(retrain=self.table.ee, seconds=self.table.seconds)
+
+    def summary(self, report: str | None = None) -> dict[str, Any]:
+        """What machines read: accuracies are fractions, costs epoch-equivalents.
+
+        Args:
+            report: Path of the report, if one was written.
+
+        Returns:
+            An object that JSON can hold.
+        """
+        kind = "drop" if isinstance(self.constraint, Drop) else "accuracy"
+        bar = (
+            self.constraint.accuracy
+            if isinstance(self.constraint, Accuracy)
+            else self.constraint.drop
+        )
+        return plain(
+            {
+                "clean_accuracy": self.clean_accuracy,
+                "constraint": {kind: bar},
+                "report": report,
+                "ee_lost": self.lost.ee,
+                "policies": {s.policy: _machine_sum(s) for s in self.sums()},
+            }
+        )
+
+    def write(self, folder: Path) -> Path:
+        """Keep the outcome in a run folder."""
+        return write_bytes(folder / FILE, json.dumps(plain(self)).encode())
+
+
+def read_outcome(folder: Path) -> Outcome:
+    """Read what ``Outcome.write`` kept.
+
+    Raises:
+        StoreError: No finished run is in the folder, or it was altered.
+    """
+    path = folder / FILE
+    try:
+        return rebuilt(Outcome, json.loads(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"there is no finished run in {folder}",
+            hint="give the run folder of 'chipmend mend' or 'chipmend compare'; if the run was "
+            "interrupted, start it again with the same command",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{path} is not the outcome of a run: {str(error).splitlines()[0]}",
+            hint="run the campaign again: its finished jobs are kept",
+        ) from error
+
+
+def _machine_sum(policy: PolicySum) -> dict[str, Any]:
+    return {
+        "chips": policy.chips,
+        "met": policy.met,
+        "shipped": policy.shipped,
+        "scrapped": policy.scrapped,
+        "bins": policy.bins,
+        "accuracy_mean": policy.accuracy_mean,
+        "accuracy_min": policy.accuracy_min,
+        "ee_per_chip": policy.ee_per_chip,
+        "ee_analysis": policy.ee_analysis,
+        "ee_overspent": policy.ee_overspent,
+        "seconds": policy.seconds,
+        "seconds_analysis": policy.seconds_analysis,
+    }

@@ -1,0 +1,401 @@
+"""The plan: everything that a run does, as the user wrote it in TOML.
+
+Reading collects all mistakes and states each with its place in the file and what to write instead.
+"""
+
+import difflib
+import importlib
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
+
+from chipmend.confidence.constraint import Accuracy, Constraint, Drop
+from chipmend.data.fashion_mnist import fashion_mnist
+from chipmend.data.splits import Splits
+from chipmend.errors import ChipmendError, PlanError
+from chipmend.faults.generate import Clustered, Lines, Spatial, Uniform, make_chips
+from chipmend.faults.lot_file import read_lot
+from chipmend.faults.lots import Lot
+from chipmend.hardware.array import Array
+from chipmend.network.task import Task
+from chipmend.policy.fixed import Fixed, FixedSteps
+from chipmend.policy.protocol import Policy
+from chipmend.policy.reduce import Reduce
+from chipmend.policy.until_met import UntilMet
+from chipmend.resilience.analysis import Analysis
+from chipmend.zoo import read_weights_, trained_vgg11
+
+_STRICT = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZooModel:
+    """A reference network with the weights that chipmend ships.
+
+    Args:
+        zoo: Its name.
+        width: Factor on the number of channels.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    zoo: str
+    width: float = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactoryModel:
+    """A network that a function of the user's builds.
+
+    Args:
+        factory: ``package.module:function``.
+        options: Its keyword arguments.
+        weights: A safetensors file to load into what it builds.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    factory: str
+    options: dict[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedData:
+    """A data set that chipmend reads.
+
+    Args:
+        name: ``fashion-mnist``.
+        path: Folder of its files; without one it is looked for.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactoryData:
+    """Splits that a function of the user's gives.
+
+    Args:
+        factory: ``package.module:function``; it returns train, validation and test.
+        options: Its keyword arguments.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    factory: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LotFile:
+    """Chips from a lot file.
+
+    Args:
+        file: The file.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeChips:
+    """Chips with random faults.
+
+    Args:
+        rate: Fault rate (base: per PE), or the two ends of a range.
+        count: How many chips.
+        spatial: How faults lie on the die.
+        spread: Whether rates are drawn in the range, or spread evenly over it.
+        seed: The seed.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    rate: float | tuple[float, float]
+    count: int
+    spatial: Annotated[Spatial, Field(discriminator="kind")] = field(default_factory=Uniform)
+    spread: str = "drawn"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactoryPolicy:
+    """A policy of the user's.
+
+    Args:
+        factory: ``package.module:Class``.
+        options: Its keyword arguments.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    factory: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How a run is executed. Only threads and device can change a result.
+
+    Args:
+        run: Run folder.
+        workers: Worker processes; without a number the fastest arrangement is measured.
+        threads: Threads of each worker.
+        device: Where networks are run.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    run: Path = Path("runs/chipmend")
+    workers: int | None = None
+    threads: int | None = None
+    device: str = "cpu"
+
+
+def _with(key: str, other: str) -> Discriminator:
+    """Tell two tables apart by whether they have a key."""
+
+    def which(table: Any) -> str:
+        found = key in table if isinstance(table, Mapping) else hasattr(table, key)
+        return key if found else other
+
+    return Discriminator(which)
+
+
+def _policy_kind(table: Any) -> str:
+    if not isinstance(table, Mapping):
+        return "factory"
+    return "factory" if "factory" in table else str(table.get("kind", ""))
+
+
+OnePolicy = Annotated[
+    Annotated[FixedSteps, Tag("steps")]
+    | Annotated[Fixed, Tag("fixed")]
+    | Annotated[UntilMet, Tag("until_met")]
+    | Annotated[Reduce, Tag("reduce")]
+    | Annotated[FactoryPolicy, Tag("factory")],
+    Discriminator(_policy_kind),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that a run does.
+
+    Args:
+        model: The network.
+        data: Its data.
+        array: The array and its placement.
+        chips: The lot.
+        constraint: What each chip has to reach.
+        policies: Who decides.
+        analysis: The resilience analysis.
+        execution: How it is executed.
+        seed: The seed of everything random but the making of chips.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    model: Annotated[
+        Annotated[ZooModel, Tag("zoo")] | Annotated[FactoryModel, Tag("factory")],
+        _with("zoo", "factory"),
+    ]
+    data: Annotated[
+        Annotated[NamedData, Tag("name")] | Annotated[FactoryData, Tag("factory")],
+        _with("name", "factory"),
+    ]
+    array: Array
+    chips: Annotated[
+        Annotated[LotFile, Tag("file")] | Annotated[MadeChips, Tag("rate")], _with("file", "rate")
+    ]
+    constraint: Annotated[
+        Annotated[Drop, Tag("drop")] | Annotated[Accuracy, Tag("accuracy")],
+        _with("drop", "accuracy"),
+    ]
+    policies: tuple[OnePolicy, ...] = field(default_factory=lambda: (Reduce(),))
+    analysis: Analysis = field(default_factory=Analysis)
+    execution: Execution = field(default_factory=Execution)
+    seed: int = 0
+
+    def task(self) -> Task:
+        """Build the network and read the data."""
+        splits = self._splits()
+        return Task(
+            self._network(),
+            train=splits.train,
+            validation=splits.validation,
+            test=splits.test,
+            device=self.execution.device,
+        )
+
+    def lot(self) -> Lot:
+        """Read or make the chips."""
+        if isinstance(self.chips, LotFile):
+            return read_lot(self.chips.file)
+        return make_chips(
+            self.array,
+            rate=self.chips.rate,
+            count=self.chips.count,
+            spatial=self.chips.spatial,
+            seed=self.chips.seed,
+            spread=self.chips.spread,  # pyright: ignore[reportArgumentType]
+        )
+
+    def deciders(self) -> tuple[Policy, ...]:
+        """The policies, those of the user's built."""
+        return tuple(
+            imported(p.factory, "policy")(**p.options) if isinstance(p, FactoryPolicy) else p
+            for p in self.policies
+        )
+
+    def _network(self) -> Any:
+        if isinstance(self.model, FactoryModel):
+            network = imported(self.model.factory, "model")(**self.model.options)
+            if self.model.weights is not None:
+                read_weights_(network, self.model.weights)
+            return network
+        if self.model.zoo != "vgg11":
+            raise PlanError(f"model.zoo: there is no {self.model.zoo!r}", hint="write vgg11")
+        return trained_vgg11(width=self.model.width)
+
+    def _splits(self) -> Splits:
+        if isinstance(self.data, NamedData):
+            if self.data.name != "fashion-mnist":
+                raise PlanError(
+                    f"data.name: there is no {self.data.name!r}", hint="write fashion-mnist"
+                )
+            return fashion_mnist(self.data.path)
+        found = imported(self.data.factory, "data")(**self.data.options)
+        return found if isinstance(found, Splits) else Splits(*found)
+
+
+def read_plan(path: Path) -> tuple[Plan, dict[str, Any]]:
+    """Read a plan; paths in it are taken from the plan's folder.
+
+    Args:
+        path: A TOML file.
+
+    Returns:
+        The plan, and the tables as written, for the report.
+
+    Raises:
+        PlanError: Not to be read, or every mistake in it.
+    """
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(
+            f"cannot read {path}: {error}", hint="give the path of a plan in TOML"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{path} is not TOML: {error}", hint="mend that line") from error
+    return parse_plan(tables, str(path), path.parent), tables
+
+
+def parse_plan(tables: Mapping[str, Any], where: str, folder: Path = Path()) -> Plan:
+    """Make a plan of tables as TOML gives them.
+
+    Args:
+        tables: The tables; ``[policy]`` stands for a list of one.
+        where: The file's name, for errors.
+        folder: What relative paths are relative to.
+
+    Raises:
+        PlanError: Every mistake, with its place and what to write instead.
+    """
+    whole = dict(tables)
+    if "policy" in whole and "policies" not in whole:
+        whole["policies"] = [whole.pop("policy")]
+    try:
+        plan = TypeAdapter(Plan).validate_python(_from(folder, whole))
+    except ValidationError as error:
+        mistakes = [_mistake(dict(e), whole) for e in error.errors()]
+        raise PlanError(
+            "\n  ".join([f"{where} has {len(mistakes)} mistake(s):", *mistakes]),
+            hint="every table and field is described in docs/reference/plan.md",
+        ) from error
+    return plan
+
+
+def imported(name: str, place: str) -> Callable[..., Any]:
+    """Import what ``package.module:name`` says.
+
+    Raises:
+        PlanError: There is no such thing.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PlanError(
+            f"{place}.factory: cannot import {name!r}: {error}",
+            hint="write package.module:function, importable from where you are (PYTHONPATH)",
+        ) from error
+
+
+_PATHS = (("model", "weights"), ("data", "path"), ("chips", "file"), ("execution", "run"))
+
+
+def _from(folder: Path, tables: dict[str, Any]) -> dict[str, Any]:
+    """Take relative paths from the plan's folder."""
+    for table, key in _PATHS:
+        found = tables.get(table)
+        if isinstance(found, dict) and isinstance(found.get(key), str):
+            tables[table] = {**found, key: folder / found[key]}
+    return tables
+
+
+def _mistake(error: Mapping[str, Any], tables: Mapping[str, Any]) -> str:
+    place = list(_place(error["loc"], tables))
+    name = ".".join(map(str, place)) or "the plan"
+    kind, cause = error["type"], error.get("ctx", {}).get("error")
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        near = difflib.get_close_matches(str(place[-1]), _known_fields(), n=1)
+        return f"{name}: unknown" + (f"; did you mean {near[0]!r}?" if near else "")
+    if kind in ("missing", "missing_keyword_only_argument"):
+        return f"{name}: missing"
+    if kind == "union_tag_invalid":
+        return f"{name}.kind: {error['ctx']['tag']!r} is unknown; write {error['ctx']['expected_tags']}"
+    if isinstance(cause, ChipmendError):
+        return f"{name}: {cause.message}" + (f" ({cause.hint})" if cause.hint else "")
+    return f"{name}: {error['msg']}, not {error['input']!r}"
+
+
+def _place(location: Sequence[str | int], tables: Any) -> Iterator[str | int]:
+    """The path in the file: pydantic's, without the names of alternatives."""
+    for part in location:
+        if isinstance(tables, Mapping) and part in tables:
+            tables = tables[part]
+            yield part
+        elif isinstance(tables, list | tuple) and isinstance(part, int):
+            tables = tables[part]
+            yield part
+        elif part is location[-1]:
+            yield part
+
+
+def _known_fields() -> set[str]:
+    kinds = (Plan, ZooModel, FactoryModel, NamedData, FactoryData, LotFile, MadeChips, Execution)
+    kinds += (
+        Array,
+        Drop,
+        Accuracy,
+        Analysis,
+        FixedSteps,
+        Fixed,
+        UntilMet,
+        Reduce,
+        Clustered,
+        Lines,
+    )
+    return {f.name for kind in kinds if is_dataclass(kind) for f in fields(kind)} | {"policy"}

@@ -1,0 +1,98 @@
+"""Has jobs carried out and keeps their results, so that whatever is done once stays done.
+
+The runner is the only one that writes to the store.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chipmend.fleet.executor import Executor, Failed, Work
+from chipmend.fleet.fingerprint import check_same
+from chipmend.fleet.progress import Progress, Unwatched
+from chipmend.fleet.store import Store
+
+PROGRESS_SECONDS = 2.0
+"""How often the store hears how far a job is, so that a crash shows on the bill."""
+
+
+@dataclass(frozen=True, eq=False)
+class Runner:
+    """Carries jobs out.
+
+    Args:
+        executor: Who does the work.
+        store: Where results are kept.
+        progress: Who watches.
+    """
+
+    executor: Executor
+    store: Store
+    progress: Progress = field(default_factory=Unwatched)
+
+    def check_fingerprint(self, now: Mapping[str, Any]) -> None:
+        """Keep a new run's fingerprint, or refuse to go on with a run under another one.
+
+        Raises:
+            FingerprintError: Says which parts differ.
+        """
+        kept = self.store.fact("fingerprint")
+        if kept is None:
+            self.store.keep_fact("fingerprint", now)
+        else:
+            check_same(kept, now, getattr(self.store, "folder", "the store"))
+
+    def results(self, kind: str, phase: str, work: Work, jobs: Mapping[str, Any]) -> dict[str, Any]:
+        """Results of all jobs, of which only those not in the store are worked on.
+
+        Args:
+            kind: What kind of jobs they are; names are unique within a kind.
+            phase: What people are told it is.
+            work: Does one job; its result is something that JSON can hold.
+            jobs: The jobs by name.
+
+        Returns:
+            Results by name, in the order of ``jobs``; ``{"failed": reason}`` for one that failed.
+
+        Raises:
+            StoreError: The store cannot be written; what was kept stays kept.
+        """
+        results = self.store.results(kind)
+        left = [name for name in jobs if name not in results]
+        self.progress.phase(phase, len(jobs), len(jobs) - len(left))
+        watch = _Watch(self.store, self.progress, kind, left)
+        finished = self.executor.run(
+            work, [jobs[name] for name in left], on_start=watch.start, on_tick=watch.tick
+        )
+        for index, result in finished:
+            kept = {"failed": result.reason} if isinstance(result, Failed) else result
+            self.store.finish(kind, left[index], kept)
+            results[left[index]] = kept
+            self.progress.job_done()
+        return {name: results[name] for name in jobs}
+
+
+@dataclass(eq=False)
+class _Watch:
+    """Passes on what an executor tells of its jobs, to the store and to whoever watches."""
+
+    store: Store
+    progress: Progress
+    kind: str
+    jobs: Sequence[str]
+    _begun: dict[int, float] = field(default_factory=dict)
+    _told: dict[int, float] = field(default_factory=dict)
+    _kept_at: dict[int, float] = field(default_factory=dict)
+
+    def start(self, index: int) -> None:
+        self._begun[index] = self._kept_at[index] = time.monotonic()
+        self.store.begin(self.kind, self.jobs[index])
+
+    def tick(self, index: int, ee: float) -> None:
+        self.progress.advance(ee - self._told.get(index, 0.0))
+        self._told[index] = ee
+        now = time.monotonic()
+        if now - self._kept_at[index] >= PROGRESS_SECONDS:
+            self._kept_at[index] = now
+            self.store.progress(self.kind, self.jobs[index], ee, now - self._begun[index])
