@@ -1,3 +1,121 @@
-"""chipmend: repair pretrained neural networks for accelerator chips with permanent faults."""
+"""chipmend: repair pretrained neural networks for accelerator chips with permanent faults.
+
+Names are imported when they are first used, so that ``import chipmend`` stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from chipmend.confidence import Accuracy, Drop
+    from chipmend.data import fashion_mnist
+    from chipmend.errors import ChipmendError
+    from chipmend.faults import (
+        Chip,
+        Clustered,
+        FaultMap,
+        Lines,
+        Lot,
+        Uniform,
+        make_chips,
+        read_csv,
+        write_csv,
+    )
+    from chipmend.faults import read_lot as read_chips
+    from chipmend.faults import write_lot as write_chips
+    from chipmend.fleet import Outcome, analyze, mend
+    from chipmend.hardware import Array
+    from chipmend.network import Task, accuracy
+    from chipmend.policy import Fixed, FixedSteps, Reduce, UntilMet
+    from chipmend.repair.chip import Repaired, repair
+    from chipmend.report import write_report
+    from chipmend.resilience import Analysis, ResilienceTable
+    from chipmend.steps import Anytime, Decaying, Measure, Prune, Recalibrate, Retrain
+    from chipmend.zoo import trained_vgg11, vgg11
+
+_HOMES = {
+    "chipmend.confidence": ("Accuracy", "Drop"),
+    "chipmend.data": ("fashion_mnist",),
+    "chipmend.errors": ("ChipmendError",),
+    "chipmend.faults": (
+        "Chip",
+        "Clustered",
+        "FaultMap",
+        "Lines",
+        "Lot",
+        "Uniform",
+        "make_chips",
+        "read_csv",
+        "write_csv",
+    ),
+    "chipmend.fleet": ("Outcome", "analyze", "mend"),
+    "chipmend.hardware": ("Array",),
+    "chipmend.network": ("Task", "accuracy"),
+    "chipmend.policy": ("Fixed", "FixedSteps", "Reduce", "UntilMet"),
+    "chipmend.repair.chip": ("Repaired", "repair"),
+    "chipmend.report": ("write_report",),
+    "chipmend.resilience": ("Analysis", "ResilienceTable"),
+    "chipmend.steps": ("Anytime", "Decaying", "Measure", "Prune", "Recalibrate", "Retrain"),
+    "chipmend.zoo": ("trained_vgg11", "vgg11"),
+}
+_RENAMED = {
+    "read_chips": ("chipmend.faults", "read_lot"),
+    "write_chips": ("chipmend.faults", "write_lot"),
+}
+_HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in names} | _RENAMED
+
+__all__ = [
+    "Accuracy",
+    "Analysis",
+    "Anytime",
+    "Array",
+    "Chip",
+    "ChipmendError",
+    "Clustered",
+    "Decaying",
+    "Drop",
+    "FaultMap",
+    "Fixed",
+    "FixedSteps",
+    "Lines",
+    "Lot",
+    "Measure",
+    "Outcome",
+    "Prune",
+    "Recalibrate",
+    "Reduce",
+    "Repaired",
+    "ResilienceTable",
+    "Retrain",
+    "Task",
+    "Uniform",
+    "UntilMet",
+    "accuracy",
+    "analyze",
+    "fashion_mnist",
+    "make_chips",
+    "mend",
+    "read_chips",
+    "read_csv",
+    "repair",
+    "trained_vgg11",
+    "vgg11",
+    "write_chips",
+    "write_csv",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'chipmend' has no attribute {name!r}")
+    home, original = _HOME_OF[name]
+    value = getattr(import_module(home), original)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

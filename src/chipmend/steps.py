@@ -1,4 +1,4 @@
-"""The repair actions, as plain data: one declaration is the Python API, the plan's table and the record.
+"""The repair actions as plain data: one declaration is Python API, plan table and stored record.
 
 What an action does lives in ``repair``, a file per step.
 """

@@ -13,7 +13,7 @@ from chipmend.faults import Chip, Clustered, FaultMap, Lot, make_chips, read_lot
 from chipmend.faults.lot_file import _checksum
 from chipmend.hardware import Array
 
-SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED_FOLDER = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def example():

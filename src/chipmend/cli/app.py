@@ -44,9 +44,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _tell(str(error))
         return 2
     except CycloptsError as error:
-        _tell(
-            f"{error}\n  hint: 'chipmend --help' lists the commands, 'chipmend COMMAND --help' its options"
-        )
+        _tell(f"{error}\n  hint: 'chipmend --help' and 'chipmend COMMAND --help' say what there is")
         return 2
     except KeyboardInterrupt:
         _tell("interrupted; the same command goes on where it stopped")

@@ -1,4 +1,4 @@
-"""What a chip's network has to reach, as a margin per sample: the constraint holds where its mean is >= 0.
+"""What a chip's network has to reach, as a margin per sample whose mean has to be >= 0.
 
 A drop is paired: the clean network is scored on the same images, which takes out how hard the
 images are, so far fewer of them decide.

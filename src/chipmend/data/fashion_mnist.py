@@ -13,7 +13,9 @@ import gzip
 import hashlib
 import logging
 import urllib.request
+import zlib
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -147,5 +149,5 @@ def _download(name: str) -> bytes:
     try:
         with urllib.request.urlopen(PUBLIC_DOWNLOAD + name, timeout=60) as answer:  # noqa: S310
             return gzip.decompress(answer.read())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error, HTTPException) as error:
         raise DataError(f"cannot download {PUBLIC_DOWNLOAD}{name}: {error}") from error

@@ -1,6 +1,7 @@
 """The IDX format of the MNIST family: a magic number, the sizes, then bytes."""
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -48,7 +49,7 @@ def parse_idx(content: bytes, path: Path) -> UInt8[np.ndarray, "..."]:
         )
     header = 4 + 4 * content[3]
     sizes = struct.unpack(f">{content[3]}I", content[4:header]) if len(content) >= header else ()
-    wanted = header + int(np.prod(sizes, dtype=np.int64))
+    wanted = header + math.prod(sizes)
     if not sizes or len(content) != wanted:
         raise DataError(
             f"{path} holds {len(content)} bytes where its header asks for {wanted}",

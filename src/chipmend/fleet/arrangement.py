@@ -1,10 +1,9 @@
-"""How many workers with how many threads each: measured on this machine with the task's own steps."""
+"""How many workers with how many threads: measured with the task's own training steps."""
 
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from chipmend.errors import WorkerError
 from chipmend.fleet.executor import Executor, Failed
@@ -97,7 +96,7 @@ class _Throughput:
     task: Task
     retrain: Retrain
 
-    def __call__(self, job: int, tick: Callable[[float], object]) -> Any:
+    def __call__(self, job: int, _: Callable[[float], object]) -> float:
         training = Retraining(
             self.task.fresh_network(),
             {},

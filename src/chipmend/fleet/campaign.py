@@ -143,9 +143,10 @@ class Campaign:
 
     def _clean_scores(self) -> tuple[Any, Any]:
         with computing_with(self._threads):
-            return tuple(
-                scores(self.task.model, split, self.task.metric)
-                for split in (self.task.validation, self.task.test)
+            task = self.task
+            return (
+                scores(task.model, task.validation, task.metric),
+                scores(task.model, task.test, task.metric),
             )
 
     def _needs_table(self) -> bool:

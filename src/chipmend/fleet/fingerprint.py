@@ -39,7 +39,7 @@ def fingerprint(
 
 
 def conditions(threads: int, device: str) -> dict[str, Any]:
-    """The part of a fingerprint that is not the user's: versions, device, number format, threads."""
+    """The part of a fingerprint that is not the user's: versions, device, precision, threads."""
     return {
         "chipmend": chipmend.__version__,
         "python": platform.python_version(),

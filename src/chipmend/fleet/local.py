@@ -6,7 +6,7 @@ import os
 import pickle
 import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -20,6 +20,9 @@ from chipmend.fleet.executor import Failed, OnTick, Work, ignore, reason_of
 from chipmend.network.processor import computing_with, keep_freed_memory
 
 logger = logging.getLogger(__name__)
+
+TRIES = 2
+"""Workers that a job may cost before it counts as failed."""
 
 _PICKLE_ERRORS = (pickle.PicklingError, AttributeError, TypeError)
 
@@ -76,37 +79,73 @@ class LocalProcesses:
         Raises:
             WorkerError: The work cannot be sent to another process, or no worker starts.
         """
-        packed = _packed(work)
-        waiting = deque(enumerate(jobs))
-        crew = [_Worker(packed, self.threads) for _ in range(min(self.workers, len(jobs)))]
+        crew = _Crew(_packed(work), self.threads, deque(enumerate(jobs)))
+        crew.hire(min(self.workers, len(jobs)))
         try:
-            while waiting or any(worker.job is not None for worker in crew):
-                for worker in crew:
-                    if worker.job is None and waiting:
-                        worker.give(*waiting.popleft())
-                        on_start(worker.job)
-                yield from self._heard(crew, packed, on_tick)
+            while crew.busy():
+                for index in crew.hand_out():
+                    on_start(index)
+                yield from crew.hear(on_tick)
         finally:
-            for worker in crew:
-                worker.end()
+            crew.dismiss()
 
-    def _heard(
-        self, crew: list["_Worker"], packed: bytes, on_tick: OnTick
-    ) -> Iterator[tuple[int, Any]]:
-        """Listen once; a worker that died is replaced, and its job comes back as failed."""
-        ready = wait([end for worker in crew for end in (worker.pipe, worker.process.sentinel)])
-        for place, worker in enumerate(crew):
-            if worker.pipe in ready and (said := worker.hear()) is not None:
+
+@dataclass(slots=True)
+class _Crew:
+    """Worker processes, and the jobs that none of them has yet."""
+
+    packed: bytes
+    threads: int
+    waiting: deque[tuple[int, Any]]
+    workers: list["_Worker"] = field(default_factory=list)
+    deaths: Counter[int] = field(default_factory=Counter)
+
+    def hire(self, count: int) -> None:
+        self.workers += [_Worker(self.packed, self.threads) for _ in range(count)]
+
+    def dismiss(self) -> None:
+        for worker in self.workers:
+            worker.end()
+
+    def busy(self) -> bool:
+        return bool(self.waiting) or any(worker.task is not None for worker in self.workers)
+
+    def hand_out(self) -> Iterator[int]:
+        """Give every idle worker a job, and say which jobs were given."""
+        for worker in self.workers:
+            if worker.task is None and self.waiting:
+                index, job = self.waiting.popleft()
+                worker.give(index, job)
+                yield index
+
+    def hear(self, on_tick: OnTick) -> Iterator[tuple[int, Any]]:
+        """Listen once, to whoever has something to say; a pipe at its end means a death."""
+        ready = wait([worker.pipe for worker in self.workers])
+        for worker in tuple(self.workers):
+            if worker.pipe not in ready:
+                continue
+            said = worker.hear()
+            if said is None:
+                yield from self._replaced(worker)
+            elif worker.task is not None:
                 kind, content = said
                 if kind == "tick":
-                    on_tick(worker.job, content)
-                else:
+                    on_tick(worker.task[0], content)
+                elif kind == "result":
                     yield worker.finished(), content
-            elif not worker.process.is_alive() and not worker.pipe.poll():
-                index, death = worker.job, worker.death()
-                crew[place] = _Worker(packed, self.threads)
-                if index is not None:
-                    yield index, Failed(death)
+
+    def _replaced(self, worker: "_Worker") -> Iterator[tuple[int, Any]]:
+        """Bury a worker; its job gets another try, unless it has cost a worker before."""
+        task, death = worker.task, worker.death()
+        self.workers.remove(worker)
+        self.hire(1)
+        if task is None:
+            return
+        self.deaths[task[0]] += 1
+        if self.deaths[task[0]] < TRIES:
+            self.waiting.appendleft(task)
+        else:
+            yield task[0], Failed(f"{death}, {TRIES} times")
 
 
 @dataclass(slots=True)
@@ -115,7 +154,8 @@ class _Worker:
 
     packed: bytes
     threads: int
-    job: Any = None
+    task: tuple[int, Any] | None = None
+    ready: bool = False
     pipe: Connection = field(init=False)
     process: SpawnProcess = field(init=False)
     born: bool = False
@@ -135,24 +175,33 @@ class _Worker:
             self.pipe.send(job)
         except OSError:
             logger.debug("a worker died before it got its job")
-        self.job = index
+        self.task = (index, job)
 
     def hear(self) -> tuple[str, Any] | None:
         try:
-            return self.pipe.recv()
+            said = self.pipe.recv()
         except (EOFError, OSError):
-            self.process.join()
             return None
+        self.ready = True
+        return said
 
     def finished(self) -> int:
-        index, self.job = self.job, None
+        assert self.task is not None
+        index, self.task = self.task[0], None
         return index
 
     def death(self) -> str:
+        self.process.join()
         code = self.process.exitcode
         self.end()
         if code is not None and code < 0:
             return f"the worker process was killed by {signal.Signals(-code).name}"
+        if not self.ready:
+            raise WorkerError(
+                "a worker process cannot start, or cannot unpack the task",
+                hint="put the call under 'if __name__ == \"__main__\":' and everything that the "
+                "task needs into importable modules, or run with one worker",
+            )
         return f"the worker process ended by itself with code {code}"
 
     def end(self) -> None:
@@ -170,6 +219,7 @@ def _serve(pipe: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
     try:
         work = pickle.loads(pipe.recv_bytes())  # noqa: S301  from our own parent
+        pipe.send(("ready", None))
         while True:
             result = _attempt(work, pipe.recv(), lambda done: pipe.send(("tick", done)))
             pipe.send(("result", result))
@@ -203,4 +253,3 @@ def _packed(work: Work) -> bytes:
             hint="define the network, metric and loss at the top of an importable module, or run "
             "with one worker",
         ) from error
-

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 
-from chipmend.confidence.constraint import Accuracy, Constraint, Drop
+from chipmend.confidence.constraint import Accuracy, Drop
 from chipmend.data.fashion_mnist import fashion_mnist
 from chipmend.data.splits import Splits
 from chipmend.errors import ChipmendError, PlanError
@@ -365,7 +365,8 @@ def _mistake(error: Mapping[str, Any], tables: Mapping[str, Any]) -> str:
     if kind in ("missing", "missing_keyword_only_argument"):
         return f"{name}: missing"
     if kind == "union_tag_invalid":
-        return f"{name}.kind: {error['ctx']['tag']!r} is unknown; write {error['ctx']['expected_tags']}"
+        tag, tags = error["ctx"]["tag"], error["ctx"]["expected_tags"]
+        return f"{name}.kind: {tag!r} is unknown; write {tags}"
     if isinstance(cause, ChipmendError):
         return f"{name}: {cause.message}" + (f" ({cause.hint})" if cause.hint else "")
     return f"{name}: {error['msg']}, not {error['input']!r}"
@@ -374,11 +375,9 @@ def _mistake(error: Mapping[str, Any], tables: Mapping[str, Any]) -> str:
 def _place(location: Sequence[str | int], tables: Any) -> Iterator[str | int]:
     """The path in the file: pydantic's, without the names of alternatives."""
     for part in location:
-        if isinstance(tables, Mapping) and part in tables:
-            tables = tables[part]
-            yield part
-        elif isinstance(tables, list | tuple) and isinstance(part, int):
-            tables = tables[part]
+        keys = range(len(tables)) if isinstance(tables, list | tuple) else tables
+        if isinstance(keys, range | Mapping) and part in keys:
+            tables = tables[part]  # pyright: ignore[reportArgumentType, reportCallIssue]
             yield part
         elif part is location[-1]:
             yield part

@@ -59,7 +59,8 @@ def pe_of_weights(
     Example:
         A convolution of 2 channels with kernels of 1 x 2, on an array of 3 x 2:
 
-        >>> rows, cols = pe_of_weights(WeightShape(outputs=3, inputs=2, kernel=2), Array(rows=3, cols=2))
+        >>> shape = WeightShape(outputs=3, inputs=2, kernel=2)
+        >>> rows, cols = pe_of_weights(shape, Array(rows=3, cols=2))
         >>> rows.tolist()
         [[0, 1, 2, 0], [0, 1, 2, 0], [0, 1, 2, 0]]
         >>> cols.tolist()
@@ -67,8 +68,7 @@ def pe_of_weights(
 
         The same layer, a whole kernel per PE:
 
-        >>> channel = Array(rows=3, cols=2, placement="channel")
-        >>> pe_of_weights(WeightShape(outputs=3, inputs=2, kernel=2), channel)[0][0].tolist()
+        >>> pe_of_weights(shape, Array(rows=3, cols=2, placement="channel"))[0][0].tolist()
         [0, 0, 1, 1]
 
         Depthwise, three channels: the inputs of group ``g`` begin at ``k = g * taps``:
@@ -103,7 +103,8 @@ def weights_on(
 
     Example:
         >>> faulty = np.array([[True, False], [False, False]])
-        >>> weights_on(faulty, WeightShape(outputs=2, inputs=3), Array(rows=2, cols=2)).astype(int).tolist()
+        >>> shape = WeightShape(outputs=2, inputs=3)
+        >>> weights_on(faulty, shape, Array(rows=2, cols=2)).astype(int).tolist()
         [[1, 0, 1], [0, 0, 0]]
     """
     if faulty.shape != (array.rows, array.cols):

@@ -93,7 +93,7 @@ def _parameter(module: nn.Module, attribute: str, name: str) -> nn.Parameter:
     if weight is None:
         raise NetworkError(
             f"{name} is computed anew at every pass, so a weight in it cannot be held at zero",
-            hint="remove the parametrization first: torch.nn.utils.parametrize.remove_parametrizations",
+            hint="call torch.nn.utils.parametrize.remove_parametrizations first",
         )
     return weight
 

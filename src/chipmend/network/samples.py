@@ -1,4 +1,4 @@
-"""Samples: inputs with their targets, read by index, so that every pass and every worker sees the same.
+"""Inputs with their targets, read by index, so that every pass and every worker sees the same.
 
 A batch is asked for by indices; nothing here shuffles, augments or loads in the background.
 """
@@ -123,5 +123,10 @@ def digest_of_samples(samples: Samples) -> str:
     for inputs, targets in batches(samples, 4096):
         for tensor in (inputs, targets):
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().numpy().data)
+            digest.update(content_of(tensor))
     return digest.hexdigest()
+
+
+def content_of(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor of any type; numpy itself has no bfloat16."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

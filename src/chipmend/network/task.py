@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from chipmend.errors import NetworkError
 from chipmend.network.evaluate import Metric, accuracy
 from chipmend.network.gemm import gemms
-from chipmend.network.samples import Samples, as_samples, digest_of_samples
+from chipmend.network.samples import Samples, as_samples, content_of, digest_of_samples
 from chipmend.seeds import shuffled
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -70,11 +70,12 @@ class Task:
         digest = hashlib.sha256(repr(self.model).encode())
         for name, value in self.model.state_dict().items():
             digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().numpy().data)
+            digest.update(content_of(value))
         for split in (self.train, self.validation, self.test):
             digest.update(digest_of_samples(split).encode())
         for function in (self.metric, self.loss):
-            digest.update(f"{function.__module__}.{function.__qualname__}".encode())
+            named = function if hasattr(function, "__qualname__") else type(function)
+            digest.update(f"{named.__module__}.{named.__qualname__}".encode())
         return digest.hexdigest()
 
 

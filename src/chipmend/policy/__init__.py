@@ -1,1 +1,30 @@
-"""x"""
+"""Who decides how much repair each chip gets."""
+
+from chipmend.policy.fixed import Fixed, FixedSteps
+from chipmend.policy.protocol import (
+    Action,
+    Die,
+    Group,
+    Observation,
+    Policy,
+    Scrap,
+    Ship,
+    each_alone,
+)
+from chipmend.policy.reduce import Reduce
+from chipmend.policy.until_met import UntilMet
+
+__all__ = [
+    "Action",
+    "Die",
+    "Fixed",
+    "FixedSteps",
+    "Group",
+    "Observation",
+    "Policy",
+    "Reduce",
+    "Scrap",
+    "Ship",
+    "UntilMet",
+    "each_alone",
+]

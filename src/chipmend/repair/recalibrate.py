@@ -32,7 +32,7 @@ def recalibrate_(model: nn.Module, samples: Samples, indices: Tensor) -> int:
     if not norms:
         return 0
     with evaluating(model), _accumulating(norms), torch.inference_mode():
-        for chunk in indices.chunk(max(1, len(indices) // BATCH)):
+        for chunk in indices.tensor_split(max(1, len(indices) // BATCH)):
             model(samples.batch(chunk)[0].to(device_of(model)))
     return len(indices)
 

@@ -39,13 +39,13 @@ class HeldAtZero:
     def __init__(self, model: nn.Module, pruned: Pruned) -> None:
         prune_(model, pruned)
         parameters = dict(model.named_parameters(remove_duplicate=False))
-        self._weights = [parameters[name] for name in pruned]
-        self._kept = [(~zero).to(parameters[name]) for name, zero in pruned.items()]
+        self._held = [(parameters[n], (~zero).to(parameters[n])) for n, zero in pruned.items()]
 
     @torch.no_grad()
     def enforce_(self) -> None:
         """Zero the pruned weights again; costs one multiplication per weight."""
-        torch._foreach_mul_(self._weights, self._kept)
+        for weight, kept in self._held:
+            weight.mul_(kept)
 
 
 class Retraining:
@@ -128,7 +128,8 @@ class Retraining:
         if isinstance(self._settings.schedule, Anytime):
             trained = [p for p in network.parameters() if p.requires_grad]
             with torch.no_grad():
-                torch._foreach_copy_(trained, self._average)
+                for parameter, average in zip(trained, self._average, strict=True):
+                    parameter.copy_(average)
         return network
 
     def _step(self, inputs: Tensor, targets: Tensor) -> None:
@@ -161,7 +162,8 @@ class Retraining:
     @torch.no_grad()
     def _average_in(self, averaging: float) -> None:
         share = (averaging + 1) / (averaging + self.steps)  # 1 at the first step [Shamir2013]
-        torch._foreach_lerp_(self._average, self._parameters, share)
+        for average, parameter in zip(self._average, self._parameters, strict=True):
+            average.lerp_(parameter, share)
 
 
 class _Order:

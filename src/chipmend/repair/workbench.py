@@ -22,7 +22,7 @@ from chipmend.repair.prune import prune_, pruned_weights
 from chipmend.repair.recalibrate import recalibrate_
 from chipmend.repair.retrain import Retraining
 from chipmend.seeds import chip_seed
-from chipmend.steps import Anytime, Measure, Prune, Recalibrate, Recipe, Retrain, Step
+from chipmend.steps import Anytime, Measure, Recalibrate, Recipe, Retrain, Step
 
 Tick = Callable[[float], object]
 

@@ -7,6 +7,7 @@ References:
         retraining", 2023.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -161,7 +162,7 @@ def check_amounts(amounts: Sequence[float]) -> None:
         TableError: Says which.
     """
     steps = list(amounts)
-    if steps[:1] != [0.0] or any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
+    if steps[:1] != [0.0] or any(b <= a for a, b in itertools.pairwise(steps)):
         raise TableError(
             f"the amounts of an analysis are {steps}", hint="let them ascend, beginning with 0"
         )

@@ -1,5 +1,7 @@
 """Reference networks, some with trained weights."""
 
+from torch import nn
+
 from chipmend.errors import NetworkError
 from chipmend.zoo.vgg import vgg11
 from chipmend.zoo.weights import WEIGHTS, read_weights_, write_weights
@@ -7,7 +9,7 @@ from chipmend.zoo.weights import WEIGHTS, read_weights_, write_weights
 __all__ = ["read_weights_", "trained_vgg11", "vgg11", "write_weights"]
 
 
-def trained_vgg11(data: str = "fashion-mnist", width: float = 0.25):  # noqa: ANN201  lazy torch type
+def trained_vgg11(data: str = "fashion-mnist", width: float = 0.25) -> nn.Sequential:
     """VGG11 with the weights that chipmend ships.
 
     Args:

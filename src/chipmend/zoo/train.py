@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from chipmend.data.fashion_mnist import fashion_mnist
-from chipmend.network.processor import keep_freed_memory
 from chipmend.network.evaluate import accuracy, scores
+from chipmend.network.processor import keep_freed_memory
 from chipmend.network.samples import Samples
 from chipmend.zoo.vgg import vgg11
 from chipmend.zoo.weights import WEIGHTS, write_weights

@@ -42,4 +42,4 @@ def vgg11(*, classes: int = 10, channels: int = 3, width: float = 1.0) -> nn.Seq
         ]
         channels = outputs
     network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels, classes))
-    return network.to(memory_format=torch.channels_last)
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

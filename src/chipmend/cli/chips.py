@@ -1,0 +1,192 @@
+"""``chipmend chips``: make, import, export and look at lots of faulty chips."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from chipmend.cli.app import Json, app, finish, out
+from chipmend.errors import ArrayError, LotError
+
+if TYPE_CHECKING:
+    from chipmend.faults import Chip, Lot
+    from chipmend.hardware import Array
+
+chips = App(name="chips", help="Make, import, export and look at lots of faulty chips.")
+app.command(chips)
+
+Output = Annotated[Path, Parameter(name=("--output", "-o"), help="The lot file to write.")]
+Size = Annotated[str, Parameter(name="--array", help="Rows x columns of the array, as 64x64.")]
+
+
+@chips.command
+def make(
+    *,
+    array: Size,
+    rate: str,
+    output: Output,
+    count: int = 1,
+    spatial: Literal["uniform", "clustered", "lines"] = "uniform",
+    spread: Literal["drawn", "even"] = "drawn",
+    alpha: float = 2.0,
+    nested: bool = False,
+    seed: int = 0,
+    json: Json = None,
+) -> None:
+    """Make a lot of chips with random faults.
+
+    Args:
+        array: Rows x columns of the array, as 64x64.
+        rate: Fault rate (base: per PE) as a fraction, or a range as 0.01:0.5.
+        output: The lot file to write.
+        count: How many chips.
+        spatial: How faults lie on the die.
+        spread: Whether rates are drawn in the range, or spread evenly over it.
+        alpha: How much clustered dies differ; small is much, inf is not at all.
+        nested: Whether a chip's map at a lower rate is a part of its map at a higher rate.
+        seed: The seed.
+        json: Also write a machine-readable summary here.
+    """
+    from chipmend.faults import Clustered, Lines, Uniform, make_chips, write_lot
+
+    kinds = {"uniform": Uniform(), "lines": Lines(), "clustered": Clustered(alpha=alpha)}
+    lot = make_chips(
+        _array(array),
+        rate=_rate(rate),
+        count=count,
+        spatial=kinds[spatial],
+        seed=seed,
+        nested=nested,
+        spread=spread,
+    )
+    write_lot(lot, output)
+    _describe(lot)
+    finish(output, lambda: _summary(lot), json)
+
+
+@chips.command(name="import")
+def import_(faults: Path, /, *, array: Size, output: Output, json: Json = None) -> None:
+    """Make a lot file of a CSV of faults.
+
+    Args:
+        faults: The CSV: chip, class, row, col, word, bit, value.
+        array: Rows x columns of the array, as 64x64.
+        output: The lot file to write.
+        json: Also write a machine-readable summary here.
+    """
+    from chipmend.faults import read_csv, write_lot
+
+    lot = read_csv(faults, _array(array))
+    write_lot(lot, output)
+    _describe(lot)
+    finish(output, lambda: _summary(lot), json)
+
+
+@chips.command
+def export(lot: Path, /, *, output: Output, json: Json = None) -> None:
+    """Write a lot as a CSV of faults.
+
+    Args:
+        lot: The lot file.
+        output: The CSV to write.
+        json: Also write a machine-readable summary here.
+    """
+    from chipmend.faults import read_lot, write_csv
+
+    read = read_lot(lot)
+    write_csv(read, output)
+    finish(output, lambda: _summary(read), json)
+
+
+@chips.command
+def show(
+    lot: Path,
+    /,
+    *,
+    chip: str | None = None,
+    picture: Path | None = None,
+    json: Json = None,
+) -> None:
+    """Show a lot: counts, rates, classes, and a picture of a map.
+
+    Args:
+        lot: The lot file.
+        chip: The chip to picture; by default the one in the middle of the lot.
+        picture: Also write the picture here, as a PNG.
+        json: Also write a machine-readable summary here.
+    """
+    from chipmend.faults import ascii_picture, png_picture, read_lot
+    from chipmend.files import write_bytes
+
+    read = read_lot(lot)
+    shown = _chip(read, chip)
+    _describe(read)
+    out.print(f"\nchip {shown.id}: {100 * shown.faults.rate:.3g} % of PEs must not be used")
+    out.print(ascii_picture(shown.faults.unusable), highlight=False, markup=False)
+    made = None if picture is None else write_bytes(picture, png_picture(shown.faults))
+    finish(made, lambda: _summary(read), json)
+
+
+def _array(size: str) -> "Array":
+    from chipmend.hardware import Array
+
+    rows, _, cols = size.lower().partition("x")
+    if not (rows.isdigit() and cols.isdigit()):
+        raise ArrayError(f"--array {size}: not a size", hint="write rows x columns, as 64x64")
+    return Array(rows=int(rows), cols=int(cols))
+
+
+def _rate(text: str) -> float | tuple[float, float]:
+    try:
+        ends = [float(end) for end in text.split(":")]
+    except ValueError:
+        ends = []
+    if len(ends) not in (1, 2):
+        raise LotError(
+            f"--rate {text}: not a rate", hint="write a fraction, as 0.05, or a range, as 0.01:0.5"
+        )
+    return ends[0] if len(ends) == 1 else (ends[0], ends[1])
+
+
+def _chip(lot: "Lot", chip: str | None) -> "Chip":
+    if chip is None:
+        return lot[len(lot) // 2]
+    found = next((c for c in lot if c.id == chip), None)
+    if found is None:
+        raise LotError(
+            f"there is no chip {chip!r} in the lot", hint=f"chips are named as {lot[0].id!r}"
+        )
+    return found
+
+
+def _summary(lot: "Lot") -> dict[str, Any]:
+    rates = [chip.faults.rate for chip in lot]
+    return {
+        "chips": len(lot),
+        "array": [lot[0].faults.rows, lot[0].faults.cols],
+        "rate_per_pe": {"min": min(rates), "mean": sum(rates) / len(rates), "max": max(rates)},
+        "classes": _classes(lot),
+    }
+
+
+def _classes(lot: Sequence["Chip"]) -> dict[str, int]:
+    """Faults of each class over the lot."""
+    return {
+        "pe": sum(int(chip.faults.faulty_pes.sum()) for chip in lot),
+        "dead_row": sum(len(chip.faults.dead_rows) for chip in lot),
+        "dead_col": sum(len(chip.faults.dead_cols) for chip in lot),
+        "fatal": sum(bool(chip.faults.fatal) for chip in lot),
+    }
+
+
+def _describe(lot: "Lot") -> None:
+    summary = _summary(lot)
+    rows, cols = summary["array"]
+    rates = summary["rate_per_pe"]
+    out.print(f"{len(lot)} chips of {rows} x {cols} PEs")
+    out.print(
+        "unusable PEs (base: per PE): "
+        + ", ".join(f"{name} {100 * rate:.3g} %" for name, rate in rates.items())
+    )
+    out.print(", ".join(f"{name} faults: {count}" for name, count in summary["classes"].items()))

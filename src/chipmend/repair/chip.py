@@ -1,0 +1,61 @@
+"""Repair one chip by hand: a recipe in, a plain network out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from chipmend.faults.maps import Chip, check_fits
+from chipmend.hardware.array import Array
+from chipmend.network.task import Task
+from chipmend.repair.cost import Cost
+from chipmend.repair.workbench import Workbench
+from chipmend.steps import Measure, Prune, Recalibrate, Step
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """A chip's network after repair.
+
+    Args:
+        model: The network, a plain torch module of the caller's own.
+        validation_accuracy: Mean score on the validation split.
+        cost: What the repair cost, the look at the validation split included.
+    """
+
+    model: nn.Module
+    validation_accuracy: float
+    cost: Cost
+
+
+def repair(
+    task: Task,
+    chip: Chip,
+    *,
+    array: Array,
+    steps: Sequence[Step] = (Prune(), Recalibrate()),
+    seed: int = 0,
+) -> Repaired:
+    """Carry out a recipe for one chip.
+
+    Args:
+        task: The clean network and its data.
+        chip: The chip.
+        array: The array and its placement.
+        steps: What to do, in order.
+        seed: The seed of everything random.
+
+    Returns:
+        The repaired network, how good it is on validation, and what it cost.
+
+    Raises:
+        FaultMapError: The chip is of another array.
+        RepairError: A step went astray.
+    """
+    check_fits([chip], array)
+    bench = Workbench(task, array, chip.faults.unusable, chip=chip.id, seed=seed)
+    recipe = (*steps, Measure())
+    for length in range(1, len(recipe) + 1):
+        bench.network(recipe[:length])
+    accuracy = float(bench.validation(recipe).mean())
+    return Repaired(bench.network(recipe), accuracy, bench.spent(recipe))

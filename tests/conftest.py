@@ -1,0 +1,60 @@
+"""What all tests share: a network and data so small that training takes milliseconds."""
+
+import pytest
+import torch
+from torch import nn
+
+from chipmend.network.task import Task
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch, request):
+    """No test sees what another one, or the user, has cached; but fetched data sets are kept."""
+    if "fashion_mnist" not in request.node.name:
+        monkeypatch.setenv("CHIPMEND_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def tiny_network() -> nn.Module:
+    """Two convolutions with a batch norm, for pictures of 1 x 6 x 6 in three classes."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32, 3),
+    )
+
+
+def tiny_split(samples: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures whose class is the third of the picture that is brightest."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(0, 3, (samples,), generator=generator)
+    pictures = torch.randn(samples, 1, 6, 6, generator=generator)
+    for target in range(3):
+        pictures[targets == target, :, :, 2 * target : 2 * target + 2] += 0.8
+    return pictures, targets
+
+
+def tiny_task() -> Task:
+    """A trained tiny network with its splits."""
+    train, validation, test = tiny_split(256, 1), tiny_split(128, 2), tiny_split(128, 3)
+    network = tiny_network()
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(train[0]), train[1]).backward()
+        optimizer.step()
+    return Task(network.eval(), train=train, validation=validation, test=test)
+
+
+@pytest.fixture(scope="session")
+def task() -> Task:
+    return tiny_task()

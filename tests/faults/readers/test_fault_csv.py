@@ -1,0 +1,233 @@
+import contextlib
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chipmend.errors import ArrayError, LotError, StoreError
+from chipmend.faults import Clustered, Lines, Provenance, make_chips, read_csv, write_csv
+from chipmend.hardware import Array
+
+HEADER = "chip,class,row,col,word,bit,value"
+SIZE = (4, 5)
+ARRAY = Array(rows=4, cols=5)
+
+
+@pytest.fixture
+def read(tmp_path):
+    def reading(*lines, header=HEADER, end="\n", encoding="utf-8"):
+        path = tmp_path / "faults.csv"
+        path.write_bytes(("\n".join([header, *lines]) + end).encode(encoding))
+        return read_csv(path, SIZE)
+
+    return reading
+
+
+def refusal(read, *lines, **how):
+    with pytest.raises(LotError) as caught:
+        read(*lines, **how)
+    assert "faults.csv" in caught.value.message
+    assert caught.value.hint
+    return caught.value.message
+
+
+def test_every_class_is_read(read):
+    lot = read(
+        "a,pe,3,4,,,",
+        "b,dead_row,1,,,,",
+        "a,pe,0,0,,,",
+        "b,dead_row,2,3,,,",
+        "b,dead_col,,4,,,",
+        "c,fatal,,,,,clock tree",
+        "d,none,,,,,",
+    )
+    a, b, c, d = lot
+    assert [chip.id for chip in lot] == ["a", "b", "c", "d"]
+    assert a.faults.unusable.nonzero()[0].tolist() == [0, 3]
+    assert a.faults.unusable.nonzero()[1].tolist() == [0, 4]
+    assert b.faults.dead_rows == ((1, 0), (2, 3))
+    assert b.faults.dead_cols == (4,)
+    assert c.faults.fatal == "clock tree"
+    assert (c.faults.rate, d.faults.rate, d.faults.fatal) == (0, 0, "")
+
+
+def test_what_is_said_about_a_chip_is_read(read):
+    more = "lot,wafer,x,y,version,source,tester,date,tester_seconds"
+    chip = read(
+        "a,pe,0,0,,,,L1,W2,-3,4,2,probe,T9,2024-05-01,1.5",
+        "a,pe,0,1,,,,,,,,,,,,",
+        "a,pe,0,2,,,,L1,,,,,,,,1.5",
+        header=f"{HEADER},{more}",
+    )[0]
+    assert (chip.lot, chip.wafer, chip.x, chip.y, chip.faults.version) == ("L1", "W2", -3, 4, 2)
+    assert chip.faults.provenance == Provenance("probe", "T9", "2024-05-01", 1.5)
+
+
+def test_without_a_source_the_file_is_the_source(read):
+    assert read("a,none,,,,,")[0].faults.provenance == Provenance("faults.csv")
+
+
+def test_columns_may_stand_in_any_order_and_blanks_do_not_count(read):
+    lot = read(" 1 , pe,,, a ,,2 ", "", header="row, class,word,bit,chip,value,col")
+    assert lot[0].id == "a"
+    assert lot[0].faults.faulty_pes[1, 2]
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
+    path = tmp_path / "faults.csv"
+    path.write_bytes(f"\ufeff{HEADER}\r\na,pe,0,0,,,\r\n".encode())
+    assert read_csv(str(path), ARRAY)[0].faults.faulty_pes[0, 0]
+
+
+def test_a_last_line_without_its_end_is_read_if_it_is_whole(read):
+    assert read("a,pe,1,1,,,", end="")[0].faults.rate == 1 / 20
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("a,pe,0,x,,,", "line 2: col is 'x', not a whole number"),
+        ("a,pe,1.0,0,,,", "line 2: row is '1.0', not a whole number"),
+        ("a,pe,1_0,0,,,", "line 2: row is '1_0', not a whole number"),
+        ("a,pe,٣,0,,,", "not a whole number"),
+        (f"a,pe,{'9' * 5000},0,,,", "not a whole number"),
+        ("a,pe,4,0,,,", "line 2: row 4 lies outside the array of 4 x 5"),
+        ("a,pe,0,5,,,", "line 2: col 5 lies outside the array of 4 x 5"),
+        ("a,pe,-1,0,,,", "line 2: row -1 lies outside"),
+        ("a,dead_row,9,,,,", "row 9 lies outside"),
+        ("a,dead_row,0,9,,,", "col 9 lies outside"),
+        ("a,dead_col,,9,,,", "col 9 lies outside"),
+        ("a,pe,1,,,,", "line 2: class pe needs col"),
+        ("a,pe,,,,,", "line 2: class pe needs row and col"),
+        ("a,dead_row,,3,,,", "class dead_row needs row"),
+        ("a,dead_col,,,,,", "class dead_col needs col"),
+        ("a,fatal,,,,,", "class fatal needs value"),
+        ("a,pe,1,1,7,,1", "class pe has no word and no value"),
+        ("a,none,1,,,,", "class none has no row"),
+        ("a,dead_cl,,1,,,", "unknown class 'dead_cl' (did you mean dead_col?)"),
+        ("a,PE,1,1,,,", "unknown class 'PE' (did you mean pe?)"),
+        ("a,,1,1,,,", "unknown class ''; this reader knows pe, dead_row, dead_col, fatal, none"),
+        ("a,stuck_bit,,,17,3,1", "line 2: class stuck_bit: faults of the memory are not read yet"),
+        (",pe,1,1,,,", "line 2: no chip is named"),
+        ("a,pe,1", "line 2: has 3 fields, the header has 7"),
+        ("a,pe,1,1,,,,,", "line 2: has 9 fields, the header has 7"),
+        ('a,pe,1,1,,,"x', "cannot be read as CSV"),
+        ('a,fatal,,,,,"x\ty"', r"'x\ty'"),
+        ('"a\nb",none,,,,,', "line 3: chip id"),
+    ],
+)
+def test_a_wrong_line_is_named(read, line, why):
+    assert why in refusal(read, line)
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        ("x,,1,", "line 2: x is 'x', not a whole number"),
+        (",1.5,1,", "line 2: y is '1.5', not a whole number"),
+        (",,0,", "line 2: version 0; tests of a chip count from 1"),
+        (",,new,", "line 2: version is 'new', not a whole number"),
+        (",,,fast", "line 2: tester_seconds is 'fast', not a number of seconds"),
+        (",,,-1", "line 2: tester_seconds is '-1'"),
+        (",,,nan", "line 2: tester_seconds is 'nan'"),
+    ],
+)
+def test_a_wrong_word_about_a_chip_is_named(read, cells, why):
+    assert why in refusal(
+        read, f"a,none,,,,,,{cells}", header=f"{HEADER},x,y,version,tester_seconds"
+    )
+
+
+def test_a_file_that_breaks_off_says_so(read):
+    message = refusal(read, "a,pe,1,1,,,", "a,pe,1", end="")
+    assert "line 3: has 3 fields" in message
+    assert "line 3: the file breaks off in this line" in message
+
+
+def test_all_missing_columns_are_named(read):
+    assert "missing: 'row', 'word', 'value'" in refusal(read, header="chip,class,col,bit")
+
+
+def test_unknown_and_repeated_columns_are_named(read):
+    message = refusal(read, header=f"{HEADER},waffer,row")
+    assert "unknown: 'waffer'; twice: 'row'" in message
+
+
+def test_contradictions_about_one_chip_are_named(read):
+    message = refusal(
+        read,
+        "a,none,,,,,,L1",
+        "a,pe,0,0,,,,L2",
+        "b,fatal,,,,,clock,",
+        "b,fatal,,,,,power,",
+        header=f"{HEADER},lot",
+    )
+    assert "line 3: lot is 'L2', on line 2 it is 'L1'" in message
+    assert "line 2: the chip has class none and faults as well" in message
+    assert "line 4: the chip is fatal for different reasons, lines 4 and 5" in message
+
+
+def test_problems_come_all_at_once_and_end_at_twenty(read):
+    assert refusal(read, "a,pe,9,0,,,", "b,pe,8,0,,,").count("outside") == 2
+    message = refusal(read, *["a,pe,9,0,,,"] * 30)
+    assert message.count("outside") == 20
+    assert "only the first problems are shown" in message
+
+
+def test_an_empty_file_and_one_without_chips_are_refused(read):
+    assert "is empty" in refusal(read, header="")
+    assert "is empty" in refusal(read, header="", end="")
+    assert "has no chips" in refusal(read)
+
+
+def test_a_file_that_is_not_utf_8_names_the_line(read):
+    assert "line 3: not UTF-8" in refusal(read, "a,none,,,,,", "ü,none,,,,,", encoding="latin-1")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(LotError, match=r"cannot read the faults in .*none\.csv"):
+        read_csv(tmp_path / "none.csv", SIZE)
+
+
+def test_an_array_without_pes_is_refused(read, tmp_path):
+    read("a,none,,,,,")
+    with pytest.raises(ArrayError):
+        read_csv(tmp_path / "faults.csv", (0, 5))
+
+
+@pytest.mark.parametrize("spatial", [Clustered(), Lines()])
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_a_made_lot_survives_the_round_trip(tmp_path, spatial, rate):
+    lot = make_chips(ARRAY, rate=rate, count=5, spatial=spatial, lot="L1")
+    assert list(read_csv(write_csv(lot, tmp_path / "a.csv"), ARRAY)) == list(lot)
+
+
+def test_a_lot_is_written_as_documented(tmp_path, read):
+    lot = read("a,dead_row,1,2,,,", "a,pe,3,4,,,", 'b,fatal,,,,,"clock, power"', "c,none,,,,,")
+    assert write_csv(lot, tmp_path / "b.csv").read_text().splitlines() == [
+        f"{HEADER},lot,wafer,x,y,version,source,tester,date,tester_seconds",
+        "a,dead_row,1,2,,,,,,,,1,faults.csv,,,",
+        "a,pe,3,4,,,,,,,,,,,,",
+        'b,fatal,,,,,"clock, power",,,,,1,faults.csv,,,',
+        "c,none,,,,,,,,,,1,faults.csv,,,",
+    ]
+
+
+def test_a_folder_cannot_be_written_to_as_a_file(tmp_path):
+    with pytest.raises(StoreError):
+        write_csv(make_chips(ARRAY, rate=0, count=1), tmp_path)
+
+
+CELLS = st.sampled_from(["a", "b", "pe", "dead_row", "none", "fatal", "1", "-1", "9", "", '"', "x"])
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(CELLS, max_size=9).map(",".join), max_size=6).map("\n".join).map(str.encode)
+    | st.binary(max_size=60)
+)
+def test_no_file_raises_anything_but_a_lot_error(tmp_path, body):
+    path = tmp_path / "faults.csv"
+    path.write_bytes(HEADER.encode() + b"\n" + body)
+    with contextlib.suppress(LotError):
+        assert len(read_csv(path, SIZE)) > 0

@@ -1,0 +1,41 @@
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from chipmend.network.processor import computing_with
+
+KEEP = """
+import resource
+from chipmend.network.processor import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        b"".join([bytes(1), b"x" * (1 << 23)])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+before = faults()
+assert keep_freed_memory() is True
+faults()
+print(before, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_freed_memory_is_kept_so_that_taking_it_again_costs_no_page_faults():
+    done = subprocess.run(
+        [sys.executable, "-c", KEEP], capture_output=True, text=True, check=True, timeout=120
+    )
+    before, after = map(int, done.stdout.split())
+    assert after < before / 10
+
+
+def test_threads_are_as_before_afterwards_even_after_an_error():
+    before = torch.get_num_threads()
+    with computing_with(2):
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == before
+    with pytest.raises(ZeroDivisionError), computing_with(2):
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == before

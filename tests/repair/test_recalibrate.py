@@ -1,0 +1,160 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.swa_utils import update_bn
+
+from chipmend.network import TensorSamples
+from chipmend.repair import recalibrate_
+
+
+def network(dtype=torch.float64):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4, momentum=0.3),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(16, 5),
+        nn.BatchNorm1d(5, affine=False),
+        nn.LayerNorm(5),
+    )
+    return model.to(dtype)
+
+
+def samples(count=600, dtype=torch.float64):
+    inputs = torch.randn(count, 1, 4, 4, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    return TensorSamples(3 * inputs + 1, torch.zeros(count, dtype=torch.int64))
+
+
+def modes(model):
+    return [module.training for module in model.modules()]
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(512, [256, 256]), (600, [300, 300]), (100, [100]), (800, [267, 267, 266])]
+)
+def test_the_statistics_are_torch_s_own_over_the_same_equal_batches(count, sizes):
+    split = samples(900)
+    indices = torch.randperm(900, generator=torch.Generator().manual_seed(2))[:count]
+    model, twin = network().eval(), network()
+    twin[3].p = 0.0  # torch's update would drop out
+    update_bn([split.inputs[chunk] for chunk in indices.split(sizes)], twin)
+    assert recalibrate_(model, split, indices) == count
+    for (name, found), (_, expected) in zip(
+        model.state_dict().items(), twin.state_dict().items(), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_the_statistics_of_one_batch_are_its_mean_and_unbiased_variance():
+    split = samples(50)
+    model = network()
+    recalibrate_(model, split, torch.arange(50))
+    with torch.no_grad():
+        seen = model[0](split.inputs).movedim(1, 0).flatten(1)
+    torch.testing.assert_close(model[1].running_mean, seen.mean(1))
+    torch.testing.assert_close(model[1].running_var, seen.var(1))
+
+
+def test_what_was_stored_before_leaves_no_trace():
+    one, other = network(), network()
+    with torch.no_grad():
+        other[1].running_mean.fill_(1e6)
+        other[1].running_var.fill_(float("nan"))
+    recalibrate_(one, samples(), torch.arange(300))
+    recalibrate_(other, samples(), torch.arange(300))
+    assert one[1].running_var.equal(other[1].running_var)
+    assert one[6].running_mean.equal(other[6].running_mean)
+
+
+def test_dropout_stays_off_and_nothing_is_drawn():
+    one, other = network().train(), network().train()
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    recalibrate_(one, samples(), torch.arange(256))
+    assert torch.random.get_rng_state().equal(before)
+    torch.manual_seed(2)
+    recalibrate_(other, samples(), torch.arange(256))
+    assert one[6].running_mean.equal(other[6].running_mean)
+
+
+def test_modes_momenta_and_weights_are_as_before():
+    model = network().train()
+    model[1].eval()
+    model[3].eval()
+    before, kept = modes(model), copy.deepcopy(dict(model.named_parameters()))
+    recalibrate_(model, samples(), torch.arange(256))
+    assert modes(model) == before
+    assert (model[1].momentum, model[6].momentum) == (0.3, 0.1)
+    for name, parameter in model.named_parameters():
+        assert parameter.equal(kept[name])
+        assert parameter.grad is None
+    model.train()(samples(8).inputs).sum().backward()  # statistics can still be trained on
+
+
+def test_modes_and_momenta_are_as_before_even_after_an_error():
+    model = network().train()
+    model[3].eval()
+    before = modes(model)
+    wrong = TensorSamples(torch.zeros(4, 2, 4, 4, dtype=torch.float64), torch.zeros(4))
+    with pytest.raises(RuntimeError, match="channels"):
+        recalibrate_(model, wrong, torch.arange(4))
+    assert modes(model) == before
+    assert model[1].momentum == 0.3
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Linear(16, 2),
+        nn.Sequential(nn.Linear(16, 4), nn.LayerNorm(4)),
+        nn.Sequential(nn.Linear(16, 4), nn.BatchNorm1d(4, track_running_stats=False)),
+    ],
+)
+def test_a_network_without_stored_statistics_sees_no_sample(model):
+    class Unreadable:
+        def __len__(self):
+            return 4
+
+        def batch(self, indices):
+            raise AssertionError
+
+    assert recalibrate_(model, Unreadable(), torch.arange(4)) == 0
+
+
+def test_targets_are_not_looked_at():
+    split = samples(300)
+
+    class Unlabelled:
+        def __len__(self):
+            return 300
+
+        def batch(self, indices):
+            return split.inputs[indices], None
+
+    one, other = network(), network()
+    assert recalibrate_(one, Unlabelled(), torch.arange(300)) == 300
+    recalibrate_(other, split, torch.arange(300))
+    assert one[1].running_mean.equal(other[1].running_mean)
+
+
+@pytest.mark.parametrize("count", [256, 511, 513, 1000, 65793])
+def test_no_batch_is_more_than_one_sample_shorter_than_another(count):
+    seen = []
+
+    class Counted:
+        def __len__(self):
+            return count
+
+        def batch(self, indices):
+            seen.append(indices)
+            return torch.randn(len(indices), 2), None
+
+    recalibrate_(nn.Sequential(nn.BatchNorm1d(2)).append(nn.Linear(2, 1)), Counted(), torch.arange(count))
+    assert torch.cat(seen).tolist() == list(range(count))
+    lengths = {len(indices) for indices in seen}
+    assert max(lengths) - min(lengths) <= 1
+    assert min(lengths) >= 256
