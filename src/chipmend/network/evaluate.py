@@ -60,8 +60,15 @@ def device_of(model: nn.Module) -> torch.device:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a network into eval mode, and every module back into its own mode afterwards."""
+    with keeping_modes(model):
+        model.eval()
+        yield
+
+
+@contextmanager
+def keeping_modes(model: nn.Module) -> Iterator[None]:
+    """Put every module of a network back into its own mode afterwards."""
     modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
         yield
     finally:

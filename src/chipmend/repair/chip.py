@@ -56,6 +56,7 @@ def repair(
     bench = Workbench(task, array, chip.faults.unusable, chip=chip.id, seed=seed)
     recipe = (*steps, Measure())
     for length in range(1, len(recipe) + 1):
-        bench.network(recipe[:length])
+        carry_out = bench.validation if isinstance(recipe[length - 1], Measure) else bench.network
+        carry_out(recipe[:length])
     accuracy = float(bench.validation(recipe).mean())
     return Repaired(bench.network(recipe), accuracy, bench.spent(recipe))

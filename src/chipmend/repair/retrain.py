@@ -15,16 +15,18 @@ import copy
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from chipmend.errors import RepairError
-from chipmend.network.evaluate import device_of
+from chipmend.network.evaluate import device_of, keeping_modes
 from chipmend.network.precision import training_precision
 from chipmend.network.samples import Samples
 from chipmend.network.task import Loss
 from chipmend.repair.prune import Pruned, prune_
+from chipmend.seeds import chip_seed
 from chipmend.steps import Anytime, Retrain
 
 
@@ -58,7 +60,7 @@ class Retraining:
         loss: What to minimise.
         settings: Rates and schedule; ``settings.epochs`` is the amount that a decaying schedule
             is made for.
-        seed: Of the order of the samples.
+        seed: Of the order of the samples, and of what layers such as dropout draw.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Retraining:
         self.steps = 0
         self.seconds = 0.0
         self._train, self._loss, self._settings = train, loss, settings
-        self._device = device_of(model)
+        self._device, self._seed = device_of(model), seed
         self._zeros = HeldAtZero(model, pruned)
         self._order = _Order(len(train), settings.batch, seed)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -107,14 +109,13 @@ class Retraining:
         last = self.steps_of(epochs)
         assert last >= self.steps, "a trajectory only goes forward"
         started = time.perf_counter()
-        modes = {module: module.training for module in self.model.modules()}
-        self.model.train()
-        while self.steps < last:
-            self._step(*self._train.batch(self._order.at(self.steps)))
-            if self.steps % 16 == 0:
-                tick(self.epochs)
-        for module, training in modes.items():
-            module.training = training
+        with keeping_modes(self.model), self._own_randomness():
+            self.model.train()
+            while self.steps < last:
+                torch.manual_seed(chip_seed(self._seed, str(self.steps), "dropout"))
+                self._step(*self._train.batch(self._order.at(self.steps)))
+                if self.steps % 16 == 0:
+                    tick(self.epochs)
         self.seconds += time.perf_counter() - started
         self._check_sound()
 
@@ -131,6 +132,10 @@ class Retraining:
                 for parameter, average in zip(trained, self._average, strict=True):
                     parameter.copy_(average)
         return network
+
+    def _own_randomness(self) -> AbstractContextManager[None]:
+        """Layers such as dropout draw from torch's global stream: it is given back as it was."""
+        return torch.random.fork_rng([self._device] if self._device.type == "cuda" else [])
 
     def _step(self, inputs: Tensor, targets: Tensor) -> None:
         inputs, targets = inputs.to(self._device), targets.to(self._device)

@@ -75,16 +75,15 @@ class Workbench:
 
         The bench must have carried out every beginning of it before.
         """
-        total, before = Cost(), _Stop()
+        total, paid = Cost(), dict[Recipe, Cost]()
         for length in range(1, len(recipe) + 1):
             done = merged(recipe[:length])
             if isinstance(recipe[length - 1], Measure):
                 total += self._looks[done, "validation"][1]
                 continue
-            stop = self._stops[done]
-            along = before.along if before.steps == len(done) else Cost()
-            total += stop.along - along + stop.once
-            before = stop
+            stop, path = self._stops[done], _trajectory_of(done)
+            total += stop.along - paid.get(path, Cost()) + stop.once
+            paid[path] = stop.along
         return total
 
     def _look(self, recipe: Recipe, split: str, samples: Samples) -> tuple[np.ndarray, Cost]:
@@ -112,7 +111,7 @@ class Workbench:
             network, stop = self._retrained(before, step)
         else:
             network, stop = self._stepped(self._taken(before), step)
-        self._stops[recipe] = replace(stop, steps=len(recipe))
+        self._stops[recipe] = stop
         return network
 
     def _taken(self, recipe: Recipe) -> nn.Module:
@@ -145,7 +144,7 @@ class Workbench:
 
     def _trajectory(self, before: Recipe, step: Retrain) -> Retraining:
         """The trajectory that leads to a step, begun anew where it has gone too far."""
-        key = (*before, _path(step))
+        key = _trajectory_of((*before, step))
         known = self._trajectories.get(key)
         if known is None or known.steps > known.steps_of(step.epochs):
             known = Retraining(
@@ -176,7 +175,6 @@ class Workbench:
 class _Stop:
     """What it cost to get to a recipe's end: along the last step's trajectory, and once there."""
 
-    steps: int = 0
     along: Cost = field(default_factory=Cost)
     once: Cost = field(default_factory=Cost)
 
@@ -214,3 +212,9 @@ def _continues(last: Retrain, step: Retrain) -> bool:
 def _path(step: Retrain) -> Retrain:
     """What the amounts along one trajectory have in common."""
     return replace(step, epochs=1.0) if isinstance(step.schedule, Anytime) else step
+
+
+def _trajectory_of(recipe: Recipe) -> Recipe:
+    """What names the trajectory that a recipe ends on; a step that trains nothing has its own."""
+    *before, step = recipe
+    return (*before, _path(step)) if isinstance(step, Retrain) else recipe

@@ -1,0 +1,198 @@
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from campaigns import ANALYSIS, ARRAY, CONSTRAINT, POLICIES, chips, mended, records
+
+from chipmend.errors import FaultMapError, FingerprintError, LotError, PlanError
+from chipmend.faults import Chip, FaultMap
+from chipmend.fleet import mend
+from chipmend.fleet.ledger import Bin
+from chipmend.policy import Fixed
+from chipmend.repair import pruned_weights
+
+
+@pytest.fixture(scope="module")
+def undisturbed(task, tmp_path_factory):
+    return records(mended(task, run=tmp_path_factory.mktemp("undisturbed")))
+
+
+def test_records_are_the_same_for_two_workers(task, tmp_path, undisturbed):
+    assert records(mended(task, run=tmp_path, workers=2)) == undisturbed
+
+
+def test_records_are_the_same_without_a_run_folder(task, undisturbed):
+    assert records(mended(task, run=None)) == undisturbed
+
+
+def test_records_of_a_chip_do_not_depend_on_the_order_of_the_lot(task, undisturbed):
+    turned = records(mended(task, run=None, lot=chips()[::-1]))
+    assert sorted(turned["records"], key=str) == sorted(undisturbed["records"], key=str)
+
+
+def test_a_policy_alone_gives_the_same_records_as_among_others(task, undisturbed):
+    for policy in POLICIES:
+        alone = records(mended(task, run=None, policies=[policy]))["records"]
+        assert alone == [r for r in undisturbed["records"] if r["policy"] == policy.name]
+
+
+def test_a_finished_run_is_not_worked_on_again(task, tmp_path, undisturbed, monkeypatch):
+    mended(task, run=tmp_path)
+    monkeypatch.setattr("chipmend.fleet.mending.Mending.__call__", None)
+    assert records(mended(task, run=tmp_path)) == undisturbed
+
+
+def test_records_equal_an_undisturbed_run_after_any_kill(task, tmp_path, undisturbed):
+    """Six processes are killed at random moments; the seventh is left to end."""
+    moments = random.Random(1)
+    script = [sys.executable, "-c", "import campaigns; campaigns.run_to_the_end()"]
+    kills = 0
+    while kills < 6:
+        process = subprocess.Popen([*script, str(tmp_path)], cwd=_tests(), env=_environment(tmp_path))
+        try:
+            process.wait(moments.uniform(2.0, 5.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+        else:
+            (tmp_path / "run" / "run.sqlite").unlink()  # it ended too soon: begin anew
+    subprocess.run([*script, str(tmp_path)], cwd=_tests(), env=_environment(tmp_path), check=True)
+    assert json.loads((tmp_path / "records.json").read_text()) == undisturbed
+
+
+def test_work_lost_to_a_kill_is_on_the_bill(task, tmp_path):
+    script = [sys.executable, "-c", "import campaigns; campaigns.run_for_ever()", str(tmp_path)]
+    process = subprocess.Popen(script, cwd=_tests(), env=_environment(tmp_path))
+    while not (tmp_path / "told").exists():
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    outcome = mended(task, run=tmp_path / "run", policies=[Fixed(epochs=0.5)])
+    assert outcome.lost.ee >= 1.0
+    assert outcome.summary()["ee_lost"] == outcome.lost.ee
+
+
+def test_a_fatal_chip_is_binned_with_its_reason_and_costs_nothing(task):
+    dead = Chip(
+        id="dead",
+        faults=FaultMap(rows=8, cols=8, faulty_pes=np.zeros((8, 8), bool), fatal="no clock"),
+    )
+    outcome = mended(task, run=None, lot=[dead, *chips()[:1]], policies=[Fixed(epochs=0.5)])
+    record = outcome.records[0]
+    assert (record.chip, record.bin, record.reason, record.cost.ee) == (
+        "dead",
+        Bin.UNREPAIRABLE,
+        "no clock",
+        0.0,
+    )
+    assert outcome.records[1].bin == Bin.RETRAINED
+
+
+def test_a_lot_of_nothing_but_fatal_chips_runs_through(task):
+    dead = Chip(
+        id="dead",
+        faults=FaultMap(rows=8, cols=8, faulty_pes=np.zeros((8, 8), bool), fatal="no clock"),
+    )
+    outcome = mended(task, run=None, lot=[dead])
+    assert {record.bin for record in outcome.records} == {Bin.UNREPAIRABLE}
+
+
+def test_a_chip_with_all_pes_faulty_runs_through(task):
+    gone = Chip(id="gone", faults=FaultMap(rows=8, cols=8, faulty_pes=np.ones((8, 8), bool)))
+    outcome = mended(task, run=None, lot=[gone])
+    assert all(r.effective_rate == 1.0 and not r.met for r in outcome.records)
+
+
+def test_the_clean_network_is_left_as_it_was(task):
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    mended(task, run=None)
+    assert all((value == before[name]).all() for name, value in task.model.state_dict().items())
+
+
+def test_effective_rates_are_shares_of_pruned_weights(task):
+    outcome = mended(task, run=None, policies=[Fixed(epochs=0.0)])
+    for chip, record in zip(chips(), outcome.records, strict=True):
+        pruned = pruned_weights(task.model, chip.faults.unusable, ARRAY)
+        share = sum(int(p.sum()) for p in pruned.values()) / sum(p.numel() for p in pruned.values())
+        assert record.effective_rate == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"policies": [Fixed(epochs=0.25)]}, "policies"),
+        ({"threads": 2}, "threads per worker was 1, is 2"),
+        ({"lot": chips()[:2]}, "chips"),
+    ],
+)
+def test_a_run_does_not_go_on_under_another_fingerprint(task, tmp_path, change, named):
+    mended(task, run=tmp_path)
+    with pytest.raises(FingerprintError, match=named):
+        mended(task, run=tmp_path, **change)
+    assert mended(task, run=tmp_path).records
+
+
+def test_bad_lots_are_refused_before_any_work(task):
+    small = Chip(id="s", faults=FaultMap(rows=4, cols=4, faulty_pes=np.zeros((4, 4), bool)))
+    with pytest.raises(LotError, match="no chips"):
+        mended(task, run=None, lot=[])
+    with pytest.raises(LotError, match="same identity"):
+        mended(task, run=None, lot=[chips()[0], chips()[0]])
+    with pytest.raises(FaultMapError):
+        mended(task, run=None, lot=[small])
+
+
+def test_policies_of_the_same_name_are_refused(task):
+    with pytest.raises(PlanError, match=r"Fixed\(0.5\)"):
+        mended(task, run=None, policies=[Fixed(epochs=0.5), Fixed(epochs=0.5)])
+
+
+def test_a_policy_that_forgets_a_chip_is_refused(task):
+    class Forgetful(Fixed):
+        def plan(self, dies, constraint, table):
+            return super().plan(dies, constraint, table)[1:]
+
+    with pytest.raises(PlanError, match="every chip"):
+        mended(task, run=None, policies=[Forgetful(epochs=0.5)])
+
+
+def test_the_analysis_is_taken_from_the_cache_and_stays_on_the_bill(task, monkeypatch):
+    first = mended(task, run=None)
+    monkeypatch.setattr("chipmend.fleet.analyzing.Analyzing.__call__", None)
+    second = mended(task, run=None)
+    assert second.table == first.table
+    assert second.summary()["policies"]["Reduce-max"]["ee_analysis"] == first.table.ee > 0
+    with pytest.raises(Exception, match="analysis failed"):
+        mended(task, run=None, seed=5)
+
+
+def test_mend_is_the_same_with_its_defaults_spelled_out(task):
+    outcome = mend(
+        task,
+        chips()[:1],
+        array=ARRAY,
+        constraint=CONSTRAINT,
+        analysis=ANALYSIS,
+        hindsight=False,
+    )
+    assert list(outcome.policies) == ["Reduce-max"]
+    assert outcome.paths == {"c0": []}
+
+
+def _tests():
+    from pathlib import Path
+
+    return Path(__file__).parents[1]
+
+
+def _environment(folder):
+    import os
+
+    return {**os.environ, "CHIPMEND_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}

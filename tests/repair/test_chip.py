@@ -1,0 +1,54 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from chipmend.errors import FaultMapError
+from chipmend.faults import Chip, FaultMap
+from chipmend.hardware import Array
+from chipmend.network import accuracy, scores
+from chipmend.repair import pruned_weights
+from chipmend.repair.chip import repair
+from chipmend.steps import Measure, Prune, Recalibrate, Retrain
+
+ARRAY = Array(rows=6, cols=5)
+SHORT = Retrain(epochs=0.5, batch=32, recalibrate=Recalibrate(samples=64))
+
+
+def chip(rows=6, cols=5):
+    broken = np.random.default_rng(0).random((rows, cols)) < 0.3
+    return Chip(id="a", faults=FaultMap(rows=rows, cols=cols, faulty_pes=broken))
+
+
+def test_a_repaired_network_fits_its_chip_and_is_measured_and_billed(task):
+    one = repair(task, chip(), array=ARRAY, steps=[Prune(), SHORT])
+    zeros = pruned_weights(task.model, chip().faults.unusable, ARRAY)
+    assert all((one.model.state_dict()[name][zero] == 0).all() for name, zero in zeros.items())
+    assert one.validation_accuracy == scores(one.model, task.validation, accuracy).mean()
+    assert one.cost.ee == pytest.approx(0.5 + 64 / (3 * 256) + 128 / (3 * 256))
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2])
+def test_looks_on_the_way_change_the_bill_and_nothing_else(task, looks):
+    plain = repair(task, chip(), array=ARRAY, steps=[Prune(), SHORT])
+    looked = repair(task, chip(), array=ARRAY, steps=[Prune(), *[Measure()] * looks, SHORT])
+    for name, value in looked.model.state_dict().items():
+        assert value.equal(plain.model.state_dict()[name])
+    assert looked.cost.ee - plain.cost.ee == pytest.approx(looks * 128 / (3 * 256))
+
+
+def test_the_clean_network_is_not_touched_and_the_repaired_one_is_the_caller_s(task):
+    before = copy.deepcopy(task.model.state_dict())
+    one = repair(task, chip(), array=ARRAY)
+    with torch.no_grad():
+        one.model[0].weight.fill_(3)
+    again = repair(task, chip(), array=ARRAY)
+    assert again.validation_accuracy == one.validation_accuracy
+    assert not again.model[0].weight.equal(one.model[0].weight)
+    assert all(value.equal(before[name]) for name, value in task.model.state_dict().items())
+
+
+def test_a_chip_of_another_array_is_refused(task):
+    with pytest.raises(FaultMapError):
+        repair(task, chip(5, 6), array=ARRAY)

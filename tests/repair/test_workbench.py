@@ -1,0 +1,355 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from chipmend.errors import FaultMapError, NetworkError
+from chipmend.hardware import Array
+from chipmend.network import Task, accuracy, scores
+from chipmend.repair import Workbench, merged, prune_, pruned_weights, recalibrate_
+from chipmend.steps import Anytime, Decaying, Measure, Prune, Recalibrate, Retrain
+
+ARRAY = Array(rows=4, cols=3)
+TRAIN, VALIDATION, BATCH = 96, 30, 32  # 3 steps per epoch
+CALIBRATION = Recalibrate(samples=48)
+RECALIBRATED = 48 / (3 * TRAIN)
+LOOK = VALIDATION / (3 * TRAIN)
+
+
+def some(epochs, **more):
+    return Retrain(
+        epochs=epochs, batch=BATCH, learning_rate=0.05, recalibrate=CALIBRATION, **more
+    )
+
+
+def decaying(epochs):
+    return some(epochs, schedule=Decaying())
+
+
+def network(dropout=0.0):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Flatten(),
+        nn.Linear(16, 3),
+    )
+
+
+def split(samples, seed):
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(samples, 1, 4, 4, generator=generator)
+    return inputs, inputs[:, 0, 0, :3].argmax(1)
+
+
+def task(model=None):
+    return Task(
+        model or network(),
+        train=split(TRAIN, 1),
+        validation=split(VALIDATION, 2),
+        test=split(20, 3),
+    )
+
+
+def faulty(rate=0.35):
+    return np.random.default_rng(0).random((4, 3)) < rate
+
+
+def bench(model=None, chip="a", seed=5, **more):
+    return Workbench(task(model), ARRAY, faulty(), chip=chip, seed=seed, **more)
+
+
+def carried_out(recipe, on=None):
+    """A bench that has carried out a recipe step by step, looks included."""
+    on = on or bench()
+    for length in range(1, len(recipe) + 1):
+        if isinstance(recipe[length - 1], Measure):
+            on.validation(recipe[:length])
+        else:
+            on.network(recipe[:length])
+    return on
+
+
+def state(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
+
+
+def after(recipe, **given):
+    """What a recipe gives on a fresh bench, asked for in one go."""
+    return state(bench(**given).network(recipe))
+
+
+RECIPES = [
+    (),
+    (Prune(),),
+    (CALIBRATION,),
+    (Prune(), CALIBRATION),
+    (Prune(), some(0.34)),
+    (Prune(), CALIBRATION, Measure(), some(0.34), Measure(), some(1), Measure()),
+    (Prune(), some(1), some(0.67, schedule=Anytime(averaging=1))),
+    (Prune(), decaying(1)),
+    (Prune(), some(0.34), decaying(0.67), CALIBRATION),
+    (some(1), CALIBRATION, some(0.67)),
+]
+
+
+# merged
+
+
+def test_looks_do_nothing_and_the_empty_recipe_stays_empty():
+    assert merged(()) == ()
+    assert merged((Measure(),)) == ()
+    assert merged((Measure(), Prune(), Measure(), CALIBRATION)) == (Prune(), CALIBRATION)
+
+
+def test_anytime_retrainings_in_a_row_are_one_of_their_sum():
+    assert merged((some(0.1), Measure(), some(0.2), some(0.3))) == (some(0.6),)
+    assert merged((Prune(), some(1), Measure(), some(1))) == (Prune(), some(2.0))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        some(1, weight_decay=0.5),
+        some(1, schedule=Anytime(averaging=2)),
+        Retrain(epochs=1, batch=BATCH, learning_rate=0.06, recalibrate=CALIBRATION),
+        Retrain(epochs=1, batch=BATCH, learning_rate=0.05, recalibrate=Recalibrate(samples=47)),
+        decaying(1),
+    ],
+)
+def test_retrainings_of_other_settings_stay_two(other):
+    assert merged((some(1), other)) == (some(1), other)
+    assert merged((other, some(1))) == (other, some(1))
+
+
+def test_decaying_retrainings_never_become_one():
+    assert merged((decaying(1), decaying(1))) == (decaying(1), decaying(1))
+
+
+def test_recalibrations_before_a_retraining_leave_no_trace_and_after_it_stay():
+    recipe = (Prune(), CALIBRATION, Measure(), CALIBRATION, some(1), CALIBRATION)
+    assert merged(recipe) == (Prune(), some(1), CALIBRATION)
+    assert merged((some(1), CALIBRATION, some(1))) == (some(2.0),)
+
+
+def test_pruning_between_retrainings_keeps_them_apart():
+    assert merged((some(1), Prune(), some(1))) == (some(1), Prune(), some(1))
+
+
+steps = st.one_of(
+    st.just(Prune()),
+    st.just(CALIBRATION),
+    st.just(Measure()),
+    st.sampled_from([some(0.25), some(0.5), decaying(0.5)]),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(steps, max_size=8).map(tuple))
+def test_merging_twice_is_merging_once_and_keeps_the_amount(recipe):
+    once = merged(recipe)
+    assert merged(once) == once
+    assert merged((*once, Measure())) == once
+
+    def amount(of):
+        return sum(step.epochs for step in of if isinstance(step, Retrain))
+
+    assert amount(once) == amount(recipe)
+
+
+# networks
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_in_one_go_and_step_by_step_give_the_same_network_and_scores(recipe):
+    stepwise, straight = carried_out(recipe), bench()
+    assert same(state(stepwise.network(recipe)), state(straight.network(recipe)))
+    assert stepwise.validation(recipe).tolist() == straight.validation(recipe).tolist()
+    assert stepwise.test(recipe).tolist() == straight.test(recipe).tolist()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_recipes_in_any_order_on_one_bench_give_what_they_give_alone(dropout):
+    shared = bench(network(dropout))
+    for recipe in (*RECIPES, *reversed(RECIPES)):
+        alone = after(recipe, model=network(dropout))
+        assert same(state(shared.network(recipe)), alone), recipe
+
+
+def test_a_smaller_amount_after_a_larger_one_gives_the_same_as_alone():
+    one = bench()
+    for epochs in (2, 0.34, 1, 0.34, 2):
+        assert same(state(one.network((Prune(), some(epochs)))), after((Prune(), some(epochs))))
+
+
+@pytest.mark.parametrize("recipe", RECIPES[1:])
+def test_pruned_weights_are_zero_in_every_network_of_a_pruning_recipe(recipe):
+    one = bench()
+    assert any(zero.any() for zero in one.pruned.values())
+    found = state(one.network(recipe))
+    expected = recipe != (CALIBRATION,)
+    for name, zero in one.pruned.items():
+        assert bool((found[name][zero] == 0).all()) is expected
+        assert (found[name][~zero] != 0).all()
+
+
+def test_pruning_and_recalibrating_are_the_steps_of_those_names():
+    one = bench()
+    twin = network().eval()
+    prune_(twin, pruned_weights(twin, faulty(), ARRAY))
+    assert same(state(one.network((Prune(),))), state(twin))
+    recalibrate_(twin, one.task.train, one.task.calibration(48, 5))
+    assert same(state(one.network((Prune(), CALIBRATION))), state(twin))
+
+
+def test_a_retraining_is_followed_by_its_recalibration():
+    one = bench()
+    found = copy.deepcopy(one.network((Prune(), some(1))))
+    before = state(found)
+    recalibrate_(found, one.task.train, one.task.calibration(48, 5))
+    assert same(state(found), before)
+    assert int(before["1.num_batches_tracked"]) == 1
+
+
+def test_scores_are_those_of_the_network_on_its_split():
+    one = bench()
+    recipe = (Prune(), some(1))
+    model = copy.deepcopy(one.network(recipe))
+    for found, samples in (
+        (one.validation(recipe), one.task.validation),
+        (one.test(recipe), one.task.test),
+    ):
+        assert found.tolist() == scores(model, samples, accuracy).tolist()
+
+
+def test_seeds_follow_the_run_and_the_chip():
+    recipe = (Prune(), some(1))
+    assert same(after(recipe), after(recipe))
+    assert not same(after(recipe), after(recipe, seed=6))
+    assert not same(after(recipe), after(recipe, chip="b"))
+
+
+def test_the_clean_network_and_the_user_s_stay_as_they_were():
+    model = network()
+    model[1].eval()
+    before, modes = state(model), [m.training for m in model.modules()]
+    given_task = task(model)
+    one = Workbench(given_task, ARRAY, faulty(), chip="a", seed=0)
+    for recipe in RECIPES:
+        one.network(recipe)
+        one.validation(recipe)
+        one.test(recipe)
+        for kept in (model, given_task.model):
+            assert same(state(kept), before)
+            assert [m.training for m in kept.modules()] == modes
+
+
+def test_modules_of_mixed_modes_keep_them_in_what_the_bench_gives():
+    model = network()
+    model[1].eval()
+    modes = [m.training for m in model.modules()]
+    one = bench(model)
+    for recipe in RECIPES:
+        assert [m.training for m in one.network(recipe).modules()] == modes
+
+
+def test_a_map_of_another_array_is_refused():
+    with pytest.raises(FaultMapError):
+        Workbench(task(), ARRAY, np.zeros((3, 4), bool), chip="a", seed=0)
+    with pytest.raises(NetworkError):
+        Workbench(task(nn.ReLU()), ARRAY, faulty(), chip="a", seed=0)
+
+
+# costs, by hand: training 96 samples in batches of 32, so a step is 1/3 EE
+
+
+def parts(cost):
+    return (cost.retrain, cost.recalibrate, cost.measure)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "retrain", "recalibrations", "looks"),
+    [
+        ((), 0, 0, 0),
+        ((Prune(),), 0, 0, 0),
+        ((Measure(),), 0, 0, 1),
+        ((Prune(), Measure(), Measure()), 0, 0, 2),
+        ((Prune(), CALIBRATION), 0, 1, 0),
+        ((Prune(), some(1)), 3 / 3, 1, 0),
+        ((Prune(), some(0.4)), 1 / 3, 1, 0),  # 1.2 steps are one step
+        ((Prune(), some(0.01)), 1 / 3, 1, 0),  # and there is at least one
+        ((Prune(), some(0.6)), 2 / 3, 1, 0),
+        ((Prune(), some(0.4), some(0.4)), 2 / 3, 2, 0),  # 2.4 steps in all
+        ((Prune(), some(1), Measure(), some(1), Measure()), 2, 2, 2),
+        ((Prune(), CALIBRATION, Measure(), some(1), Measure()), 1, 2, 2),
+        ((Prune(), some(1), CALIBRATION, Measure(), some(1)), 2, 3, 1),
+        ((Prune(), some(1), CALIBRATION, CALIBRATION, some(1), some(1)), 3, 5, 0),
+        ((Prune(), decaying(1), decaying(2)), 3, 2, 0),
+        ((Prune(), some(1), decaying(1)), 2, 2, 0),
+        ((Prune(), some(1), some(1, weight_decay=0.5), some(1, weight_decay=0.5)), 3, 3, 0),
+        ((Prune(), some(1), Prune(), some(1)), 2, 2, 0),
+    ],
+)
+def test_a_recipe_costs_what_its_steps_cost_carried_out_alone(
+    recipe, retrain, recalibrations, looks
+):
+    spent = carried_out(recipe).spent(recipe)
+    expected = (retrain, recalibrations * RECALIBRATED, looks * LOOK)
+    assert parts(spent) == pytest.approx(expected, abs=1e-12)
+    assert spent.seconds >= 0
+
+
+def test_a_trajectory_that_recipes_share_is_billed_to_each_of_them_in_full():
+    short = (Prune(), some(1), Measure())
+    long = (Prune(), some(1), Measure(), some(1), Measure())
+    other = (Prune(), some(2), Measure())
+    for order in ([short, long, other], [other, long, short], [long, short, other]):
+        one = bench()
+        for recipe in order:
+            carried_out(recipe, on=one)
+        assert parts(one.spent(short)) == pytest.approx((1, RECALIBRATED, LOOK))
+        assert parts(one.spent(long)) == pytest.approx((2, 2 * RECALIBRATED, 2 * LOOK))
+        assert parts(one.spent(other)) == pytest.approx((2, RECALIBRATED, LOOK))
+
+
+def test_seconds_of_a_shared_trajectory_are_billed_to_each_recipe_too():
+    one = bench()
+    short, long = (Prune(), some(1)), (Prune(), some(1), some(1))
+    carried_out(long, on=one)
+    assert 0 < one.spent(short).seconds < one.spent(long).seconds
+
+
+def test_looking_twice_is_billed_twice_and_the_test_split_never():
+    one = carried_out((Prune(), Measure()))
+    one.test((Prune(),))
+    assert parts(one.spent((Prune(), Measure()))) == pytest.approx((0, 0, LOOK))
+    one.validation((Prune(),))
+    assert parts(one.spent((Prune(), Measure(), Measure()))) == pytest.approx((0, 0, 2 * LOOK))
+
+
+def test_a_network_without_norms_pays_for_no_recalibration():
+    torch.manual_seed(0)
+    one = bench(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)))
+    recipe = (Prune(), CALIBRATION, some(1))
+    assert parts(carried_out(recipe, on=one).spent(recipe)) == pytest.approx((1, 0, 0))
+
+
+def test_progress_only_grows_and_ends_at_what_was_worked():
+    told = []
+    one = bench(tick=told.append)
+    recipe = (Prune(), some(8), Measure(), some(8), Measure())
+    carried_out(recipe, on=one)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(one.spent(recipe).ee)
+    one.validation(recipe)
+    assert told[-1] == pytest.approx(one.spent(recipe).ee), "nothing is done twice"
