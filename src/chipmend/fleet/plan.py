@@ -14,8 +14,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from chipmend.confidence.constraint import Accuracy, Drop
-from chipmend.data.fashion_mnist import fashion_mnist
-from chipmend.data.splits import Splits
+from chipmend.data import DATA_SETS, Splits
 from chipmend.errors import ChipmendError, PlanError
 from chipmend.faults.generate import Clustered, Lines, Spatial, Uniform, make_chips
 from chipmend.faults.lot_file import read_lot
@@ -69,8 +68,8 @@ class NamedData:
     """A data set that chipmend reads.
 
     Args:
-        name: ``fashion-mnist``.
-        path: Folder of its files; without one it is looked for.
+        name: ``fashion-mnist`` or ``cifar-10``.
+        path: Folder of its files; Fashion-MNIST is looked for without one.
     """
 
     __pydantic_config__ = _STRICT
@@ -270,11 +269,12 @@ class Plan:
 
     def _splits(self) -> Splits:
         if isinstance(self.data, NamedData):
-            if self.data.name != "fashion-mnist":
+            if self.data.name not in DATA_SETS:
                 raise PlanError(
-                    f"data.name: there is no {self.data.name!r}", hint="write fashion-mnist"
+                    f"data.name: there is no {self.data.name!r}",
+                    hint=f"write one of {', '.join(DATA_SETS)}",
                 )
-            return fashion_mnist(self.data.path)
+            return DATA_SETS[self.data.name](self.data.path)
         found = imported(self.data.factory, "data")(**self.data.options)
         return found if isinstance(found, Splits) else Splits(*found)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from chipmend.data.fashion_mnist import fashion_mnist
-from chipmend.network.evaluate import accuracy, scores
+from chipmend.data import DATA_SETS
+from chipmend.network.evaluate import accuracy, device_of, scores
 from chipmend.network.processor import keep_freed_memory
 from chipmend.network.samples import Samples
 from chipmend.zoo.vgg import vgg11
@@ -58,6 +58,8 @@ def _rate(step: int, steps: int) -> float:
 def _step(
     network: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor
 ) -> Tensor:
+    device = device_of(network)
+    inputs, targets = inputs.to(device), targets.to(device)
     optimizer.zero_grad()
     loss = nn.functional.cross_entropy(network(inputs), targets)
     loss.backward()
@@ -66,25 +68,27 @@ def _step(
 
 
 def main(arguments: list[str]) -> None:
-    """Train quarter-width VGG11 on Fashion-MNIST and write the weights that are shipped."""
+    """Train VGG11 on a data set and write its weights; by default those that are shipped."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data", help="folder of Fashion-MNIST's IDX files")
+    parser.add_argument("--data", choices=DATA_SETS, default="fashion-mnist")
+    parser.add_argument("--path", help="folder of the data set")
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1, help="other counts round differently")
-    parser.add_argument(
-        "--out", type=Path, default=WEIGHTS / "vgg11-fashion-mnist-0.25.safetensors"
-    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, help="by default among the shipped weights")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     torch.manual_seed(0)
-    splits = fashion_mnist(options.data)
-    network = vgg11(channels=1, width=options.width)
+    splits = DATA_SETS[options.data](options.path)
+    channels = splits.train.batch(torch.tensor([0]))[0].shape[1]
+    network = vgg11(channels=channels, width=options.width).to(options.device)
     for epoch, loss in enumerate(train(network, splits.train, epochs=options.epochs, seed=0)):
         sys.stdout.write(f"epoch {epoch + 1}: loss {loss:.4f}\n")
         sys.stdout.flush()
-    write_weights(network, options.out)  # rounds the network to what the file holds
+    shipped = WEIGHTS / f"vgg11-{options.data}-{options.width:g}.safetensors"
+    write_weights(network, options.out or shipped)  # rounds the network to what the file holds
     for name, samples in (("validation", splits.validation), ("test", splits.test)):
         share = scores(network, samples, accuracy).mean()
         sys.stdout.write(f"{name} accuracy after rounding: {share:.4f}\n")

@@ -63,7 +63,7 @@ def read_weights_(network: nn.Module, path: Path) -> Path:
 
 
 def _halved(value: Tensor) -> Tensor:
-    return (value.half() if value.is_floating_point() else value).contiguous().clone()
+    return (value.half() if value.is_floating_point() else value).cpu().contiguous().clone()
 
 
 def _sizes(value: Tensor) -> str:

@@ -1,0 +1,78 @@
+import math
+
+import numpy as np
+import pytest
+
+from chipmend.confidence import Accuracy, Drop, check_reachable
+from chipmend.errors import ConstraintError
+
+CLEAN = np.array([1.0, 1.0, 1.0, 0.0])
+REPAIRED = np.array([1.0, 0.0, 1.0, 1.0])
+
+
+def test_margins_of_a_drop_are_paired_by_image():
+    assert Drop(0.25).margins(REPAIRED, CLEAN).tolist() == [0.25, -0.75, 0.25, 1.25]
+
+
+def test_margins_of_an_accuracy_do_not_look_at_the_clean_network():
+    assert Accuracy(0.75).margins(REPAIRED, CLEAN).tolist() == [0.25, -0.75, 0.25, 0.25]
+    assert Accuracy(0.75).margins(REPAIRED, CLEAN - 9).tolist() == [0.25, -0.75, 0.25, 0.25]
+
+
+@pytest.mark.parametrize("constraint", [Drop(0.1), Accuracy(0.6)])
+def test_the_mean_margin_says_whether_the_constraint_holds(constraint):
+    rng = np.random.default_rng(0)
+    verdicts = set()
+    for _ in range(200):
+        clean, scores = (rng.random(50) < 0.7), (rng.random(50) < 0.62)
+        if isinstance(constraint, Drop):
+            gained = int(scores.sum()) - int(clean.sum())  # exact: at most 5 of 50 lost
+            holds = gained >= -5
+            boundary = gained == -5
+        else:
+            holds, boundary = int(scores.sum()) >= 30, int(scores.sum()) == 30
+        if boundary:
+            continue  # rounding decides there
+        margins = constraint.margins(scores.astype(float), clean.astype(float))
+        assert (margins.mean() >= 0) == holds
+        verdicts.add(holds)
+    assert verdicts == {True, False}
+
+
+def test_single_precision_scores_give_double_precision_margins():
+    margins = Drop(0.018).margins(REPAIRED.astype(np.float32), CLEAN.astype(np.float32))
+    assert margins.dtype == np.float64
+    assert margins[0] == 0.018
+
+
+@pytest.mark.parametrize("drop", [-0.001, 1.0, 1.8, math.nan, math.inf])
+def test_a_drop_that_is_no_fraction_is_refused(drop):
+    with pytest.raises(ConstraintError, match="no constraint"):
+        Drop(drop)
+
+
+@pytest.mark.parametrize("accuracy", [-0.1, 1.01, 91, math.nan, math.inf])
+def test_an_accuracy_that_is_no_fraction_is_refused(accuracy):
+    with pytest.raises(ConstraintError, match="cannot be met"):
+        Accuracy(accuracy)
+
+
+def test_the_ends_of_the_scale_are_constraints():
+    assert [Drop(0).drop, Accuracy(0).accuracy, Accuracy(1).accuracy] == [0, 0, 1]
+
+
+def test_constraints_read_as_sentences_in_percent():
+    assert str(Drop(0.018)) == "drop <= 1.8 points"
+    assert str(Accuracy(0.91)) == "accuracy >= 91 %"
+
+
+def test_a_constraint_that_the_clean_network_misses_is_refused_with_its_accuracy():
+    with pytest.raises(ConstraintError, match=r"'accuracy >= 80 %'.* has 75\.00 % on validation"):
+        check_reachable(Accuracy(0.8), CLEAN)
+    check_reachable(Accuracy(0.75), CLEAN)
+    check_reachable(Accuracy(0.7), CLEAN)
+
+
+def test_any_drop_can_be_reached_by_the_clean_network():
+    check_reachable(Drop(0), CLEAN)
+    check_reachable(Drop(0.5), np.zeros(4))
