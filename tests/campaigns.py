@@ -5,8 +5,6 @@ import sys
 import time
 from pathlib import Path
 
-from conftest import tiny_task
-
 from chipmend.confidence import Drop
 from chipmend.faults import make_chips
 from chipmend.fleet import mend
@@ -15,6 +13,7 @@ from chipmend.policy import Fixed, FixedSteps, Reduce, UntilMet
 from chipmend.records import plain
 from chipmend.resilience import Analysis
 from chipmend.steps import Recalibrate, Retrain
+from conftest import tiny_task
 
 ARRAY = Array(rows=8, cols=8)
 CONSTRAINT = Drop(0.1)
@@ -87,9 +86,7 @@ def run_to_the_end():
 
     folder = Path(sys.argv[1])
     run = LocalProcesses.run
-    LocalProcesses.run = lambda self, work, jobs, **ears: run(
-        self, Slowed(work, 0.5), jobs, **ears
-    )
+    LocalProcesses.run = lambda self, work, jobs, **ears: run(self, Slowed(work, 0.5), jobs, **ears)
     outcome = mended(tiny_task(), run=folder / "run", workers=2)
     (folder / "records.json").write_text(json.dumps(records(outcome)))
 

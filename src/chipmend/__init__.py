@@ -6,7 +6,7 @@ Names are imported when they are first used, so that ``import chipmend`` stays l
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from chipmend.version import __version__
 
 if TYPE_CHECKING:
     from chipmend.confidence import Accuracy, Drop
@@ -92,6 +92,7 @@ __all__ = [
     "Task",
     "Uniform",
     "UntilMet",
+    "__version__",
     "accuracy",
     "analyze",
     "fashion_mnist",

@@ -40,7 +40,7 @@ def looks_of_a_bad_chip(rng, images, fresh):
     draw = rng.random(images)
     for _ in range(LOOKS):
         clean = (draw > 0.03) & (draw < 0.93)  # 3 % only the repaired network gets right
-        scores = (draw < 0.88)  # 5 % only the clean one does
+        scores = draw < 0.88  # 5 % only the clean one does
         yield scores.astype(float), clean.astype(float)
         anew = rng.random(images) < fresh
         draw = np.where(anew, rng.random(images), draw)

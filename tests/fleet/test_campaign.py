@@ -1,14 +1,16 @@
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from campaigns import ANALYSIS, ARRAY, CONSTRAINT, POLICIES, chips, mended, records
 
+from campaigns import ANALYSIS, ARRAY, CONSTRAINT, POLICIES, chips, mended, records
 from chipmend.errors import FaultMapError, FingerprintError, LotError, PlanError
 from chipmend.faults import Chip, FaultMap
 from chipmend.fleet import mend
@@ -53,7 +55,9 @@ def test_records_equal_an_undisturbed_run_after_any_kill(task, tmp_path, undistu
     script = [sys.executable, "-c", "import campaigns; campaigns.run_to_the_end()"]
     kills = 0
     while kills < 6:
-        process = subprocess.Popen([*script, str(tmp_path)], cwd=_tests(), env=_environment(tmp_path))
+        process = subprocess.Popen(
+            [*script, str(tmp_path)], cwd=_tests(), env=_environment(tmp_path)
+        )
         try:
             process.wait(moments.uniform(2.0, 5.0))
         except subprocess.TimeoutExpired:
@@ -187,12 +191,8 @@ def test_mend_is_the_same_with_its_defaults_spelled_out(task):
 
 
 def _tests():
-    from pathlib import Path
-
     return Path(__file__).parents[1]
 
 
 def _environment(folder):
-    import os
-
     return {**os.environ, "CHIPMEND_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}

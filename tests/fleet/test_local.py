@@ -4,11 +4,11 @@ import sys
 
 import pytest
 import torch
-from contracts.executor_contract import ExecutorContract, double, kill_yourself
 
 from chipmend.errors import WorkerError
 from chipmend.fleet.executor import Failed
 from chipmend.fleet.local import InProcess, LocalProcesses
+from contracts.executor_contract import ExecutorContract, double, kill_yourself
 
 
 class TestInProcess(ExecutorContract):

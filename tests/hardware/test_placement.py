@@ -65,9 +65,7 @@ def test_every_weight_lands_where_the_definition_puts_it(layer, array):
 def test_a_weight_is_on_a_faulty_pe_if_its_place_is_faulty(layer, array, seed):
     shape, kernel = layer
     faulty = np.random.default_rng(seed).random((array.rows, array.cols)) < 0.4
-    expected = [
-        [bool(faulty[place]) for place in row] for row in slow_places(shape, kernel, array)
-    ]
+    expected = [[bool(faulty[place]) for place in row] for row in slow_places(shape, kernel, array)]
     assert weights_on(faulty, shape, array).tolist() == expected
 
 

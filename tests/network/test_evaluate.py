@@ -53,7 +53,7 @@ def test_scores_are_those_of_one_sample_after_another(batch):
 
 def test_a_metric_may_give_any_number_per_sample():
     split = samples()
-    found = scores(network(), split, lambda x, y: -(x[:, 0] - y) ** 2, batch=7)
+    found = scores(network(), split, lambda x, y: -((x[:, 0] - y) ** 2), batch=7)
     with torch.no_grad():
         outputs = network().eval()(split.inputs)
     expected = [-((float(o[0]) - int(y)) ** 2) for o, y in zip(outputs, split.targets, strict=True)]

@@ -153,7 +153,9 @@ def test_no_batch_is_more_than_one_sample_shorter_than_another(count):
             seen.append(indices)
             return torch.randn(len(indices), 2), None
 
-    recalibrate_(nn.Sequential(nn.BatchNorm1d(2)).append(nn.Linear(2, 1)), Counted(), torch.arange(count))
+    recalibrate_(
+        nn.Sequential(nn.BatchNorm1d(2)).append(nn.Linear(2, 1)), Counted(), torch.arange(count)
+    )
     assert torch.cat(seen).tolist() == list(range(count))
     lengths = {len(indices) for indices in seen}
     assert max(lengths) - min(lengths) <= 1

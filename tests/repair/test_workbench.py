@@ -21,9 +21,7 @@ LOOK = VALIDATION / (3 * TRAIN)
 
 
 def some(epochs, **more):
-    return Retrain(
-        epochs=epochs, batch=BATCH, learning_rate=0.05, recalibrate=CALIBRATION, **more
-    )
+    return Retrain(epochs=epochs, batch=BATCH, learning_rate=0.05, recalibrate=CALIBRATION, **more)
 
 
 def decaying(epochs):

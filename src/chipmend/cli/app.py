@@ -10,14 +10,14 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
-import chipmend
 from chipmend.errors import ChipmendError
 from chipmend.files import write_bytes
+from chipmend.version import __version__
 
 app = App(
     name="chipmend",
     help="Repair pretrained neural networks for accelerator chips with permanent faults.",
-    version=f"chipmend {chipmend.__version__}",
+    version=f"chipmend {__version__}",
 )
 
 Json = Annotated[

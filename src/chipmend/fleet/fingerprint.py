@@ -8,12 +8,12 @@ import numpy as np
 import scipy
 import torch
 
-import chipmend
 from chipmend.errors import FingerprintError
 from chipmend.faults.maps import Chip
 from chipmend.network.precision import has_bf16
 from chipmend.network.task import Task
 from chipmend.records import digest_of
+from chipmend.version import __version__
 
 
 def fingerprint(
@@ -41,7 +41,7 @@ def fingerprint(
 def conditions(threads: int, device: str) -> dict[str, Any]:
     """The part of a fingerprint that is not the user's: versions, device, precision, threads."""
     return {
-        "chipmend": chipmend.__version__,
+        "chipmend": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

@@ -3,10 +3,10 @@ import subprocess
 import sys
 
 import pytest
-from contracts.store_contract import StoreContract
 
 from chipmend.errors import StoreError
 from chipmend.fleet.store import SqliteStore
+from contracts.store_contract import StoreContract
 
 
 class TestSqliteStore(StoreContract):

@@ -1,0 +1,117 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from chipmend.data import Splits
+from chipmend.network import TensorSamples, accuracy, scores
+from chipmend.zoo import read_weights_, vgg11
+from chipmend.zoo import train as room_of_train
+from chipmend.zoo.train import BATCH, PEAK_RATE, WARM_UP_STEPS, main, train
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def split(count=3 * BATCH + 5, shape=(4,), seed=0):
+    inputs = torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
+    return TensorSamples(inputs, inputs.flatten(1)[:, :3].argmax(1))
+
+
+class Recorded:
+    def __init__(self):
+        self.samples, self.asked = split(), []
+
+    def __len__(self):
+        return len(self.samples)
+
+    def batch(self, indices):
+        self.asked.append(indices.tolist())
+        return self.samples.batch(indices)
+
+
+def test_training_lowers_the_loss_from_epoch_to_epoch():
+    losses = list(train(network(), split(), epochs=20, seed=0))
+    assert len(losses) == 20
+    assert losses[0] == pytest.approx(math.log(3), abs=0.5)
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_the_first_loss_is_that_of_the_untouched_network():
+    seen = []
+
+    def step(optimizer, *_):
+        seen.append([p.detach().clone() for p in optimizer.param_groups[0]["params"]])
+
+    samples, model = Recorded(), network()
+    hook = register_optimizer_step_pre_hook(step)
+    try:
+        (found,) = train(model, samples, epochs=1, seed=0)
+    finally:
+        hook.remove()
+    twin, losses = network().train(), []
+    for batch, weights in zip(samples.asked, seen, strict=True):
+        with torch.no_grad():
+            for parameter, value in zip(twin.parameters(), weights, strict=True):
+                parameter.copy_(value)
+            inputs, targets = samples.samples.batch(torch.tensor(batch))
+            losses.append(float(cross_entropy(twin(inputs), targets)))
+    assert found == pytest.approx(sum(losses) / 3)
+
+
+def test_the_same_seed_gives_the_same_network_and_another_another():
+    trained = []
+    for seed in (0, 0, 1):
+        model = network()
+        list(train(model, split(), epochs=2, seed=seed))
+        trained.append(model[0].weight)
+    assert trained[0].equal(trained[1])
+    assert not trained[0].equal(trained[2])
+
+
+def test_an_epoch_is_whole_batches_of_distinct_samples_in_a_new_order():
+    samples = Recorded()
+    list(train(network(), samples, epochs=2, seed=0))
+    assert [len(batch) for batch in samples.asked] == [BATCH] * 6
+    epochs = [sum(samples.asked[:3], []), sum(samples.asked[3:], [])]
+    assert all(len(set(epoch)) == 3 * BATCH for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_the_rate_warms_up_and_then_falls_along_a_cosine_to_almost_zero(monkeypatch):
+    monkeypatch.setattr("chipmend.zoo.train.WARM_UP_STEPS", 10)
+    rates = []
+    hook = register_optimizer_step_pre_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))
+    try:
+        list(train(network(), split(), epochs=20, seed=0))
+    finally:
+        hook.remove()
+    expected = [
+        PEAK_RATE * min(1, (step + 1) / 10) * (1 + math.cos(math.pi * step / 60)) / 2
+        for step in range(60)
+    ]
+    assert rates == pytest.approx(expected)
+    assert rates.index(max(rates)) < 10
+    assert rates[-1] < PEAK_RATE / 1000
+    assert WARM_UP_STEPS > 0
+
+
+def test_the_program_writes_weights_that_score_as_it_says(tmp_path, monkeypatch, capsys):
+    splits = Splits(*(split(BATCH, (1, 32, 32), seed) for seed in range(3)))
+    asked = []
+    monkeypatch.setattr(room_of_train, "fashion_mnist", lambda path: asked.append(path) or splits)
+    monkeypatch.setattr(room_of_train, "keep_freed_memory", lambda: True)
+    path = tmp_path / "x.safetensors"
+    main(["--data", "here", "--width", "0.05", "--epochs", "2", "--out", str(path)])
+    said = capsys.readouterr().out.splitlines()
+    assert asked == ["here"]
+    assert [line.split(":")[0] for line in said[:2]] == ["epoch 1", "epoch 2"]
+    model = vgg11(channels=1, width=0.05)
+    read_weights_(model, path)
+    for line, samples in zip(said[2:], (splits.validation, splits.test), strict=True):
+        assert line.endswith(f"{scores(model, samples, accuracy).mean():.4f}")
