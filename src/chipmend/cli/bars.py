@@ -1,5 +1,6 @@
 """Progress bars with time left, for anything that takes more than two seconds."""
 
+from datetime import timedelta
 from types import TracebackType
 
 from rich.progress import (
@@ -17,7 +18,7 @@ from chipmend.cli.app import err
 
 
 class Bars:
-    """Shows a campaign's progress on the terminal, a bar per phase."""
+    """Shows a campaign's progress: a bar per phase on a terminal, a line per job in a log."""
 
     def __init__(self) -> None:
         self._bars = Progress(
@@ -30,6 +31,7 @@ class Bars:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=err,
+            disable=not err.is_terminal,
         )
         self._phase: TaskID | None = None
         self._ee = 0.0
@@ -59,5 +61,16 @@ class Bars:
 
     def job_done(self) -> None:
         """A job of the phase is done."""
-        if self._phase is not None:
-            self._bars.advance(self._phase)
+        if self._phase is None:
+            return
+        self._bars.advance(self._phase)
+        if not err.is_terminal:
+            err.print(self._line(), highlight=False, soft_wrap=True)
+
+    def _line(self) -> str:
+        task = next(task for task in self._bars.tasks if task.id == self._phase)
+        left = "?" if task.time_remaining is None else timedelta(seconds=int(task.time_remaining))
+        return (
+            f"{task.description}: {task.completed:g} of {task.total:g}, {self._ee:.2f} EE, "
+            f"{left} left"
+        )

@@ -15,7 +15,7 @@ import numpy as np
 
 from chipmend.confidence.constraint import Constraint, check_reachable
 from chipmend.errors import LotError, PlanError
-from chipmend.faults.maps import Chip, check_fits
+from chipmend.faults.maps import Chip, check_fits, fused
 from chipmend.faults.picture import png_picture
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.fingerprint import conditions, fingerprint
@@ -175,9 +175,7 @@ class Campaign:
         return [self._job([chips[i] for i in ids], groups) for ids, groups in planned.items()]
 
     def _job(self, chips: list[Chip], groups: dict[int, Group]) -> Job:
-        faulty = chips[0].faults.unusable.copy()
-        for chip in chips[1:]:
-            faulty |= chip.faults.unusable
+        faulty = fused(*(chip.faults for chip in chips)).unusable
         return Job(
             chips=tuple(chip.id for chip in chips),
             faulty=faulty,
