@@ -52,7 +52,7 @@ def test_a_full_disk_is_an_error_of_ours_and_leaves_the_old_content(tmp_path, mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), full)
-    with pytest.raises(StoreError, match="cannot write .*x: No space left on device") as caught:
+    with pytest.raises(StoreError, match=r"cannot write .*x: No space left on device") as caught:
         write_bytes(path, b"new")
     assert caught.value.hint
     assert path.read_bytes() == b"old"

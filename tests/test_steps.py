@@ -47,7 +47,7 @@ def test_an_impossible_amount_is_refused(epochs):
 
 @pytest.mark.parametrize("wrong", [{"learning_rate": 0}, {"learning_rate": math.nan}, {"batch": 0}])
 def test_impossible_settings_of_a_retraining_are_refused(wrong):
-    with pytest.raises(PlanError, match="learning rate .*, batch"):
+    with pytest.raises(PlanError, match=r"learning rate .*, batch"):
         Retrain(**wrong)
 
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 
 def plain(value: Any) -> Any:
@@ -35,6 +35,15 @@ def digest_of(value: Any) -> str:
     """
     text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ByKind:
+    """Where stored records are read: choose among alternatives by their ``kind``."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic import Field  # as below
+
+        return handler.generate_schema(Annotated[source, Field(discriminator="kind")])
 
 
 def rebuilt(kind: Any, content: Any) -> Any:

@@ -5,9 +5,10 @@ What an action does lives in ``repair``, a file per step.
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from chipmend.errors import PlanError
+from chipmend.records import ByKind
 
 _STRICT = {"extra": "forbid"}
 
@@ -89,7 +90,7 @@ class Retrain:
     learning_rate: float = 0.02
     batch: int = 128
     weight_decay: float = 5e-4
-    schedule: Anytime | Decaying = field(default_factory=Anytime)
+    schedule: Annotated[Anytime | Decaying, ByKind()] = field(default_factory=Anytime)
     recalibrate: Recalibrate = field(default_factory=Recalibrate)
 
     def __post_init__(self) -> None:

@@ -63,7 +63,7 @@ def test_a_silent_failure_is_told_by_its_status(programs):
 def test_an_archive_that_cannot_be_unpacked_is_an_error_of_ours(programs):
     programs("apt-get", ": > shoes_1_all.deb")
     programs("dpkg-deb", "echo 'not a Debian archive' >&2; exit 2")
-    with pytest.raises(DataError, match="dpkg-deb .*not a Debian archive"):  # noqa: SIM117
+    with pytest.raises(DataError, match=r"dpkg-deb .*not a Debian archive"):  # noqa: SIM117
         with unpacked_package("shoes"):
             pass
 

@@ -11,7 +11,7 @@ KERNELS = st.lists(st.integers(1, 3), max_size=3)
 
 @st.composite
 def layers(draw):
-    """A weight's shape and its kernel sizes: linear (no sizes), 1d, 2d or 3d; grouped; depthwise."""
+    """A weight's shape and its kernel sizes, none if linear; groups of one are depthwise."""
     kernel = draw(KERNELS)
     groups = draw(st.integers(1, 4)) if kernel else 1
     inputs = draw(st.integers(1, 4))

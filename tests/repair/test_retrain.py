@@ -1,5 +1,6 @@
 import contextlib
 import copy
+import itertools
 import math
 
 import pytest
@@ -223,7 +224,7 @@ def test_a_decaying_rate_starts_at_its_peak_only_falls_and_ends_at_almost_zero()
     seen = rates(Retrain(epochs=16, batch=BATCH, learning_rate=0.05, schedule=Decaying()), 16)
     assert len(seen) == 40
     assert seen[0] == 0.05
-    assert all(later < earlier for earlier, later in zip(seen, seen[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(seen))
     assert 0 < seen[-1] < 0.05 * (math.pi / 2 / 40) ** 2 * 1.01
     assert seen[20] == pytest.approx(0.025)
 
@@ -250,7 +251,7 @@ def test_every_sample_is_seen_once_per_epoch_and_batches_reach_over_its_end():
     train = Recorded()
     advanced(2, train=train)
     assert [len(batch) for batch in train.asked] == [BATCH] * 5
-    seen = sum(train.asked, [])
+    seen = list(itertools.chain(*train.asked))
     first, second = seen[:SAMPLES], seen[SAMPLES:]
     assert sorted(first) == sorted(second) == list(range(SAMPLES))
     assert first != second
@@ -265,7 +266,7 @@ def test_the_order_goes_through_all_samples_epoch_after_epoch(samples, batch, se
     steps = 3 * samples
     found = [order.at(step).tolist() for step in range(steps)]
     assert all(len(indices) == size for indices in found)
-    seen = sum(found, [])
+    seen = list(itertools.chain(*found))
     for start in range(0, len(seen) - samples + 1, samples):
         assert sorted(seen[start : start + samples]) == list(range(samples))
     assert [order.at(step).tolist() for step in reversed(range(steps))] == found[::-1]

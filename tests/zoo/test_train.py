@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -6,10 +7,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from chipmend.data import Splits
+from chipmend.data import DATA_SETS, Splits
 from chipmend.network import TensorSamples, accuracy, scores
 from chipmend.zoo import read_weights_, vgg11
-from chipmend.zoo import train as room_of_train
 from chipmend.zoo.train import BATCH, PEAK_RATE, WARM_UP_STEPS, main, train
 
 
@@ -35,7 +35,8 @@ class Recorded:
         return self.samples.batch(indices)
 
 
-def test_training_lowers_the_loss_from_epoch_to_epoch():
+def test_training_lowers_the_loss_from_epoch_to_epoch(monkeypatch):
+    monkeypatch.setattr("chipmend.zoo.train.WARM_UP_STEPS", 10)
     losses = list(train(network(), split(), epochs=20, seed=0))
     assert len(losses) == 20
     assert losses[0] == pytest.approx(math.log(3), abs=0.5)
@@ -78,7 +79,7 @@ def test_an_epoch_is_whole_batches_of_distinct_samples_in_a_new_order():
     samples = Recorded()
     list(train(network(), samples, epochs=2, seed=0))
     assert [len(batch) for batch in samples.asked] == [BATCH] * 6
-    epochs = [sum(samples.asked[:3], []), sum(samples.asked[3:], [])]
+    epochs = [list(itertools.chain(*samples.asked[at : at + 3])) for at in (0, 3)]
     assert all(len(set(epoch)) == 3 * BATCH for epoch in epochs)
     assert epochs[0] != epochs[1]
 
@@ -102,16 +103,16 @@ def test_the_rate_warms_up_and_then_falls_along_a_cosine_to_almost_zero(monkeypa
 
 
 def test_the_program_writes_weights_that_score_as_it_says(tmp_path, monkeypatch, capsys):
-    splits = Splits(*(split(BATCH, (1, 32, 32), seed) for seed in range(3)))
+    splits = Splits(*(split(BATCH, (3, 32, 32), seed) for seed in range(3)))
     asked = []
-    monkeypatch.setattr(room_of_train, "fashion_mnist", lambda path: asked.append(path) or splits)
-    monkeypatch.setattr(room_of_train, "keep_freed_memory", lambda: True)
+    monkeypatch.setitem(DATA_SETS, "cifar-10", lambda path: asked.append(path) or splits)
+    monkeypatch.setattr("chipmend.zoo.train.keep_freed_memory", lambda: True)
     path = tmp_path / "x.safetensors"
-    main(["--data", "here", "--width", "0.05", "--epochs", "2", "--out", str(path)])
+    main(["--data=cifar-10", "--path=here", "--width=0.05", "--epochs=2", f"--out={path}"])
     said = capsys.readouterr().out.splitlines()
     assert asked == ["here"]
     assert [line.split(":")[0] for line in said[:2]] == ["epoch 1", "epoch 2"]
-    model = vgg11(channels=1, width=0.05)
+    model = vgg11(channels=3, width=0.05)
     read_weights_(model, path)
     for line, samples in zip(said[2:], (splits.validation, splits.test), strict=True):
         assert line.endswith(f"{scores(model, samples, accuracy).mean():.4f}")

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -30,7 +32,7 @@ def test_pools_stand_where_the_paper_has_them():
 
 def test_full_width_has_the_parameters_that_counting_by_hand_gives():
     channels = [3, *CONFIGURATION_A]
-    pairs = zip(channels, channels[1:], strict=False)
+    pairs = itertools.pairwise(channels)
     expected = sum(9 * i * o + 2 * o for i, o in pairs) + 512 * 10 + 10
     assert sum(p.numel() for p in vgg11().parameters()) == expected
 

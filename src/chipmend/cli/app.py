@@ -46,6 +46,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         _tell(f"{error}\n  hint: 'chipmend --help' and 'chipmend COMMAND --help' say what there is")
         return 2
+    except SystemExit as ended:  # how cyclopts ends whatever went well
+        return int(ended.code or 0)
     except KeyboardInterrupt:
         _tell("interrupted; the same command goes on where it stopped")
         return 130

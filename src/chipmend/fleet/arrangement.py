@@ -29,6 +29,13 @@ class Arrangement:
     threads: int
     samples_per_second: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.threads < 1:
+            raise WorkerError(
+                f"{self.workers} workers with {self.threads} threads each",
+                hint="give 1 or more of both",
+            )
+
     def executor(self) -> Executor:
         """The executor that it stands for."""
         if self.workers == 1:

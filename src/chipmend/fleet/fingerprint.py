@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def fingerprint(
     return {
         "network and data": task.digest(),
         "chips": digest_of([(chip.id, chip.faults.digest()) for chip in chips]),
-        **{name: digest_of([_kind(part), part]) for name, part in plan.items()},
+        **{name: digest_of([_kind(part), _content(part)]) for name, part in plan.items()},
         **conditions(threads, task.device.type),
     }
 
@@ -72,6 +73,15 @@ def _difference(name: str, kept: Any, now: Any) -> str:
     if isinstance(kept, str) and len(kept) == 64:
         return f"{name} changed"
     return f"{name} was {kept}, is {now}"
+
+
+def _content(part: Any) -> Any:
+    """What a part says; of an object that is no dataclass, such as a user's policy, its fields."""
+    if isinstance(part, tuple | list):
+        return [_content(item) for item in part]
+    if is_dataclass(part) or not hasattr(part, "__dict__"):
+        return part
+    return vars(part)
 
 
 def _kind(part: Any) -> Any:

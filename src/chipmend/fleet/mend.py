@@ -151,7 +151,8 @@ def _arrangement(
 ) -> Arrangement:
     """The arrangement that was asked for, or that the run was begun with, or the fastest."""
     if workers is not None:
-        return Arrangement(workers=workers, threads=threads or max(1, cores() // workers))
+        shared = max(1, cores() // max(1, workers))
+        return Arrangement(workers=workers, threads=shared if threads is None else threads)
     kept = store.fact("arrangement")
     if kept is None:
         kept = plain(fastest(task, retrain))

@@ -15,14 +15,15 @@ from jaxtyping import Bool, Float64
 
 from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.intervals import Measured
-from chipmend.errors import ChipmendError
+from chipmend.errors import ChipmendError, PlanError
+from chipmend.fleet.executor import reason_of
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
 from chipmend.records import plain
 from chipmend.repair.workbench import Workbench, merged
-from chipmend.steps import Measure, Prune, Recipe, Retrain, retrained_epochs
+from chipmend.steps import Measure, Prune, Recalibrate, Recipe, Retrain, retrained_epochs
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,14 @@ class Mending:
         return path
 
     def _ask(self, walk: "_Walk") -> None:
-        walk.action = walk.policy.next(walk.group, self.constraint, tuple(walk.seen))
+        """Ask a policy what it wants; one that raises fails alone."""
+        try:
+            action = walk.policy.next(walk.group, self.constraint, tuple(walk.seen))
+            walk.action = _checked(action, walk.recipe)
+        except ChipmendError as error:
+            walk.end(Bin.FAILED, error.message)
+        except Exception as error:
+            walk.end(Bin.FAILED, f"the policy raised {reason_of(error)}")
 
     def _serve(self, walk: "_Walk", bench: Workbench) -> None:
         """Carry out what a policy wants, and go on with it until it wants more retraining."""
@@ -190,6 +198,17 @@ class _Walk:
 
     def end(self, where: Bin, reason: str) -> None:
         self.bin, self.reason, self.action = where, reason, None
+
+
+def _checked(action: Action, recipe: Recipe) -> Action:
+    """Refuse what is no answer, and a network that would run on the faulty PEs."""
+    if not isinstance(action, Prune | Recalibrate | Retrain | Measure | Ship | Scrap):
+        raise PlanError(
+            f"the policy's next() gave {action!r}", hint="let it give a step, Ship or Scrap"
+        )
+    if isinstance(action, Ship) and not any(isinstance(step, Prune) for step in recipe):
+        raise PlanError("the policy ships what was not pruned", hint="let it begin with Prune")
+    return action
 
 
 def _stops(walk: Recipe) -> list[Recipe]:

@@ -7,11 +7,12 @@ import difflib
 import importlib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
+from torch import nn
 
 from chipmend.confidence.constraint import Accuracy, Drop
 from chipmend.data import DATA_SETS, Splits
@@ -26,6 +27,7 @@ from chipmend.policy.protocol import Policy
 from chipmend.policy.reduce import Reduce
 from chipmend.policy.until_met import UntilMet
 from chipmend.resilience.analysis import Analysis
+from chipmend.steps import Anytime, Decaying, Measure, Prune, Recalibrate, Retrain
 from chipmend.zoo import read_weights_, trained_vgg11
 
 _STRICT = {"extra": "forbid"}
@@ -42,7 +44,7 @@ class ZooModel:
 
     __pydantic_config__ = _STRICT
 
-    zoo: str
+    zoo: Literal["vgg11"]
     width: float = 0.25
 
 
@@ -76,6 +78,12 @@ class NamedData:
 
     name: str
     path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in DATA_SETS:
+            raise PlanError(
+                f"there is no data set {self.name!r}", hint=f"write {' or '.join(DATA_SETS)}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +131,7 @@ class MadeChips:
     rate: float | tuple[float, float]
     count: int
     spatial: Annotated[Spatial, Field(discriminator="kind")] = field(default_factory=Uniform)
-    spread: str = "drawn"
+    spread: Literal["drawn", "even"] = "drawn"
     seed: int = 0
 
 
@@ -162,27 +170,30 @@ class Execution:
 
 
 def _with(key: str, other: str) -> Discriminator:
-    """Tell two tables apart by whether they have a key."""
+    """Tell two tables apart by whether they have a key; no field has a name as the tags have."""
 
     def which(table: Any) -> str:
         found = key in table if isinstance(table, Mapping) else hasattr(table, key)
-        return key if found else other
+        return f"with {key if found else other}"
 
     return Discriminator(which)
 
 
+_KIND = "kind "
+
+
 def _policy_kind(table: Any) -> str:
-    if not isinstance(table, Mapping):
-        return "factory"
-    return "factory" if "factory" in table else str(table.get("kind", ""))
+    if not isinstance(table, Mapping) or "factory" in table:
+        return _KIND + "factory"
+    return _KIND + str(table["kind"]) if "kind" in table else ""
 
 
 OnePolicy = Annotated[
-    Annotated[FixedSteps, Tag("steps")]
-    | Annotated[Fixed, Tag("fixed")]
-    | Annotated[UntilMet, Tag("until_met")]
-    | Annotated[Reduce, Tag("reduce")]
-    | Annotated[FactoryPolicy, Tag("factory")],
+    Annotated[FixedSteps, Tag(_KIND + "steps")]
+    | Annotated[Fixed, Tag(_KIND + "fixed")]
+    | Annotated[UntilMet, Tag(_KIND + "until_met")]
+    | Annotated[Reduce, Tag(_KIND + "reduce")]
+    | Annotated[FactoryPolicy, Tag(_KIND + "factory")],
     Discriminator(_policy_kind),
 ]
 
@@ -206,19 +217,20 @@ class Plan:
     __pydantic_config__ = _STRICT
 
     model: Annotated[
-        Annotated[ZooModel, Tag("zoo")] | Annotated[FactoryModel, Tag("factory")],
+        Annotated[ZooModel, Tag("with zoo")] | Annotated[FactoryModel, Tag("with factory")],
         _with("zoo", "factory"),
     ]
     data: Annotated[
-        Annotated[NamedData, Tag("name")] | Annotated[FactoryData, Tag("factory")],
+        Annotated[NamedData, Tag("with name")] | Annotated[FactoryData, Tag("with factory")],
         _with("name", "factory"),
     ]
     array: Array
     chips: Annotated[
-        Annotated[LotFile, Tag("file")] | Annotated[MadeChips, Tag("rate")], _with("file", "rate")
+        Annotated[LotFile, Tag("with file")] | Annotated[MadeChips, Tag("with rate")],
+        _with("file", "rate"),
     ]
     constraint: Annotated[
-        Annotated[Drop, Tag("drop")] | Annotated[Accuracy, Tag("accuracy")],
+        Annotated[Drop, Tag("with drop")] | Annotated[Accuracy, Tag("with accuracy")],
         _with("drop", "accuracy"),
     ]
     policies: tuple[OnePolicy, ...] = field(default_factory=lambda: (Reduce(),))
@@ -247,36 +259,41 @@ class Plan:
             count=self.chips.count,
             spatial=self.chips.spatial,
             seed=self.chips.seed,
-            spread=self.chips.spread,  # pyright: ignore[reportArgumentType]
+            spread=self.chips.spread,
         )
 
     def deciders(self) -> tuple[Policy, ...]:
         """The policies, those of the user's built."""
         return tuple(
-            imported(p.factory, "policy")(**p.options) if isinstance(p, FactoryPolicy) else p
+            made(p.factory, p.options, "policy") if isinstance(p, FactoryPolicy) else p
             for p in self.policies
         )
 
     def _network(self) -> Any:
         if isinstance(self.model, FactoryModel):
-            network = imported(self.model.factory, "model")(**self.model.options)
+            network = made(self.model.factory, self.model.options, "model")
+            if not isinstance(network, nn.Module):
+                raise PlanError(
+                    f"model.factory: {self.model.factory!r} gave a {type(network).__name__}",
+                    hint="let it return a torch.nn.Module",
+                )
             if self.model.weights is not None:
                 read_weights_(network, self.model.weights)
             return network
-        if self.model.zoo != "vgg11":
-            raise PlanError(f"model.zoo: there is no {self.model.zoo!r}", hint="write vgg11")
         return trained_vgg11(width=self.model.width)
 
     def _splits(self) -> Splits:
         if isinstance(self.data, NamedData):
-            if self.data.name not in DATA_SETS:
-                raise PlanError(
-                    f"data.name: there is no {self.data.name!r}",
-                    hint=f"write one of {', '.join(DATA_SETS)}",
-                )
             return DATA_SETS[self.data.name](self.data.path)
-        found = imported(self.data.factory, "data")(**self.data.options)
-        return found if isinstance(found, Splits) else Splits(*found)
+        found = made(self.data.factory, self.data.options, "data")
+        if isinstance(found, Splits):
+            return found
+        if not isinstance(found, tuple | list) or len(found) != 3:
+            raise PlanError(
+                f"data.factory: {self.data.factory!r} gave a {type(found).__name__}",
+                hint="let it return the training, validation and test split, as a tuple of three",
+            )
+        return Splits(*found)
 
 
 def read_plan(path: Path) -> tuple[Plan, dict[str, Any]]:
@@ -315,11 +332,12 @@ def parse_plan(tables: Mapping[str, Any], where: str, folder: Path = Path()) -> 
     """
     whole = dict(tables)
     if "policy" in whole and "policies" not in whole:
-        whole["policies"] = [whole.pop("policy")]
+        alone = whole.pop("policy")
+        whole["policies"] = alone if isinstance(alone, list) else [alone]
     try:
         plan = TypeAdapter(Plan).validate_python(_from(folder, whole))
     except ValidationError as error:
-        mistakes = [_mistake(dict(e), whole) for e in error.errors()]
+        mistakes = [_mistake(dict(e), whole, tables) for e in error.errors()]
         raise PlanError(
             "\n  ".join([f"{where} has {len(mistakes)} mistake(s):", *mistakes]),
             hint="every table and field is described in docs/reference/plan.md",
@@ -327,18 +345,31 @@ def parse_plan(tables: Mapping[str, Any], where: str, folder: Path = Path()) -> 
     return plan
 
 
-def imported(name: str, place: str) -> Callable[..., Any]:
-    """Import what ``package.module:name`` says.
+def made(factory: str, options: Mapping[str, Any], place: str) -> Any:
+    """Call what ``package.module:function`` says.
 
     Raises:
-        PlanError: There is no such thing.
+        PlanError: There is no such thing, or it raised.
     """
+    function = _imported(factory, place)
+    try:
+        return function(**options)
+    except ChipmendError:
+        raise
+    except Exception as error:
+        raise PlanError(
+            f"{place}.factory: {factory!r} raised {type(error).__name__}: {error}",
+            hint=f"check it, and {place}.options, which are its keyword arguments",
+        ) from error
+
+
+def _imported(name: str, place: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the user's module does when it is imported
         raise PlanError(
-            f"{place}.factory: cannot import {name!r}: {error}",
+            f"{place}.factory: cannot import {name!r}: {type(error).__name__}: {error}",
             hint="write package.module:function, importable from where you are (PYTHONPATH)",
         ) from error
 
@@ -355,46 +386,76 @@ def _from(folder: Path, tables: dict[str, Any]) -> dict[str, Any]:
     return tables
 
 
-def _mistake(error: Mapping[str, Any], tables: Mapping[str, Any]) -> str:
-    place = list(_place(error["loc"], tables))
+def _mistake(
+    error: Mapping[str, Any], tables: Mapping[str, Any], written: Mapping[str, Any]
+) -> str:
+    place = list(_place(error["loc"], error["type"] in _ABSENT, tables))
+    if place[:1] == ["policies"] and "policies" not in written:
+        place = ["policy", *place[1 if isinstance(written["policy"], list) else 2 :]]
     name = ".".join(map(str, place)) or "the plan"
     kind, cause = error["type"], error.get("ctx", {}).get("error")
+    if place == ["policy"] and "policies" in written:
+        return "policy: stands beside policies; write [policy] or [[policies]]"
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        near = difflib.get_close_matches(str(place[-1]), _known_fields(), n=1)
+        known = _known_fields(place)
+        if place[-1] in known:
+            return f"{name}: does not go together with the other fields there"
+        near = difflib.get_close_matches(str(place[-1]), known, n=1)
         return f"{name}: unknown" + (f"; did you mean {near[0]!r}?" if near else "")
-    if kind in ("missing", "missing_keyword_only_argument"):
+    if kind in _ABSENT:
         return f"{name}: missing"
+    if kind == "union_tag_not_found" or (kind == "union_tag_invalid" and not error["ctx"]["tag"]):
+        return f"{name}.kind: missing"
     if kind == "union_tag_invalid":
-        tag, tags = error["ctx"]["tag"], error["ctx"]["expected_tags"]
+        tags = error["ctx"]["expected_tags"].replace(_KIND, "")
+        tag = error["ctx"]["tag"].removeprefix(_KIND)
         return f"{name}.kind: {tag!r} is unknown; write {tags}"
     if isinstance(cause, ChipmendError):
         return f"{name}: {cause.message}" + (f" ({cause.hint})" if cause.hint else "")
+    if kind in _SHAPES:
+        return f"{name}: write {_SHAPES[kind]}, not {error['input']!r}"
     return f"{name}: {error['msg']}, not {error['input']!r}"
 
 
-def _place(location: Sequence[str | int], tables: Any) -> Iterator[str | int]:
+_ABSENT = ("missing", "missing_keyword_only_argument")
+_SHAPES = {
+    "tuple_type": "a list",
+    "dataclass_type": "a table",
+    "model_attributes_type": "a table",
+    "path_type": "a path in quotes",
+    "string_type": "a text in quotes",
+}
+"""What to write instead of something of another shape, by pydantic's name of the mistake."""
+
+
+def _place(location: Sequence[str | int], absent: bool, tables: Any) -> Iterator[str | int]:
     """The path in the file: pydantic's, without the names of alternatives."""
-    for part in location:
+    for number, part in enumerate(location, 1):
         keys = range(len(tables)) if isinstance(tables, list | tuple) else tables
         if isinstance(keys, range | Mapping) and part in keys:
             tables = tables[part]  # pyright: ignore[reportArgumentType, reportCallIssue]
             yield part
-        elif part is location[-1]:
+        elif absent and number == len(location):
             yield part
 
 
-def _known_fields() -> set[str]:
-    kinds = (Plan, ZooModel, FactoryModel, NamedData, FactoryData, LotFile, MadeChips, Execution)
-    kinds += (
-        Array,
-        Drop,
-        Accuracy,
-        Analysis,
-        FixedSteps,
-        Fixed,
-        UntilMet,
-        Reduce,
-        Clustered,
-        Lines,
-    )
-    return {f.name for kind in kinds if is_dataclass(kind) for f in fields(kind)} | {"policy"}
+_RETRAINS = (Retrain, Anytime, Decaying, Recalibrate)
+_POLICIES = (FixedSteps, Fixed, UntilMet, Reduce, FactoryPolicy, Prune, Measure, *_RETRAINS)
+_TABLES: Mapping[str, tuple[type, ...]] = {
+    "model": (ZooModel, FactoryModel),
+    "data": (NamedData, FactoryData),
+    "array": (Array,),
+    "chips": (LotFile, MadeChips, Uniform, Clustered, Lines),
+    "constraint": (Drop, Accuracy),
+    "policy": _POLICIES,
+    "policies": _POLICIES,
+    "analysis": (Analysis, Uniform, Clustered, Lines, *_RETRAINS),
+    "execution": (Execution,),
+}
+
+
+def _known_fields(place: Sequence[str | int]) -> set[str]:
+    """Fields that may have been meant: those of the table, or the tables themselves."""
+    if len(place) == 1:
+        return {f.name for f in fields(Plan)} | {"policy"}
+    return {f.name for kind in _TABLES[str(place[0])] for f in fields(kind)}

@@ -5,12 +5,15 @@ References:
         a systolic array based neural network accelerator", VTS 2018 (FAP+T).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from chipmend.confidence.constraint import Constraint
+from chipmend.errors import PlanError
 from chipmend.policy.protocol import Action, Die, Group, Observation, Ship, each_alone
+from chipmend.records import ByKind
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import Decaying, Prune, Recipe, Retrain, Step
 
@@ -27,8 +30,16 @@ class FixedSteps:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     kind: Literal["steps"] = "steps"
-    steps: tuple[Step, ...] = (Prune(),)
+    steps: tuple[Annotated[Step, ByKind()], ...] = (Prune(),)
     label: str = "FAP"
+
+    def __post_init__(self) -> None:
+        if not isinstance(next(iter(self.steps), None), Prune):
+            raise PlanError(
+                f"steps: {self.label!r} does not begin with pruning, so what it ships would run "
+                "on faulty PEs",
+                hint="let the steps begin with prune",
+            )
 
     @property
     def name(self) -> str:
@@ -76,6 +87,10 @@ class Fixed:
     epochs: float
     decaying: bool = False
     retrain: Retrain = field(default_factory=Retrain)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.epochs) and self.epochs >= 0):
+            raise PlanError(f"fixed: {self.epochs} epochs", hint="give a finite number, 0 or more")
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from chipmend.confidence.constraint import Constraint
-from chipmend.errors import TableError
+from chipmend.errors import PlanError, TableError
 from chipmend.policy.fixed import amount_steps
 from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship
 from chipmend.resilience.table import ResilienceTable, Statistic
@@ -35,6 +35,12 @@ class Reduce:
     statistic: Statistic = "max"
     quantile: float = 1.0
     retrain: Retrain = field(default_factory=Retrain)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.quantile <= 1:
+            raise PlanError(
+                f"reduce: a quantile of {self.quantile}", hint="give a fraction above 0, up to 1"
+            )
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 What a good engineer writes first, and so the baseline that a cleverer policy has to beat.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -41,10 +42,10 @@ class UntilMet:
             raise PlanError(
                 f"until_met: a confidence of {self.confidence}", hint="give a fraction, as 0.95"
             )
-        if not 0 < self.increment <= self.most:
+        if not 0 < self.increment <= self.most < math.inf:
             raise PlanError(
                 f"until_met: increments of {self.increment} up to {self.most} epochs",
-                hint="give a positive increment that is not above 'most'",
+                hint="give a positive increment that is not above a finite 'most'",
             )
 
     @property

@@ -1,1 +1,6 @@
-"""x"""
+"""What people see of a campaign: the HTML report, and tables."""
+
+from chipmend.report.html import page, write_report
+from chipmend.report.tables import markdown_table, text_table
+
+__all__ = ["markdown_table", "page", "text_table", "write_report"]

@@ -11,11 +11,13 @@ import itertools
 import math
 import time
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from chipmend.errors import TableError
 from chipmend.faults.generate import Spatial, Uniform, fault_map
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
+from chipmend.records import ByKind
 from chipmend.repair.prune import effective_rate, weights_per_pe
 from chipmend.repair.workbench import Tick, Workbench
 from chipmend.resilience.table import Trajectory, check_amounts
@@ -39,7 +41,7 @@ class Analysis:
     rates: tuple[float, ...] = (0.01, 0.1, 0.2, 0.35, 0.5)
     amounts: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
     repeats: int = 5
-    spatial: Spatial = field(default_factory=Uniform)
+    spatial: Annotated[Spatial, ByKind()] = field(default_factory=Uniform)
     retrain: Retrain = field(default_factory=Retrain)
 
     def __post_init__(self) -> None:

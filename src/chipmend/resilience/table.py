@@ -140,11 +140,15 @@ class ResilienceTable:
         """
         if effective_rate == 0:
             return 0.0
-        rates = [0.0, *(_mean([t.effective_rate for t in self.at(rate)]) for rate in self.rates)]
-        amounts = np.maximum.accumulate(
-            [0.0, *self.needed_at_rates(constraint, statistic, quantile)]
+        found = [_mean([t.effective_rate for t in self.at(rate)]) for rate in self.rates]
+        points = sorted(
+            zip(found, self.needed_at_rates(constraint, statistic, quantile), strict=True)
         )
-        wanted = _interpolated(effective_rate, rates, amounts.tolist())
+        rates, amounts = zip((0.0, 0.0), *points, strict=True)
+        amounts = np.maximum.accumulate(amounts).tolist()
+        # few or tiny maps may fall on one effective rate: the last of it has the greatest amount
+        at_rate = dict(zip(rates, amounts, strict=True))
+        wanted = _interpolated(effective_rate, list(at_rate), list(at_rate.values()))
         return wanted if math.isinf(wanted) else min(wanted, self.amounts[-1])
 
 
@@ -186,11 +190,10 @@ def _mean(values: list[float]) -> float:
 
 
 def _interpolated(at: float, places: list[float], values: list[float]) -> float:
+    if len(places) == 1:
+        return values[0]
     above = next((i for i, place in enumerate(places) if place >= at), len(places) - 1)
-    above = max(above, 1)
     left, right = values[above - 1], values[above]
-    if at == places[above - 1]:
-        return left
     if math.isinf(right):
         return UNREACHABLE
     share = (at - places[above - 1]) / (places[above] - places[above - 1])

@@ -1,0 +1,167 @@
+"""The figures of a report: those of the Reduce paper for this run, and bars over the policies.
+
+References:
+    [Hanif2023] Hanif, Shafique, "Reduce: a framework for reducing the overheads of fault-aware
+        retraining", 2023: figures 2a, 2b, 3a-f.
+"""
+
+import math
+from dataclasses import dataclass
+
+from chipmend.confidence.constraint import Accuracy
+from chipmend.fleet.ledger import ChipRecord, PolicySum
+from chipmend.fleet.outcome import Outcome
+from chipmend.report.svg import SERIES, Axis, Chart, bars, percent
+from chipmend.resilience.table import ResilienceTable, accuracy_wanted
+from chipmend.steps import retrained_epochs
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart with its caption and the key to its series.
+
+    Args:
+        svg: The chart.
+        caption: What it shows.
+        key: Series number and name.
+    """
+
+    svg: str
+    caption: str
+    key: tuple[tuple[int, str], ...] = ()
+
+
+def accuracy_over_amount(table: ResilienceTable, outcome: Outcome) -> Figure:
+    """Figure 2a: mean validation accuracy against the amount of retraining, a line per rate."""
+    bar = accuracy_wanted(outcome.constraint, table.clean_accuracy)
+    means = {rate: _means(table, rate) for rate in table.rates}
+    lowest = min(min(accuracies) for accuracies in means.values())
+    chart = Chart(
+        "accuracy against amount of retraining",
+        Axis("epochs of retraining", 0.0, table.amounts[-1] or 1.0),
+        _accuracy_axis("validation accuracy", min(lowest, bar), table.clean_accuracy),
+    )
+    chart.rule(bar, f"constraint: {percent(bar)}")
+    for place, (rate, accuracies) in enumerate(means.items()):
+        points = list(zip(table.amounts, accuracies, strict=True))
+        chart.line(points, place, f"{percent(rate)} of PEs faulty")
+        for amount, accuracy in points:
+            label = f"{percent(rate)} of PEs faulty, {amount:g} epochs: {percent(accuracy)}"
+            chart.dot((amount, accuracy), place, label)
+    return Figure(
+        chart.svg(),
+        "Accuracy against the amount of retraining, mean over repeats; the rule is the constraint.",
+        tuple((place % SERIES, f"{percent(rate)} of PEs") for place, rate in enumerate(means)),
+    )
+
+
+def amount_over_rate(table: ResilienceTable, outcome: Outcome) -> Figure:
+    """Figure 2b: the amount needed against the effective fault rate, min, mean and max."""
+    low, mean, high = (
+        table.needed_at_rates(outcome.constraint, statistic) for statistic in ("min", "mean", "max")
+    )
+    places = [sum(t.effective_rate for t in table.at(r)) / len(table.at(r)) for r in table.rates]
+    top = table.amounts[-1] or 1.0
+    chart = Chart(
+        "amount of retraining needed against fault rate",
+        Axis("effective fault rate (per weight)", 0.0, 1.1 * max(places), percent),
+        Axis("epochs needed", 0.0, 1.1 * top),
+    )
+    for x, least, middle, most in zip(places, low, mean, high, strict=True):
+        if math.isinf(most):
+            chart.cross((x, 1.08 * top), f"{percent(x)}: not reached within {top:g} epochs")
+        if math.isinf(least):
+            continue
+        label = f"{percent(x)}: {least:.3g} to {most:.3g}, mean {middle:.3g} epochs"
+        chart.span(x, least, min(most, 1.08 * top), 0, label)
+        if not math.isinf(middle):
+            chart.dot((x, middle), 0, label)
+    return Figure(
+        chart.svg(),
+        "Retraining needed to reach the constraint and stay there: mean with the range over "
+        "repeats. A cross at the top: some repeat did not reach it.",
+    )
+
+
+def accuracy_of_chips(policy: str, outcome: Outcome) -> Figure:
+    """Figure 3, upper row: test accuracy of each chip against its effective fault rate."""
+    records = [r for r in outcome.records_of(policy) if r.accuracy is not None]
+    shipped = [r.accuracy for r in outcome.records if r.accuracy is not None]
+    bar = _bar_on_test(outcome)
+    chart = Chart(
+        f"{policy}: test accuracy against fault rate",
+        _rate_axis(outcome),
+        _accuracy_axis(
+            "test accuracy", max(min([*shipped, bar]), bar - 0.08), outcome.clean_accuracy
+        ),
+    )
+    chart.rule(bar, f"constraint: {percent(bar)}")
+    for record in records:
+        assert record.accuracy is not None
+        point = (record.effective_rate, record.accuracy)
+        label = (
+            f"{record.chip}: {percent(record.effective_rate)} faulty, {percent(record.accuracy)}"
+        )
+        if record.met:
+            chart.dot(point, 2, f"{label}, met")
+        else:
+            chart.cross(point, f"{label}, missed")
+    return Figure(chart.svg(), f"{policy}: test accuracy of each chip that ships.")
+
+
+def amount_of_chips(policy: str, outcome: Outcome) -> Figure:
+    """Figure 3, lower row: retraining of each chip against its effective fault rate."""
+    top = max((_epochs(record) for record in outcome.records), default=0.0) or 1.0
+    chart = Chart(
+        f"{policy}: retraining against fault rate",
+        _rate_axis(outcome),
+        Axis("epochs of retraining", 0.0, 1.05 * top),
+    )
+    for record in outcome.records_of(policy):
+        label = (
+            f"{record.chip}: {percent(record.effective_rate)} faulty, {_epochs(record):.3g} epochs"
+        )
+        chart.dot((record.effective_rate, _epochs(record)), 0, label)
+    return Figure(chart.svg(), f"{policy}: amount of retraining of each chip.")
+
+
+def met_bars(sums: list[PolicySum]) -> Figure:
+    """Chips that ship and meet the constraint, by policy."""
+    rows = [(s.policy, float(s.met), f"{s.met} of {s.chips}") for s in sums]
+    svg = bars("chips that meet the constraint", rows, max((s.chips for s in sums), default=1))
+    return Figure(svg, "Chips that ship and meet the constraint on the test split.")
+
+
+def cost_bars(sums: list[PolicySum]) -> Figure:
+    """Total cost with the analysis, by policy."""
+    totals = [(s.policy, s.ee + s.ee_analysis) for s in sums]
+    rows = [(policy, total, f"{total:.3g} EE") for policy, total in totals]
+    svg = bars("total cost", rows, max((total for _, total in totals), default=1.0))
+    return Figure(svg, "Total cost for this lot in epoch-equivalents, the analysis included.")
+
+
+def _means(table: ResilienceTable, rate: float) -> list[float]:
+    repeats = table.at(rate)
+    columns = zip(*(t.accuracies for t in repeats), strict=True)
+    return [sum(column) / len(repeats) for column in columns]
+
+
+def _accuracy_axis(label: str, low: float, high: float) -> Axis:
+    room = 0.06 * max(high - low, 0.01)
+    return Axis(label, max(0.0, low - room), min(1.0, high + room), percent)
+
+
+def _rate_axis(outcome: Outcome) -> Axis:
+    high = max((chip.effective_rate for chip in outcome.chips if not chip.fatal), default=0.0)
+    return Axis("effective fault rate (per weight)", 0.0, 1.05 * high or 1.0, percent)
+
+
+def _bar_on_test(outcome: Outcome) -> float:
+    constraint = outcome.constraint
+    if isinstance(constraint, Accuracy):
+        return constraint.accuracy
+    return outcome.clean_accuracy - constraint.drop
+
+
+def _epochs(record: ChipRecord) -> float:
+    return retrained_epochs(record.steps)

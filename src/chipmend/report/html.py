@@ -1,0 +1,142 @@
+"""The report: one HTML file about a campaign that opens offline, in light and in dark."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from chipmend.files import write_bytes
+from chipmend.fleet.ledger import FLEETS, Bin, ChipRecord, PolicySum
+from chipmend.fleet.outcome import Outcome
+from chipmend.report import figures
+from chipmend.report.svg import percent
+from chipmend.steps import retrained_epochs
+
+TEMPLATES = Path(__file__).parent / "templates"
+ASSUMED_HEALTHY = (
+    "biases, scales, norm and activation units, activation and partial-sum buffers (ECC), and "
+    "weight shadow registers"
+)
+ROWS_SHOWN = 500
+"""Rows of the chip table that are shown at a time."""
+
+
+def write_report(outcome: Outcome, path: Path) -> Path:
+    """Write a report, whole or not at all.
+
+    Args:
+        outcome: What a campaign came to.
+        path: Where to write the page.
+
+    Returns:
+        The path.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    return write_bytes(path, page(outcome).encode())
+
+
+def page(outcome: Outcome) -> str:
+    """The report as HTML; the same text for the same outcome."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=_share, number=_number)
+    sums = outcome.sums()
+    return environment.get_template("report.html.j2").render(
+        outcome=outcome,
+        sums=sums,
+        ledgers=[_ledger(outcome, s) for s in sums],
+        verdict=_verdict(outcome, sums),
+        bins=list(Bin),
+        fleets=FLEETS,
+        analysis=_analysis_figures(outcome),
+        policies=[
+            (name, figures.accuracy_of_chips(name, outcome), figures.amount_of_chips(name, outcome))
+            for name in outcome.policies
+        ],
+        bars=[figures.met_bars(sums), figures.cost_bars(sums)],
+        rows=_for_script([_row(record) for record in outcome.records]),
+        rows_shown=ROWS_SHOWN,
+        healthy=ASSUMED_HEALTHY,
+        plan=json.dumps(outcome.plan or outcome.policies, indent=2, sort_keys=True, default=str),
+        svg=Markup,
+    )
+
+
+def _analysis_figures(outcome: Outcome) -> list[figures.Figure]:
+    if outcome.table is None:
+        return []
+    return [
+        figures.accuracy_over_amount(outcome.table, outcome),
+        figures.amount_over_rate(outcome.table, outcome),
+    ]
+
+
+def _verdict(outcome: Outcome, sums: list[PolicySum]) -> str:
+    """The run in a sentence or two."""
+    best = max(sums, key=lambda s: (s.met, -s.ee_per_chip_of(len(outcome.chips))))
+    said = (
+        f"Of {best.chips} chips, {best.met} ship under {best.policy} with a network that meets "
+        f"'{outcome.constraint}', at {best.ee_per_chip:.3g} epoch-equivalents per chip."
+    )
+    if len(sums) == 1:
+        return said
+    return f"{said} None of the other {len(sums) - 1} policies meets it on more chips."
+
+
+def _ledger(outcome: Outcome, s: PolicySum) -> dict[str, Any]:
+    records = outcome.records_of(s.policy)
+
+    def per_chip(kind: str) -> float:
+        return sum(getattr(r.cost, kind) / r.shared_by for r in records) / s.chips
+
+    return {
+        "policy": s.policy,
+        "retrain": per_chip("retrain"),
+        "recalibrate": per_chip("recalibrate"),
+        "measure": per_chip("measure"),
+        "per_chip": s.ee_per_chip,
+        "analysis": s.ee_analysis,
+        "spread": [s.ee_per_chip_of(fleet) for fleet in FLEETS],
+        "overspent": None if s.ee_overspent is None else s.ee_overspent / s.chips,
+        "seconds": s.seconds / s.chips,
+    }
+
+
+def _row(record: ChipRecord) -> list[Any]:
+    return [
+        record.policy,
+        record.chip,
+        str(record.bin),
+        record.fault_rate,
+        record.effective_rate,
+        retrained_epochs(record.steps),
+        record.ee,
+        record.accuracy,
+        "yes" if record.met else "no",
+        record.reason,
+    ]
+
+
+def _for_script(rows: list[list[Any]]) -> Markup:
+    """JSON that can stand in a script element, whatever chips are called."""
+    text = json.dumps(rows, allow_nan=False)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)  # noqa: S704  escaped just now
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else percent(value)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

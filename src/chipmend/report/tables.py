@@ -1,0 +1,78 @@
+"""Tables of a campaign for terminals and for Markdown."""
+
+from rich.table import Table
+
+from chipmend.fleet.ledger import FLEETS, PolicySum
+from chipmend.fleet.outcome import Outcome
+
+
+def text_table(outcome: Outcome) -> Table:
+    """What each policy came to, for a terminal.
+
+    Args:
+        outcome: What a campaign came to.
+
+    Returns:
+        Something that rich prints.
+    """
+    table = Table(
+        title=f"{len(outcome.chips)} chips, {outcome.constraint}, clean "
+        f"{100 * outcome.clean_accuracy:.2f} %",
+        caption="per chip: EE epoch-equivalents, EE+ with the analysis spread over 100 chips, "
+        "over beyond what would have sufficed, s seconds",
+    )
+    table.add_column("policy", no_wrap=True)
+    for heading in ("met", "scrap", "mean %", "min %", "EE", "EE+", "over", "s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for s in outcome.sums():
+        table.add_row(
+            s.policy,
+            f"{s.met}/{s.chips}",
+            str(s.scrapped),
+            _percent(s.accuracy_mean),
+            _percent(s.accuracy_min),
+            f"{s.ee_per_chip:.3f}",
+            f"{s.ee_per_chip_of(100):.3f}",
+            _number(s.ee_overspent, s.chips),
+            f"{s.seconds / s.chips:.1f}",
+        )
+    return table
+
+
+def markdown_table(outcome: Outcome) -> str:
+    """What each policy came to, for a README: costs per chip in epoch-equivalents.
+
+    Args:
+        outcome: What a campaign came to.
+
+    Returns:
+        Lines of Markdown.
+    """
+    fleets = [f"with analysis over {fleet:,}" for fleet in FLEETS]
+    headings = ["policy", "chips met", "mean accuracy", "EE per chip", *fleets]
+    headings += ["total EE", "overspent", "seconds per chip"]
+    rows = [_markdown_row(s) for s in outcome.sums()]
+    rule = ["---"] + ["---:"] * (len(headings) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [headings, rule, *rows]) + "\n"
+
+
+def _markdown_row(s: PolicySum) -> list[str]:
+    spread = [f"{s.ee_per_chip_of(fleet):.3f}" for fleet in FLEETS]
+    return [
+        s.policy,
+        f"{s.met} of {s.chips}",
+        f"{_percent(s.accuracy_mean)} %",
+        f"{s.ee_per_chip:.3f}",
+        *spread,
+        f"{s.ee + s.ee_analysis:.1f}",
+        _number(s.ee_overspent, s.chips),
+        f"{s.seconds / s.chips:.1f}",
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def _number(total: float | None, chips: int) -> str:
+    return "-" if total is None else f"{total / chips:.3f}"

@@ -1,0 +1,39 @@
+import pickle
+
+import pytest
+
+from chipmend.policy import Group, Ship, each_alone
+from chipmend.steps import Prune
+from contracts.policy_contract import DIES, PolicyContract
+
+
+def test_each_alone_gives_every_die_a_group_of_its_own():
+    groups = each_alone(DIES, 0.5, "because")
+    assert groups == [Group(chips=(d.chip.id,), epochs=0.5, reason="because") for d in DIES]
+
+
+def test_a_group_survives_pickling():
+    group = Group(chips=("a", "b"), epochs=float("inf"), reason="why")
+    assert pickle.loads(pickle.dumps(group)) == group
+
+
+class InHalves:
+    """A policy of a user's: no dataclass, and several chips in one group."""
+
+    name = "in halves"
+    needs_table = False
+
+    def plan(self, dies, constraint, table):
+        halves = [[d.chip.id for d in dies if (d.effective_rate > 0.4) == high] for high in (0, 1)]
+        return [Group(chips=tuple(sorted(half))) for half in halves if half]
+
+    def next(self, group, constraint, seen):
+        return Ship() if seen else Prune()
+
+
+class TestAPolicyThatIsNoDataclass(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return InHalves()
+
+    test_what_it_is_can_be_kept_in_a_run = None  # its class and its attributes are

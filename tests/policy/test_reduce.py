@@ -1,0 +1,103 @@
+import math
+
+import pytest
+
+from chipmend.errors import PlanError, TableError
+from chipmend.policy import Reduce, Scrap, Ship
+from chipmend.policy.protocol import Observation
+from chipmend.steps import Prune, Recalibrate, Retrain
+from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract, die, table
+
+
+class TestMax(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return Reduce()
+
+
+class TestMean(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return Reduce(statistic="mean")
+
+
+class TestQuantile(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return Reduce(statistic="quantile", quantile=0.5)
+
+
+def planned(rate, **fields):
+    return Reduce(**fields).plan([die("a", rate)], CONSTRAINT, table())[0].epochs
+
+
+@pytest.mark.parametrize(
+    ("rate", "statistic", "epochs"),
+    [
+        # needed (bar 0.88): 0.5 and 0 at 30 %, 1 and 0.5 at 50 %, nothing at 90 %
+        (0.3, "max", 0.5),
+        (0.3, "mean", 0.25),
+        (0.3, "min", 0.0),
+        (0.5, "max", 1.0),
+        (0.5, "mean", 0.75),
+        (0.5, "min", 0.5),
+        (0.4, "max", 0.75),
+        (0.4, "mean", 0.5),
+        (0.4, "min", 0.25),
+        (0.15, "max", 0.25),
+        (0.0, "max", 0.0),
+        (0.51, "max", math.inf),
+        (0.9, "min", math.inf),
+        (1.0, "max", math.inf),
+    ],
+)
+def test_a_chip_gets_what_its_effective_rate_needed_in_the_analysis(rate, statistic, epochs):
+    assert planned(rate, statistic=statistic) == pytest.approx(epochs)
+
+
+def test_half_of_the_repeats_are_the_smaller_one_of_two():
+    assert planned(0.5, statistic="quantile", quantile=0.5) == 0.5
+    assert planned(0.5, statistic="quantile", quantile=0.51) == 1.0
+    assert planned(0.5, statistic="quantile", quantile=1.0) == 1.0
+
+
+def walked(policy, rate):
+    group = policy.plan([die("a", rate)], CONSTRAINT, table())[0]
+    seen, answers = [], []
+    while not isinstance(answer := policy.next(group, CONSTRAINT, tuple(seen)), Ship | Scrap):
+        seen.append(Observation(answer))
+        answers.append(answer)
+    return answers, answer
+
+
+def test_the_amount_is_trained_in_one_go_after_pruning():
+    settings = Retrain(learning_rate=0.1)
+    expected = [Prune(), Retrain(learning_rate=0.1, epochs=0.75)]
+    assert walked(Reduce(retrain=settings), 0.4) == (expected, Ship())
+
+
+def test_a_healthy_chip_is_only_recalibrated():
+    assert walked(Reduce(), 0.0) == ([Prune(), Recalibrate()], Ship())
+
+
+def test_a_chip_that_no_amount_would_save_is_scrapped_before_any_work():
+    steps, answer = walked(Reduce(), 0.9)
+    assert steps == []
+    said = "'drop <= 2 points' was not reached in the analysis at an effective fault rate of 90 %"
+    assert answer == Scrap(said)
+
+
+def test_without_a_table_it_says_so():
+    with pytest.raises(TableError, match="no resilience table"):
+        Reduce().plan(DIES, CONSTRAINT, None)
+
+
+def test_names_tell_statistics_apart():
+    policies = [Reduce(), Reduce(statistic="mean"), Reduce(statistic="quantile", quantile=0.9)]
+    assert [p.name for p in policies] == ["Reduce-max", "Reduce-mean", "Reduce-90%"]
+
+
+@pytest.mark.parametrize("quantile", [0.0, -0.5, 1.01, math.nan])
+def test_a_quantile_that_is_no_fraction_is_refused(quantile):
+    with pytest.raises(PlanError, match="quantile"):
+        Reduce(statistic="quantile", quantile=quantile)

@@ -1,0 +1,154 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chipmend.confidence import Measured
+from chipmend.errors import PlanError
+from chipmend.policy import Group, Observation, Scrap, Ship, UntilMet
+from chipmend.steps import Measure, Prune, Recalibrate, Retrain
+from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract, driven_to_the_end
+
+GROUP = Group(chips=("a",))
+HOPELESS = Measured(accuracy=0.1, margin=-0.8, deviation=0.3, samples=1000)
+
+
+class TestUntilMet(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return UntilMet(increment=0.3, most=2.0)
+
+
+class TestOneIncrement(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return UntilMet(increment=1.0, most=1.0, confidence=0.5)
+
+
+def looks_until_shipped(policy, looks):
+    left = iter(looks)
+    answers = driven_to_the_end(policy, GROUP, lambda: next(left))
+    return answers[-1], sum(isinstance(a, Measure) for a in answers)
+
+
+def first_sure_look(looks, confidence):
+    """The definition, with scipy: the bound of look ``l`` spends ``alpha / (l (l + 1))``."""
+    for number, look in enumerate(looks, 1):
+        spent = (1 - confidence) / (number * (number + 1))
+        error = look.deviation / math.sqrt(look.samples)
+        if look.margin + scipy.stats.norm.ppf(spent) * error >= 0:
+            return number
+    return None
+
+
+margins = st.builds(
+    Measured,
+    accuracy=st.just(0.9),
+    margin=st.floats(-0.02, 0.04),
+    deviation=st.floats(0.1, 0.5),
+    samples=st.integers(100, 10_000),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(looks=st.lists(margins, min_size=11, max_size=11), confidence=st.floats(0.5, 0.999))
+def test_it_ships_at_the_first_look_whose_bound_holds_with_the_alpha_it_may_spend(
+    looks, confidence
+):
+    policy = UntilMet(increment=0.1, most=1.0, confidence=confidence)
+    answer, number = looks_until_shipped(policy, looks)
+    expected = first_sure_look(looks, confidence)
+    assert isinstance(answer, Scrap if expected is None else Ship)
+    assert number == (expected or 11)
+
+
+def test_it_prunes_recalibrates_and_looks_before_it_trains():
+    policy = UntilMet(increment=0.5, retrain=Retrain(recalibrate=Recalibrate(samples=64)))
+    answers = driven_to_the_end(policy, GROUP, lambda: HOPELESS)
+    expected = [Prune(), Recalibrate(samples=64), Measure()]
+    assert answers[:3] == expected
+    assert answers[3:5] == [
+        Retrain(epochs=0.5, recalibrate=Recalibrate(samples=64)),
+        Measure(),
+    ]
+
+
+def test_it_gives_up_at_most_and_shortens_the_last_increment():
+    policy = UntilMet(increment=0.4, most=1.0)
+    answers = driven_to_the_end(policy, GROUP, lambda: HOPELESS)
+    epochs = [answer.epochs for answer in answers if isinstance(answer, Retrain)]
+    assert epochs == [0.4, 0.4, 0.2]
+    assert answers[-1] == Scrap("'drop <= 2 points' not shown to hold within 1 epochs")
+
+
+@pytest.mark.parametrize(("increment", "most"), [(0.1, 0.3), (0.1, 1.0), (0.7, 2.1), (1 / 3, 1)])
+def test_rounding_never_adds_a_last_crumb(increment, most):
+    policy = UntilMet(increment=increment, most=most)
+    answers = driven_to_the_end(policy, GROUP, lambda: HOPELESS)
+    epochs = [answer.epochs for answer in answers if isinstance(answer, Retrain)]
+    assert len(epochs) == round(most / increment)
+    assert sum(epochs) == pytest.approx(most, abs=1e-8)
+
+
+def test_an_early_chance_that_later_looks_cannot_have_is_not_taken_back():
+    sure = Measured(accuracy=0.9, margin=0.01, deviation=0.1, samples=1000)
+    seen = (
+        Observation(Prune()),
+        Observation(Recalibrate()),
+        Observation(Measure(), sure),
+    )
+    assert isinstance(UntilMet().next(GROUP, CONSTRAINT, seen), Ship)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_no_more_chips_are_wrongly_shipped_than_its_confidence_allows(confidence):
+    """Chips that lose just as much as may be lost: whatever ships is a mistake.
+
+    Every look is at new images, which makes looking often as dangerous as it can be.
+    """
+    rng = np.random.default_rng(0)
+    chips, images = 1200, 2000
+    policy = UntilMet(increment=0.25, most=2.0, confidence=confidence)
+
+    def look():
+        lost, gained, _ = rng.multinomial(images, [0.05, 0.03, 0.92])
+        margins = np.full(images, 0.02)
+        margins[:lost] -= 1
+        margins[lost : lost + gained] += 1
+        return Measured.of(margins, margins)
+
+    wrong = sum(isinstance(driven_to_the_end(policy, GROUP, look)[-1], Ship) for _ in range(chips))
+    assert 0 < wrong <= scipy.stats.binom.ppf(0.999, chips, 1 - confidence)
+
+
+def test_its_name_tells_the_increment():
+    assert UntilMet(increment=0.05).name == "UntilMet(0.05)"
+
+
+def test_every_chip_is_alone():
+    assert [g.chips for g in UntilMet().plan(DIES, CONSTRAINT, None)] == [
+        (d.chip.id,) for d in DIES
+    ]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"confidence": 0.0},
+        {"confidence": 1.0},
+        {"confidence": 95},
+        {"confidence": math.nan},
+        {"increment": 0.0},
+        {"increment": -1.0},
+        {"increment": math.nan},
+        {"increment": 2.0, "most": 1.0},
+        {"most": math.inf},
+        {"most": math.nan},
+    ],
+)
+def test_fields_that_make_no_sense_are_refused(fields):
+    with pytest.raises(PlanError, match="until_met"):
+        UntilMet(**fields)
