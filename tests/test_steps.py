@@ -51,6 +51,15 @@ def test_impossible_settings_of_a_retraining_are_refused(wrong):
         Retrain(**wrong)
 
 
+@pytest.mark.parametrize("wrong", [-0.5, math.nan, math.inf])
+def test_an_impossible_averaging_or_weight_decay_is_refused(wrong):
+    with pytest.raises(PlanError, match="averaging"):
+        Anytime(averaging=wrong)
+    with pytest.raises(PlanError, match="weight decay"):
+        Retrain(weight_decay=wrong)
+    assert (Anytime(averaging=0).averaging, Retrain(weight_decay=0).weight_decay) == (0, 0)
+
+
 @pytest.mark.parametrize("samples", [1, 0, -3])
 def test_too_few_samples_for_a_variance_are_refused(samples):
     with pytest.raises(PlanError, match="no variance"):

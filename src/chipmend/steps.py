@@ -58,6 +58,12 @@ class Anytime:
     kind: Literal["anytime"] = "anytime"
     averaging: float = 3.0
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.averaging) and self.averaging >= 0):
+            raise PlanError(
+                f"anytime: averaging {self.averaging}", hint="give a finite number from 0 up"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decaying:
@@ -100,6 +106,10 @@ class Retrain:
             raise PlanError(
                 f"retrain: learning rate {self.learning_rate}, batch {self.batch}",
                 hint="give positive numbers",
+            )
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise PlanError(
+                f"retrain: weight decay {self.weight_decay}", hint="give a finite number from 0 up"
             )
 
 

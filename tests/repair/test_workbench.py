@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chipmend.errors import FaultMapError, NetworkError
+from chipmend.errors import FaultMapError, NetworkError, RepairError
 from chipmend.hardware import Array
 from chipmend.network import Task, accuracy, scores
 from chipmend.repair import Workbench, merged, prune_, pruned_weights, recalibrate_
@@ -259,6 +260,17 @@ def test_modules_of_mixed_modes_keep_them_in_what_the_bench_gives():
     one = bench(model)
     for recipe in RECIPES:
         assert [m.training for m in one.network(recipe).modules()] == modes
+
+
+def test_a_retraining_that_diverged_is_an_error_each_time_and_spoils_nothing_else():
+    one = bench()
+    pruned, wild = (Prune(),), Retrain(epochs=2, batch=BATCH, learning_rate=1e30)
+    expected = state(one.network(pruned))
+    for step in (wild, wild, replace(wild, epochs=4), replace(wild, schedule=Decaying())):
+        with pytest.raises(RepairError):
+            one.network((*pruned, step))
+        assert same(state(one.network(pruned)), expected)
+    assert same(state(one.network((*pruned, some(1)))), after((*pruned, some(1))))
 
 
 def test_a_map_of_another_array_is_refused():

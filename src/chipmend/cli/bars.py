@@ -1,5 +1,6 @@
 """Progress bars with time left, for anything that takes more than two seconds."""
 
+import time
 from datetime import timedelta
 from types import TracebackType
 
@@ -34,7 +35,7 @@ class Bars:
             disable=not err.is_terminal,
         )
         self._phase: TaskID | None = None
-        self._ee = 0.0
+        self._ee, self._done, self._began = 0.0, 0, 0.0
 
     def __enter__(self) -> "Bars":
         self._bars.start()
@@ -50,7 +51,7 @@ class Bars:
 
     def phase(self, name: str, jobs: int, done: int) -> None:
         """A phase begins."""
-        self._ee = 0.0
+        self._ee, self._done, self._began = 0.0, done, time.monotonic()
         self._phase = self._bars.add_task(name, total=jobs, completed=done, ee=0.0)
 
     def advance(self, ee: float) -> None:
@@ -69,8 +70,10 @@ class Bars:
 
     def _line(self) -> str:
         task = next(task for task in self._bars.tasks if task.id == self._phase)
-        left = "?" if task.time_remaining is None else timedelta(seconds=int(task.time_remaining))
+        seconds = time.monotonic() - self._began
+        left = (task.total or 0) - task.completed
+        remaining = timedelta(seconds=round(seconds / (task.completed - self._done) * left))
         return (
             f"{task.description}: {task.completed:g} of {task.total:g}, {self._ee:.2f} EE, "
-            f"{left} left"
+            f"{remaining} left"
         )

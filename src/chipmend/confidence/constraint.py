@@ -35,7 +35,7 @@ class Drop:
             )
 
     def __str__(self) -> str:
-        return f"drop of at most {100 * self.drop:g} points"
+        return f"drop <= {100 * self.drop:g} points"
 
     def margins(
         self, scores: Float[np.ndarray, " samples"], clean: Float[np.ndarray, " samples"]
@@ -64,7 +64,7 @@ class Accuracy:
             )
 
     def __str__(self) -> str:
-        return f"accuracy of at least {100 * self.accuracy:g} %"
+        return f"accuracy >= {100 * self.accuracy:g} %"
 
     def margins(
         self,

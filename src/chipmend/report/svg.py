@@ -1,7 +1,7 @@
 """Charts as inline SVG: no script, nothing from outside, and colours from the page.
 
-Marks carry classes (``s0`` to ``s7`` for series), and the page's style sheet gives these a colour in
-light and in dark. Every mark has a ``<title>``, which browsers show when the pointer rests on it.
+Marks carry classes (``s0`` to ``s7`` for series), which the page's style sheet colours in light and
+in dark. Every mark has a ``<title>``, which browsers show when the pointer rests on it.
 """
 
 import math
@@ -37,13 +37,13 @@ class Axis:
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """About five round numbers within the axis.
+        """A few round numbers within the axis.
 
         Example:
             >>> Axis("x", 0, 0.53).ticks()
             [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
         """
-        step = _round_step((self.high - self.low) / 5)
+        step = _round_step((self.high - self.low) / 7)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [round(number * step, 10) for number in range(first, last + 1)]

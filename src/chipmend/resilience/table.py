@@ -166,7 +166,8 @@ def check_amounts(amounts: Sequence[float]) -> None:
         TableError: Says which.
     """
     steps = list(amounts)
-    if steps[:1] != [0.0] or any(b <= a for a, b in itertools.pairwise(steps)):
+    ascending = all(a < b < math.inf for a, b in itertools.pairwise(steps))
+    if steps[:1] != [0.0] or not ascending:
         raise TableError(
             f"the amounts of an analysis are {steps}", hint="let them ascend, beginning with 0"
         )

@@ -1,0 +1,236 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+import chipmend as cm
+from chipmend.confidence import Drop
+from chipmend.faults import fault_map
+from chipmend.fleet.ledger import Bin
+from chipmend.fleet.mending import Job, Mending
+from chipmend.hardware import Array
+from chipmend.network.evaluate import scores
+from chipmend.policy import Fixed, FixedSteps, Group, Reduce, Scrap, Ship, UntilMet
+from chipmend.records import plain
+from chipmend.repair.chip import repair
+from chipmend.resilience import Analysis
+from chipmend.steps import Measure, Prune, Recalibrate, Retrain
+
+ARRAY = Array(rows=8, cols=8)
+CONSTRAINT = Drop(0.05)
+RETRAIN = Retrain(learning_rate=0.05, batch=32, recalibrate=Recalibrate(samples=64))
+WALK = Analysis(amounts=(0.0, 0.5, 1.0, 2.0), retrain=RETRAIN).steps()
+FAULTS = fault_map(ARRAY, 0.45, cm.Uniform(), seed=1, chip="a")
+POLICIES = (
+    FixedSteps(),
+    Fixed(epochs=0, retrain=RETRAIN),
+    Fixed(epochs=1.5, retrain=RETRAIN),
+    UntilMet(increment=0.5, most=1.0, retrain=RETRAIN),
+    Reduce(retrain=RETRAIN),
+    Fixed(epochs=0.5, decaying=True, retrain=RETRAIN),
+    FixedSteps(
+        steps=(Prune(), Recalibrate(samples=32), RETRAIN, Measure(), Recalibrate(samples=32)),
+        label="mixed",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Raising:
+    """Raises after some steps."""
+
+    after: int = 0
+    error: str = "ZeroDivisionError"
+    name: str = "raising"
+    needs_table: bool = False
+
+    def next(self, group, constraint, seen):
+        if len(seen) < self.after:
+            return (Prune(), RETRAIN)[len(seen)]
+        raise {"ZeroDivisionError": ZeroDivisionError, "ours": cm.ChipmendError}[self.error]("oh")
+
+
+@dataclass(frozen=True)
+class Saying:
+    """Gives the same answers to everyone."""
+
+    answers: tuple
+    name: str = "saying"
+    needs_table: bool = False
+
+    def next(self, group, constraint, seen):
+        return self.answers[len(seen)]
+
+
+def mended(task, policies, *, hindsight=WALK, chips=("a",), faulty=FAULTS.unusable, epochs=1.0):
+    work = Mending(
+        task=task,
+        array=ARRAY,
+        constraint=CONSTRAINT,
+        policies=tuple(policies),
+        seed=7,
+        clean_validation=scores(task.model, task.validation, task.metric),
+        clean_test=scores(task.model, task.test, task.metric),
+        hindsight=hindsight,
+    )
+    groups = {place: Group(chips=chips, epochs=epochs) for place in range(len(policies))}
+    job = Job(chips=chips, faulty=faulty, fault_rate=0.45, effective_rate=0.4, groups=groups)
+    result = work(job, lambda _: None)
+    for record in result["records"]:
+        record["cost"].pop("seconds")
+    return result
+
+
+@pytest.fixture(scope="module")
+def together(task):
+    return mended(task, POLICIES)
+
+
+def by_policy(result):
+    return {record["policy"]: record for record in result["records"]}
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
+def test_a_policy_among_others_gives_the_records_and_the_bill_of_itself_alone(
+    task, together, policy
+):
+    alone = mended(task, [policy], hindsight=())
+    assert by_policy(together)[policy.name] == alone["records"][0]
+
+
+def test_the_order_of_policies_does_not_matter(task, together):
+    turned = mended(task, POLICIES[::-1])
+    assert by_policy(turned) == by_policy(together)
+    assert turned["path"] == together["path"]
+
+
+def test_hindsight_changes_no_record(task, together):
+    assert mended(task, POLICIES, hindsight=())["records"] == together["records"]
+    assert mended(task, POLICIES, hindsight=())["path"] == []
+
+
+@pytest.mark.parametrize("policy", [POLICIES[0], POLICIES[2], POLICIES[5]], ids=lambda p: p.name)
+def test_what_ships_is_the_network_of_the_recipe_by_hand(task, together, policy):
+    record = by_policy(together)[policy.name]
+    steps = {
+        "FAP": [Prune()],
+        "Fixed(1.5)": [Prune(), replace(RETRAIN, epochs=1.5)],
+        "Fixed(0.5, decaying)": [Prune(), policy.next(None, None, (None,))],
+    }[policy.name]
+    assert record["steps"] == plain(steps)
+    one = repair(task, cm.Chip("a", FAULTS), array=ARRAY, steps=steps, seed=7)
+    accuracy = scores(one.model, task.test, task.metric).mean()
+    assert record["accuracy"] == accuracy
+    clean = scores(task.model, task.test, task.metric).mean()
+    assert record["met"] == (accuracy >= clean - 0.05 - 1e-12)
+
+
+def test_bills_are_those_worked_out_by_hand(together):
+    # 256 training samples, so a pass over n is n / 768; looks take 128, recalibrations 64
+    cost = {name: record["cost"] for name, record in by_policy(together).items()}
+    assert cost["FAP"] == {"retrain": 0, "recalibrate": 0, "measure": 0}
+    assert cost["Fixed(0)"] == {"retrain": 0, "recalibrate": 64 / 768, "measure": 0}
+    assert cost["Fixed(1.5)"] == {"retrain": 1.5, "recalibrate": 64 / 768, "measure": 0}
+    until = by_policy(together)["UntilMet(0.5)"]
+    looks = sum(step["kind"] == "measure" for step in until["steps"])
+    assert until["cost"]["retrain"] == pytest.approx(0.5 * (looks - 1))
+    assert until["cost"]["recalibrate"] == pytest.approx(looks * 64 / 768)
+    assert until["cost"]["measure"] == pytest.approx(looks * 128 / 768)
+    mixed = {"retrain": 1, "recalibrate": (32 + 64 + 32) / 768, "measure": 128 / 768}
+    assert cost["mixed"] == pytest.approx(mixed)
+
+
+def test_bins_say_what_was_done(together):
+    bins = {name: record["bin"] for name, record in by_policy(together).items()}
+    assert bins["FAP"] == Bin.PRUNED
+    assert bins["Fixed(0)"] == Bin.REPAIRED
+    assert bins["Fixed(1.5)"] == bins["Reduce-max"] == Bin.RETRAINED
+
+
+def test_hindsight_is_the_test_accuracy_of_each_amount_measured_by_itself(task, together):
+    path = together["path"]
+    assert [point["epochs"] for point in path] == [0.0, 0.5, 1.0]  # nobody wants 2 epochs
+    clean = scores(task.model, task.test, task.metric).mean()
+    for point in path:
+        steps = [Prune(), replace(RETRAIN, epochs=point["epochs"] or 1.0)]
+        if point["epochs"] == 0:
+            steps = [Prune(), RETRAIN.recalibrate]
+        one = repair(task, cm.Chip("a", FAULTS), array=ARRAY, steps=steps, seed=7)
+        accuracy = scores(one.model, task.test, task.metric).mean()
+        assert point["accuracy"] == accuracy
+        assert point["met"] == (accuracy >= clean - 0.05 - 1e-12)
+        assert point["ee"] == pytest.approx(point["epochs"] + 64 / 768)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_policy_that_raises_fails_alone_and_says_why(task, together, after):
+    result = by_policy(mended(task, [Raising(after=after), *POLICIES]))
+    failed = result.pop("raising")
+    assert failed["bin"] == Bin.FAILED
+    assert failed["reason"] == "the policy raised ZeroDivisionError: oh"
+    assert (failed["accuracy"], failed["met"]) == (None, False)
+    assert len(failed["steps"]) == after
+    assert failed["cost"]["retrain"] == (after == 2)
+    assert result == by_policy(together)
+
+
+def test_an_error_of_ours_in_a_policy_is_told_in_its_own_words(task):
+    failed = mended(task, [Raising(error="ours"), FixedSteps()])["records"]
+    assert [(r["bin"], r["reason"]) for r in failed] == [("failed", "oh"), ("pruned", "")]
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ((None,), "next() gave None"),
+        (("ship",), "next() gave 'ship'"),
+        ((Prune(), Prune), "next() gave <class"),
+        ((Ship(),), "not pruned"),
+        ((Recalibrate(), Ship()), "not pruned"),
+    ],
+)
+def test_an_answer_that_is_none_fails_the_policy_that_gave_it(task, answers, reason):
+    failed, other = mended(task, [Saying(answers), FixedSteps()])["records"]
+    assert failed["bin"] == Bin.FAILED
+    assert reason in failed["reason"]
+    assert other["bin"] == Bin.PRUNED
+
+
+def test_a_training_that_diverges_fails_its_own_policy_with_the_reason(task, together):
+    wild = Fixed(epochs=1.25, retrain=replace(RETRAIN, learning_rate=1e30))
+    result = by_policy(mended(task, [wild, *POLICIES]))
+    failed = result.pop("Fixed(1.25)")
+    assert failed["bin"] == Bin.FAILED
+    assert "diverged" in failed["reason"]
+    assert "1e+30" in failed["reason"]
+    assert (failed["accuracy"], failed["met"]) == (None, False)
+    assert result == by_policy(together)
+
+
+def test_two_policies_on_one_diverging_trajectory_both_fail(task):
+    wild = replace(RETRAIN, learning_rate=1e30)
+    policies = [Fixed(epochs=0.5, retrain=wild), Fixed(epochs=1.0, retrain=wild), FixedSteps()]
+    result = mended(task, policies)
+    assert [r["bin"] for r in result["records"]] == ["failed", "failed", "pruned"]
+
+
+def test_a_scrapped_chip_has_its_reason_and_ships_nothing(task):
+    record = mended(task, [Saying((Prune(), Measure(), Scrap("no hope")))])["records"][0]
+    assert (record["bin"], record["reason"]) == (Bin.SCRAPPED, "no hope")
+    assert (record["accuracy"], record["met"]) == (None, False)
+    assert record["cost"]["measure"] == pytest.approx(128 / 768)
+
+
+def test_chips_of_a_group_share_one_network_and_its_cost(task):
+    records = mended(task, [Fixed(epochs=0.5, retrain=RETRAIN)], chips=("a", "b"))["records"]
+    assert [r["chip"] for r in records] == ["a", "b"]
+    assert [r["shared_by"] for r in records] == [2, 2]
+    first, second = ({**r, "chip": ""} for r in records)
+    assert first == second
+
+
+def test_a_healthy_chip_keeps_the_clean_network(task):
+    nothing = np.zeros((8, 8), bool)
+    record = mended(task, [FixedSteps()], faulty=nothing)["records"][0]
+    assert record["accuracy"] == scores(task.model, task.test, task.metric).mean()
+    assert record["met"]
