@@ -1,0 +1,40 @@
+"""Write the results table of the README from the study's outcome.
+
+    python reproduce/reduce/readme_table.py runs/reduce-study
+
+copies the outcome into ``reproduce/reduce/results`` and rewrites the table; without a run folder it
+rewrites the table from the copy.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from chipmend.files import write_bytes
+from chipmend.fleet import read_outcome
+from chipmend.report import markdown_table
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- reduce study -->\n", "<!-- end of reduce study -->"
+
+
+def readme_with_table() -> str:
+    """The README's text with the table as the committed outcome has it."""
+    table = markdown_table(read_outcome(RESULTS))
+    return re.sub(
+        f"{BEGIN}.*?{END}", f"{BEGIN}\n{table}\n{END}", README.read_text(), flags=re.DOTALL
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Take a run's outcome, if one is named, and rewrite the README."""
+    if arguments:
+        RESULTS.mkdir(exist_ok=True)
+        shutil.copy(Path(arguments[0]) / "outcome.json", RESULTS / "outcome.json")
+    write_bytes(README, readme_with_table().encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
