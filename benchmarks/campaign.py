@@ -37,12 +37,11 @@ def main() -> None:
     rounds, count, samples = (1, 4, 4096) if options.quick else (5, 8, 16384)
     keep_freed_memory()
     splits = cm.fashion_mnist()
-    few = torch.arange(1000)
     task = cm.Task(
         cm.trained_vgg11(),
-        train=splits.train.subset(torch.arange(samples)),
-        validation=splits.validation.subset(few),
-        test=splits.test.subset(few),
+        train=splits.train.batch(torch.arange(samples)),
+        validation=splits.validation.batch(torch.arange(1000)),
+        test=splits.test.batch(torch.arange(1000)),
     )
     chips = cm.make_chips(cm.Array(rows=64, cols=64), rate=(0.1, 0.5), count=count)
     one = Arrangement(workers=1, threads=1)

@@ -15,7 +15,7 @@ from chipmend.files import write_bytes
 LIBRARIES = ("numpy", "scipy", "torch")
 
 
-def arguments(description: str) -> argparse.Namespace:
+def arguments(description: str | None) -> argparse.Namespace:
     """Read the command line.
 
     Args:

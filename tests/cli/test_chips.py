@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+
+import chipmend as cm
+
+
+@pytest.fixture
+def lot(workshop):
+    workshop.done("chips", "make", "--array", "4x6", "--rate", "0.1:0.5", "--count", "5", "-o", "l")
+    return workshop.folder / "l"
+
+
+def test_made_chips_are_those_of_the_python_call(workshop):
+    words = "make --array 4x6 --rate 0.1:0.5 --count 5 --spatial clustered --alpha 0.5 --seed 3"
+    shown = workshop.done("chips", *words.split(), "--spread", "even", "--nested", "-o", "lot.npz")
+    expected = cm.make_chips(
+        cm.Array(rows=4, cols=6),
+        rate=(0.1, 0.5),
+        count=5,
+        spatial=cm.Clustered(alpha=0.5),
+        spread="even",
+        nested=True,
+        seed=3,
+    )
+    assert list(cm.read_chips("lot.npz")) == list(expected)
+    assert shown.splitlines()[0] == "5 chips of 4 x 6 PEs"
+    assert shown.splitlines()[-1] == "lot.npz"
+
+
+@pytest.mark.parametrize("spatial", ["uniform", "clustered", "lines"])
+def test_every_spatial_distribution_can_be_made(workshop, spatial):
+    workshop.done(
+        "chips", "make", "--array", "4x4", "--rate", "0.3", "--spatial", spatial, "-o", "l"
+    )
+    assert len(cm.read_chips("l")) == 1
+
+
+def test_the_summary_counts_what_is_in_the_lot(workshop, lot):
+    workshop.done("chips", "show", lot, "--json", "s.json")
+    summary, chips = workshop.summary(), cm.read_chips(lot)
+    rates = [chip.faults.rate for chip in chips]
+    assert summary["chips"] == 5
+    assert summary["array"] == [4, 6]
+    assert summary["rate_per_pe"] == pytest.approx(
+        {"min": min(rates), "mean": np.mean(rates), "max": max(rates)}
+    )
+    faulty = sum(int(chip.faults.faulty_pes.sum()) for chip in chips)
+    assert summary["classes"] == {"pe": faulty, "dead_row": 0, "dead_col": 0, "fatal": 0}
+
+
+def test_export_and_import_give_the_same_lot_back(workshop, lot):
+    workshop.done("chips", "export", lot, "-o", "f.csv")
+    workshop.done("chips", "import", "f.csv", "--array", "4x6", "-o", "again", "--json", "s.json")
+    again = cm.read_chips("again")
+    assert [(c.id, c.faults.digest()) for c in again] == [
+        (c.id, c.faults.digest()) for c in cm.read_chips(lot)
+    ]
+    assert workshop.summary()["chips"] == 5
+
+
+def test_show_pictures_the_chip_that_is_asked_for(workshop, lot):
+    shown = workshop.done("chips", "show", lot, "--chip", "chip-0002", "--picture", "p.png")
+    rate = cm.read_chips(lot)[1].faults.rate
+    assert f"chip chip-0002: {100 * rate:.3g} %" in shown
+    assert (workshop.folder / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert shown.splitlines()[-1] == "p.png"
+
+
+def test_show_takes_the_chip_in_the_middle_by_itself(workshop, lot):
+    assert "chip chip-0003: " in workshop.done("chips", "show", lot)
+
+
+def test_the_base_of_a_rate_stands_next_to_it(workshop, lot):
+    assert "base: per PE" in workshop.done("chips", "show", lot)
+
+
+def test_the_same_command_makes_the_same_bytes(workshop, lot):
+    before = lot.read_bytes()
+    workshop.done("chips", "make", "--array", "4x6", "--rate", "0.1:0.5", "--count", "5", "-o", lot)
+    assert lot.read_bytes() == before
+
+
+def test_every_verb_writes_a_summary(workshop, lot):
+    verbs = (
+        ["make", "--array", "4x4", "--rate", "0.1", "-o", "m"],
+        ["export", lot, "-o", "e.csv"],
+        ["import", "e.csv", "--array", "4x6", "-o", "i"],
+        ["show", lot],
+    )
+    for number, verb in enumerate(verbs):
+        workshop.done("chips", *verb, "--json", f"{number}.json")
+        assert json.loads((workshop.folder / f"{number}.json").read_text())["chips"] in (1, 5)
