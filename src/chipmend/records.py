@@ -30,10 +30,12 @@ def digest_of(value: Any) -> str:
     """Hex digest of a value's content, the same however it is written.
 
     Example:
+        >>> digest_of([1, 2.5]) == digest_of((1.0, 2.5))
+        True
         >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
         True
     """
-    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_canonical(plain(value)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -44,6 +46,15 @@ class ByKind:
         from pydantic import Field  # as below
 
         return handler.generate_schema(Annotated[source, Field(discriminator="kind")])
+
+
+def _canonical(value: Any) -> Any:
+    """Whole numbers are the same whether they were written as 1 or as 1.0."""
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def rebuilt(kind: Any, content: Any) -> Any:

@@ -8,6 +8,7 @@ from chipmend.cli import app as module
 from chipmend.errors import StoreError
 
 VERBS = ("analyze", "chips", "compare", "demo", "mend", "report")
+MAKE = ("chips", "make", "--array", "4x4", "--rate", "0.1", "-o", "lot.npz")
 
 
 @pytest.mark.parametrize("words", [["--help"], []])
@@ -33,8 +34,8 @@ def test_the_version_is_shown(workshop):
         (["mend"], "requires an argument"),
         (["mend", "p.toml", "--jsn", "x"], "--jsn"),
         (["chips", "make", "--array", "4x4"], "requires an argument"),
-        (["chips", "make", "--count", "x"], "--count"),
-        (["chips", "make", "--spatial", "round"], "round"),
+        ([*MAKE, "--count", "x"], "--count"),
+        ([*MAKE, "--spatial", "round"], "round"),
         (["report", "a", "b"], "b"),
     ],
 )

@@ -1,4 +1,5 @@
 import copy
+import functools
 import subprocess
 import sys
 
@@ -150,3 +151,23 @@ def test_a_split_that_is_none_is_refused_by_name(part, name):
         task(**{part: 5})
     with pytest.raises(DataError, match=f"the {name} split is empty"):
         task(**{part: split(0, count=0)})
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        (nn.CrossEntropyLoss(), nn.CrossEntropyLoss(label_smoothing=0.1)),
+        (
+            functools.partial(nn.functional.cross_entropy, label_smoothing=0.1),
+            functools.partial(nn.functional.cross_entropy, label_smoothing=0.2),
+        ),
+    ],
+)
+def test_the_settings_of_a_loss_are_part_of_the_digest(losses):
+    network = nn.Linear(2, 2)
+    split = (torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
+    first, second, again = (
+        Task(network, train=split, validation=split, test=split, loss=loss).digest()
+        for loss in (*losses, losses[0])
+    )
+    assert first == again != second

@@ -24,6 +24,8 @@ Json = Annotated[
     Path | None, Parameter(name="--json", help="Also write a machine-readable summary here.")
 ]
 
+INTERRUPTED = 130
+
 out = Console()
 err = Console(stderr=True)
 
@@ -46,12 +48,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         _tell(f"{error}\n  hint: 'chipmend --help' and 'chipmend COMMAND --help' say what there is")
         return 2
-    except SystemExit as ended:  # how cyclopts ends whatever went well
-        return int(ended.code or 0)
+    except SystemExit as ended:  # how cyclopts ends what went well, and what was interrupted
+        code = int(ended.code or 0)
     except KeyboardInterrupt:
+        code = INTERRUPTED
+    else:
+        code = 0
+    if code == INTERRUPTED:
         _tell("interrupted; the same command goes on where it stopped")
-        return 130
-    return 0
+    return code
 
 
 def finish(made: Path | None, summary: Callable[[], Any], json_file: Path | None) -> None:

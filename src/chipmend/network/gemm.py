@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.parameter import is_lazy
 
 from chipmend.errors import NetworkError
 from chipmend.hardware.placement import WeightShape
@@ -94,6 +95,10 @@ def _parameter(module: nn.Module, attribute: str, name: str) -> nn.Parameter:
         raise NetworkError(
             f"{name} is computed anew at every pass, so a weight in it cannot be held at zero",
             hint="call torch.nn.utils.parametrize.remove_parametrizations first",
+        )
+    if is_lazy(weight):
+        raise NetworkError(
+            f"{name} has no size yet", hint="run one batch through the network before repairing"
         )
     return weight
 

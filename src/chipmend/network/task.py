@@ -1,6 +1,7 @@
 """The task that a network does: the clean network, its data, and how its work is scored."""
 
 import copy
+import functools
 import hashlib
 from collections.abc import Callable
 
@@ -74,9 +75,22 @@ class Task:
         for split in (self.train, self.validation, self.test):
             digest.update(digest_of_samples(split).encode())
         for function in (self.metric, self.loss):
-            named = function if hasattr(function, "__qualname__") else type(function)
-            digest.update(f"{named.__module__}.{named.__qualname__}".encode())
+            digest.update(_described(function).encode())
         return digest.hexdigest()
+
+
+def _described(function: object) -> str:
+    """A metric or loss by name and, if it is an object with settings, by these."""
+    if isinstance(function, functools.partial):
+        return f"{_described(function.func)} {function.args} {sorted(function.keywords.items())}"
+    name = getattr(function, "__qualname__", None)
+    if name is not None:
+        return f"{function.__module__}.{name}"
+    plain = (bool, int, float, str, type(None))
+    settings = {k: v for k, v in vars(function).items() if isinstance(v, plain)}
+    tensors = function.state_dict() if isinstance(function, nn.Module) else {}
+    weights = {name: hashlib.sha256(content_of(v)).hexdigest() for name, v in tensors.items()}
+    return f"{_described(type(function))} {sorted(settings.items())} {weights}"
 
 
 def _device(name: str) -> torch.device:

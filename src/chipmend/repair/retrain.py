@@ -81,6 +81,11 @@ class Retraining:
         self._zeros = HeldAtZero(model, pruned)
         self._order = _Order(len(train), settings.batch, seed)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
+        if not self._parameters:
+            raise RepairError(
+                "every parameter of the network is frozen, so it cannot be retrained",
+                hint="set requires_grad on what may be trained",
+            )
         self._average = [p.detach().clone() for p in self._parameters]
         self._optimizer = torch.optim.SGD(
             self._parameters,
