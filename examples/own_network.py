@@ -7,8 +7,7 @@ import chipmend as cm
 
 
 def pictures(samples: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    torch.manual_seed(seed)
-    y, x = (torch.ones(10, 10).nonzero().T - 4.5).abs()
+    _, (y, x) = torch.manual_seed(seed), (torch.ones(10, 10).nonzero().T - 4.5).abs()
     box, bar = torch.maximum(x, y) < 4, torch.minimum(x, y) < 1.5
     shapes = torch.stack([x**2 + y**2 < 18, box, bar, box & (torch.maximum(x, y) > 2)])
     kinds = torch.randint(4, (samples,))
@@ -24,7 +23,7 @@ for inputs, targets in zip(train[0].split(20), train[1].split(20), strict=True):
     nn.functional.cross_entropy(network(inputs), targets).backward()
     optimizer.step()
 task = cm.Task(network, train=train, validation=validation, test=test)
-array, policies = cm.Array(rows=16, cols=16), [cm.UntilMet(most=2.0)]
+array, met = cm.Array(rows=16, cols=16), cm.UntilMet(increment=0.25, most=2.0)
 chips = cm.make_chips(array, rate=(0.05, 0.5), count=4, spread="even")
-for chip in cm.mend(task, chips, array=array, constraint=cm.Drop(0.05), policies=policies).records:
-    print(f"{chip.chip}: {chip.bin}, accuracy {chip.accuracy}, {chip.ee:.2f} EE")
+outcome = cm.mend(task, chips, array=array, constraint=cm.Drop(0.05), policies=[met], threads=1)
+print(*(f"{r.chip}: {r.bin}, accuracy {r.accuracy}, {r.ee:.2f} EE\n" for r in outcome.records))

@@ -91,3 +91,24 @@ def test_groups_count_channels_on_instead_of_starting_anew():
 def test_a_map_of_another_size_than_the_array_is_refused(size):
     with pytest.raises(FaultMapError, match="does not describe an array of 2 x 3"):
         weights_on(np.zeros(size, bool), WeightShape(2, 2), Array(rows=2, cols=3))
+
+
+@pytest.mark.parametrize(
+    ("shape", "placement", "weight", "pe"),
+    [
+        (WeightShape(3, 4), "im2col", (2, 3), (0, 0)),
+        (WeightShape(3, 2, kernel=2), "im2col", (0, 0), (0, 0)),
+        (WeightShape(3, 2, kernel=2), "im2col", (0, 1), (1, 0)),
+        (WeightShape(3, 2, kernel=2), "im2col", (0, 2), (2, 0)),
+        (WeightShape(3, 2, kernel=2), "im2col", (1, 3), (0, 1)),
+        (WeightShape(3, 2, kernel=2), "im2col", (2, 3), (0, 0)),
+        (WeightShape(3, 2, kernel=2), "channel", (1, 2), (1, 1)),
+        (WeightShape(3, 2, kernel=2), "channel", (1, 3), (1, 1)),
+        (WeightShape(3, 1, kernel=2, groups=3), "im2col", (2, 1), (2, 0)),
+        (WeightShape(4, 2, groups=2), "im2col", (3, 0), (2, 1)),
+    ],
+)
+def test_the_worked_examples_of_the_docs_hold(shape, placement, weight, pe):
+    rows, cols = pe_of_weights(shape, Array(rows=3, cols=2, placement=placement))
+    output, tap = weight
+    assert (rows[output, tap], cols[output, 0]) == pe

@@ -21,7 +21,7 @@ def test_the_terminal_table_fits_and_says_the_sums(outcome):
         f"{per_chip:.3f}",
         f"{per_chip + 6.0 / 100:.3f}",
         f"{(0.5425 - 0.2625) / 3:.3f}",
-        "8.0",
+        "8",
     ]
 
 

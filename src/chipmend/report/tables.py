@@ -34,7 +34,7 @@ def text_table(outcome: Outcome) -> Table:
             f"{s.ee_per_chip:.3f}",
             f"{s.ee_per_chip_of(100):.3f}",
             _number(s.ee_overspent, s.chips),
-            f"{s.seconds / s.chips:.1f}",
+            f"{s.seconds / s.chips:.3g}",
         )
     return table
 
