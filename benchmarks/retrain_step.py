@@ -11,7 +11,7 @@ import torch
 
 import chipmend as cm
 from chipmend.network.processor import computing_with, keep_freed_memory
-from chipmend.repair import Retraining, pruned_weights
+from chipmend.repairs import Retraining, pruned_weights
 from chipmend.steps import Retrain
 
 

@@ -44,6 +44,6 @@ for inputs, targets in zip(train[0].split(20), train[1].split(20), strict=True):
 task = cm.Task(network, train=train, validation=validation, test=test)
 array, three = cm.Array(rows=16, cols=16), [cm.Fixed(epochs=1), cm.UntilMet(), Proportional()]
 chips = cm.make_chips(array, rate=(0.05, 0.5), count=4, spread="even")
-outcome = cm.mend(task, chips, array=array, constraint=cm.Drop(0.01), policies=three, threads=1)
+outcome = cm.mend(task, chips, array=array, constraint=cm.Drop(0.03), policies=three, threads=1)
 for chip in outcome.records:
     print(f"{chip.policy:13} {chip.chip} {chip.bin:9} {chip.accuracy} {chip.ee:.2f} EE")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from chipmend.hardware import Array
     from chipmend.network import Task, accuracy
     from chipmend.policy import Fixed, FixedSteps, Reduce, UntilMet
-    from chipmend.repair.chip import Repaired, repair
+    from chipmend.repairs.chip import Repaired, repair
     from chipmend.report import write_report
     from chipmend.resilience import Analysis, ResilienceTable
     from chipmend.steps import Anytime, Decaying, Measure, Prune, Recalibrate, Retrain
@@ -54,7 +54,7 @@ _HOMES = {
     "chipmend.hardware": ("Array",),
     "chipmend.network": ("Task", "accuracy"),
     "chipmend.policy": ("Fixed", "FixedSteps", "Reduce", "UntilMet"),
-    "chipmend.repair.chip": ("Repaired", "repair"),
+    "chipmend.repairs.chip": ("Repaired", "repair"),
     "chipmend.report": ("write_report",),
     "chipmend.resilience": ("Analysis", "ResilienceTable"),
     "chipmend.steps": ("Anytime", "Decaying", "Measure", "Prune", "Recalibrate", "Retrain"),

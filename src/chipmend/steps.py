@@ -1,6 +1,6 @@
 """The repair actions as plain data: one declaration is Python API, plan table and stored record.
 
-What an action does lives in ``repair``, a file per step.
+What an action does lives in ``repairs``, a file per step.
 """
 
 import math

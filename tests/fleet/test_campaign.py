@@ -16,7 +16,7 @@ from chipmend.faults import Chip, FaultMap
 from chipmend.fleet import mend
 from chipmend.fleet.ledger import Bin
 from chipmend.policy import Fixed
-from chipmend.repair import pruned_weights
+from chipmend.repairs import pruned_weights
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import pytest
 
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint, overspent_ee, sum_up
 from chipmend.records import plain, rebuilt
-from chipmend.repair.cost import Cost
+from chipmend.repairs.cost import Cost
 from chipmend.steps import Measure, Prune, Recalibrate, Retrain
 
 

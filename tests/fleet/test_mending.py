@@ -12,7 +12,7 @@ from chipmend.hardware import Array
 from chipmend.network.evaluate import scores
 from chipmend.policy import Fixed, FixedSteps, Group, Reduce, Scrap, Ship, UntilMet
 from chipmend.records import plain
-from chipmend.repair.chip import repair
+from chipmend.repairs.chip import repair
 from chipmend.resilience import Analysis
 from chipmend.steps import Measure, Prune, Recalibrate, Retrain
 

@@ -2,6 +2,8 @@ import pickle
 
 import pytest
 
+import chipmend as cm
+from chipmend.errors import FingerprintError
 from chipmend.policy import Group, Ship, each_alone
 from chipmend.steps import Prune
 from contracts.policy_contract import DIES, PolicyContract
@@ -37,3 +39,20 @@ class TestAPolicyThatIsNoDataclass(PolicyContract):
         return InHalves()
 
     test_what_it_is_can_be_kept_in_a_run = None  # its class and its attributes are
+
+
+def test_a_policy_that_is_no_dataclass_is_run_and_resumed_and_its_fields_count(task, tmp_path):
+    def mended(policy):
+        array, chips = cm.Array(rows=4, cols=4), [die.chip for die in DIES]
+        constraint = cm.Drop(0.1)
+        return cm.mend(
+            task, chips, array=array, constraint=constraint, policies=[policy], run=tmp_path
+        )
+
+    first = mended(InHalves())
+    assert [record.shared_by for record in first.records] == [3] * 6
+    assert mended(InHalves()).records == first.records
+    other = InHalves()
+    other.bound = 0.5
+    with pytest.raises(FingerprintError, match="policies changed"):
+        mended(other)

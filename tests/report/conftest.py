@@ -8,7 +8,7 @@ from chipmend.faults import FaultMap, png_picture
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.outcome import ChipFacts, Outcome
 from chipmend.hardware import Array
-from chipmend.repair import Cost
+from chipmend.repairs import Cost
 from chipmend.resilience import ResilienceTable, Trajectory
 from chipmend.steps import Prune, Retrain
 

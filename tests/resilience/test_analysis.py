@@ -7,8 +7,8 @@ import chipmend as cm
 from chipmend.errors import TableError
 from chipmend.faults import Clustered, fault_map
 from chipmend.hardware import Array
-from chipmend.repair import pruned_weights
-from chipmend.repair.chip import repair
+from chipmend.repairs import pruned_weights
+from chipmend.repairs.chip import repair
 from chipmend.resilience import Analysis, trajectory
 from chipmend.steps import Measure, Prune, Recalibrate, Retrain
 

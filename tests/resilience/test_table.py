@@ -233,7 +233,8 @@ def test_a_table_is_the_same_after_being_stored():
 
 
 @pytest.mark.parametrize(
-    "amounts", [(), (0.1, 0.2), (0.0, 0.2, 0.2), (0.0, 0.5, 0.2), (0.0, math.nan, 1.0), (0.0, math.inf)]
+    "amounts",
+    [(), (0.1, 0.2), (0.0, 0.2, 0.2), (0.0, 0.5, 0.2), (0.0, math.nan, 1.0), (0.0, math.inf)],
 )
 def test_amounts_that_do_not_ascend_from_zero_are_refused(amounts):
     with pytest.raises(TableError, match="amounts"):

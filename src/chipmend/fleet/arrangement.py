@@ -9,7 +9,7 @@ from chipmend.errors import WorkerError
 from chipmend.fleet.executor import Executor, Failed
 from chipmend.fleet.local import InProcess, LocalProcesses
 from chipmend.network.task import Task
-from chipmend.repair.retrain import Retraining
+from chipmend.repairs.retrain import Retraining
 from chipmend.steps import Retrain
 
 MEASURED_SECONDS = 3.0

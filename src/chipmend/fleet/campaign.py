@@ -29,8 +29,8 @@ from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Die, Group, Policy
 from chipmend.records import plain, rebuilt
-from chipmend.repair.cost import Cost
-from chipmend.repair.prune import effective_rate, weights_per_pe
+from chipmend.repairs.cost import Cost
+from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
 

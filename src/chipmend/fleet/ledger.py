@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chipmend.repair.cost import Cost
+from chipmend.repairs.cost import Cost
 from chipmend.steps import Recipe
 
 FLEETS = (100, 1000, 5000)

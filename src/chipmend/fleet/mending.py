@@ -22,7 +22,7 @@ from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
 from chipmend.records import plain
-from chipmend.repair.workbench import Workbench, merged
+from chipmend.repairs.workbench import Workbench, merged
 from chipmend.steps import Measure, Prune, Recalibrate, Recipe, Retrain, retrained_epochs
 
 

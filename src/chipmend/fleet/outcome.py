@@ -11,7 +11,7 @@ from chipmend.files import write_bytes
 from chipmend.fleet.ledger import ChipRecord, PathPoint, PolicySum, sum_up
 from chipmend.hardware.array import Array
 from chipmend.records import plain, rebuilt
-from chipmend.repair.cost import Cost
+from chipmend.repairs.cost import Cost
 from chipmend.resilience.table import ResilienceTable
 
 FILE = "outcome.json"

@@ -18,8 +18,8 @@ from chipmend.faults.generate import Spatial, Uniform, fault_map
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.records import ByKind
-from chipmend.repair.prune import effective_rate, weights_per_pe
-from chipmend.repair.workbench import Tick, Workbench
+from chipmend.repairs.prune import effective_rate, weights_per_pe
+from chipmend.repairs.workbench import Tick, Workbench
 from chipmend.resilience.table import Trajectory, check_amounts
 from chipmend.steps import Measure, Prune, Recipe, Retrain, Step
 

@@ -11,7 +11,7 @@ from torch import nn
 from chipmend.errors import FaultMapError, NetworkError, RepairError
 from chipmend.hardware import Array
 from chipmend.network import Task, accuracy, scores
-from chipmend.repair import Workbench, merged, prune_, pruned_weights, recalibrate_
+from chipmend.repairs import Workbench, merged, prune_, pruned_weights, recalibrate_
 from chipmend.steps import Anytime, Decaying, Measure, Prune, Recalibrate, Retrain
 
 ARRAY = Array(rows=4, cols=3)

@@ -13,8 +13,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from chipmend.errors import RepairError
 from chipmend.network import TensorSamples
-from chipmend.repair import HeldAtZero, Retraining
-from chipmend.repair.retrain import _Order
+from chipmend.repairs import HeldAtZero, Retraining
+from chipmend.repairs.retrain import _Order
 from chipmend.steps import Anytime, Decaying, Retrain
 
 SAMPLES, BATCH = 40, 16  # 2.5 steps per epoch
@@ -179,7 +179,7 @@ def test_the_network_is_the_weighted_average_of_all_iterates(averaging, steps):
 @pytest.mark.parametrize("schedule", [Anytime(), Decaying()])
 def test_every_step_is_torch_s_nesterov_step_with_the_pruned_weights_zeroed(schedule, monkeypatch):
     monkeypatch.setattr(
-        "chipmend.repair.retrain.training_precision", lambda _: contextlib.nullcontext()
+        "chipmend.repairs.retrain.training_precision", lambda _: contextlib.nullcontext()
     )
     samples = TensorSamples(split().inputs.double(), split().targets)
     rate, steps = 0.1, 6  # whole batches: the order of the samples does not matter

@@ -25,7 +25,7 @@ from chipmend.network.evaluate import device_of, keeping_modes
 from chipmend.network.precision import training_precision
 from chipmend.network.samples import Samples
 from chipmend.network.task import Loss
-from chipmend.repair.prune import Pruned, prune_
+from chipmend.repairs.prune import Pruned, prune_
 from chipmend.seeds import chip_seed
 from chipmend.steps import Anytime, Retrain
 

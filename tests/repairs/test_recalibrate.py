@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from chipmend.network import TensorSamples
-from chipmend.repair import recalibrate_
+from chipmend.repairs import recalibrate_
 
 
 def network(dtype=torch.float64):

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from chipmend.network import Task
-from chipmend.repair import Cost
-from chipmend.repair.cost import forward_pass
+from chipmend.repairs import Cost
+from chipmend.repairs.cost import forward_pass
 
 ONE = Cost(retrain=1.0, recalibrate=0.25, measure=0.5, seconds=8.0)
 OTHER = Cost(retrain=0.5, recalibrate=0.125, measure=0.0625, seconds=2.0)

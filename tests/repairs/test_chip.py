@@ -8,8 +8,8 @@ from chipmend.errors import FaultMapError
 from chipmend.faults import Chip, FaultMap
 from chipmend.hardware import Array
 from chipmend.network import accuracy, scores
-from chipmend.repair import pruned_weights
-from chipmend.repair.chip import repair
+from chipmend.repairs import pruned_weights
+from chipmend.repairs.chip import repair
 from chipmend.steps import Measure, Prune, Recalibrate, Retrain
 
 ARRAY = Array(rows=6, cols=5)

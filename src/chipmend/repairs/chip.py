@@ -8,8 +8,8 @@ from torch import nn
 from chipmend.faults.maps import Chip, check_fits
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
-from chipmend.repair.cost import Cost
-from chipmend.repair.workbench import Workbench
+from chipmend.repairs.cost import Cost
+from chipmend.repairs.workbench import Workbench
 from chipmend.steps import Measure, Prune, Recalibrate, Step
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from chipmend.errors import FaultMapError, NetworkError
 from chipmend.hardware import Array
-from chipmend.repair import effective_rate, prune_, pruned_weights, weights_per_pe
+from chipmend.repairs import effective_rate, prune_, pruned_weights, weights_per_pe
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 

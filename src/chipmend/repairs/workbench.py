@@ -17,10 +17,10 @@ from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
 from chipmend.network.samples import Samples
 from chipmend.network.task import Task
-from chipmend.repair.cost import Cost, forward_pass
-from chipmend.repair.prune import prune_, pruned_weights
-from chipmend.repair.recalibrate import recalibrate_
-from chipmend.repair.retrain import Retraining
+from chipmend.repairs.cost import Cost, forward_pass
+from chipmend.repairs.prune import prune_, pruned_weights
+from chipmend.repairs.recalibrate import recalibrate_
+from chipmend.repairs.retrain import Retraining
 from chipmend.seeds import chip_seed
 from chipmend.steps import Anytime, Measure, Recalibrate, Recipe, Retrain, Step
 
@@ -187,7 +187,9 @@ def merged(recipe: Recipe) -> Recipe:
     and recalibrates in the end.
 
     Example:
-        >>> recipe = (Prune(), Recalibrate(), Measure(), Retrain(epochs=0.25), Retrain(epochs=0.5))
+        >>> from chipmend.steps import Prune
+        >>> some = (Retrain(epochs=0.25), Retrain(epochs=0.5))
+        >>> recipe = (Prune(), Recalibrate(), Measure(), *some)
         >>> [(step.kind, getattr(step, "epochs", None)) for step in merged(recipe)]
         [('prune', None), ('retrain', 0.75)]
     """

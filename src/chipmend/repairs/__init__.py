@@ -1,0 +1,20 @@
+"""The repair steps, a file each, and the bench that carries recipes out."""
+
+from chipmend.repairs.cost import Cost
+from chipmend.repairs.prune import effective_rate, prune_, pruned_weights, weights_per_pe
+from chipmend.repairs.recalibrate import recalibrate_
+from chipmend.repairs.retrain import HeldAtZero, Retraining
+from chipmend.repairs.workbench import Workbench, merged
+
+__all__ = [
+    "Cost",
+    "HeldAtZero",
+    "Retraining",
+    "Workbench",
+    "effective_rate",
+    "merged",
+    "prune_",
+    "pruned_weights",
+    "recalibrate_",
+    "weights_per_pe",
+]
