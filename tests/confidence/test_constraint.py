@@ -2,8 +2,9 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from chipmend.confidence import Accuracy, Drop, check_reachable
+from chipmend.confidence import Accuracy, Drop, check_reachable, measured, normal_p_value
 from chipmend.errors import ConstraintError
 
 CLEAN = np.array([1.0, 1.0, 1.0, 0.0])
@@ -76,3 +77,55 @@ def test_a_constraint_that_the_clean_network_misses_is_refused_with_its_accuracy
 def test_any_drop_can_be_reached_by_the_clean_network():
     check_reachable(Drop(0), CLEAN)
     check_reachable(Drop(0.5), np.zeros(4))
+
+
+def test_a_look_sums_up_scores_and_margins():
+    scores, clean = np.array([1.0, 0.0, 1.0, 1.0]), np.array([1.0, 1.0, 1.0, 0.0])
+    look = measured(Drop(0.1), scores, clean)
+    # margins 0.1, -0.9, 0.1, 1.1: mean 0.1, squares around it 0, 1, 0, 1
+    assert (look.accuracy, look.samples) == (0.75, 4)
+    assert look.margin == pytest.approx(0.1)
+    assert look.p_value == pytest.approx(scipy.stats.norm.sf(0.1 / np.sqrt(2 / 3 / 4)))
+
+
+def test_losses_alone_are_tested_exactly():
+    clean = np.ones(200)
+    for lost in (0, 1, 5):
+        scores = np.r_[np.zeros(lost), np.ones(200 - lost)]
+        expected = sum(scipy.stats.binom.pmf(k, 200, 0.05) for k in range(lost + 1))
+        assert measured(Drop(0.05), scores, clean).p_value == pytest.approx(expected)
+
+
+def test_few_identical_images_do_not_prove_a_small_drop():
+    assert measured(Drop(0.01), np.ones(10), np.ones(10)).p_value == pytest.approx(0.99**10)
+
+
+def test_hits_are_tested_exactly_against_an_accuracy():
+    scores = np.r_[np.ones(95), np.zeros(5)]
+    expected = scipy.stats.binomtest(95, 100, 0.9, alternative="greater").pvalue
+    assert measured(Accuracy(0.9), scores, scores).p_value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("constraint", [Drop(0.02), Accuracy(0.5)])
+def test_scores_in_between_are_tested_by_the_normal_approximation(constraint):
+    rng = np.random.default_rng(0)
+    scores, clean = rng.random(300), rng.random(300)
+    expected = normal_p_value(constraint.margins(scores, clean))
+    assert measured(constraint, scores, clean).p_value == expected
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01, 0.001])
+@pytest.mark.parametrize("images", [30, 200, 1000])
+def test_a_network_just_too_bad_passes_no_more_often_than_alpha(alpha, images):
+    rng = np.random.default_rng(0)
+    chips = 4000
+    hits = rng.binomial(images, 0.9, chips)
+    accuracies = sum(_p(Accuracy(0.9), images, h) <= alpha for h in hits)
+    losses = rng.binomial(images, 0.1, chips)
+    drops = sum(_p(Drop(0.1), images, images - n) <= alpha for n in losses)
+    assert max(accuracies, drops) <= scipy.stats.binom.ppf(0.999, chips, alpha)
+
+
+def _p(constraint, images, hits):
+    scores = np.r_[np.ones(hits), np.zeros(images - hits)]
+    return measured(constraint, scores, np.ones(images)).p_value

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from chipmend.confidence import Drop, Measured, alpha_of_look, lower_bound
+from chipmend.confidence import Drop, alpha_of_look, measured
 
 ALPHA, LOOKS = 0.05, 20
 
@@ -27,8 +27,7 @@ def test_the_first_look_gets_half_and_later_ones_less_and_less():
 
 
 def says_yes(scores, clean, share):
-    margins = Drop(0.02).margins(scores, clean)
-    return lower_bound(Measured.of(scores, margins), share) >= 0
+    return measured(Drop(0.02), scores, clean).p_value <= share
 
 
 def looks_of_a_bad_chip(rng, images, fresh):

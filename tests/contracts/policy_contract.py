@@ -1,7 +1,6 @@
 """What every policy has to do."""
 
 import copy
-import math
 import pickle
 
 import numpy as np
@@ -24,7 +23,7 @@ looks = st.builds(
     Measured,
     accuracy=st.floats(0, 1),
     margin=finite,
-    deviation=st.floats(0, 1) | st.just(math.inf),
+    p_value=st.floats(0, 1),
     samples=st.integers(1, 10**6),
 )
 driven = settings(
@@ -130,7 +129,7 @@ class PolicyContract:
             seen.append(Observation(answer, look))
 
     def test_whatever_ships_was_pruned_first(self, policy):
-        sure = Measured(accuracy=1.0, margin=1.0, deviation=0.0, samples=1000)
+        sure = Measured(accuracy=1.0, margin=1.0, p_value=0.0, samples=1000)
         for group in policy.plan(DIES, CONSTRAINT, table()):
             answers = driven_to_the_end(policy, group, lambda: sure)
             assert isinstance(answers[0], Prune | Scrap)
@@ -145,7 +144,7 @@ class PolicyContract:
             before = list(seen)
             policy.next(groups[0], CONSTRAINT, seen)
             assert seen == before
-            seen.append(Observation(answer, Measured(0.9, 0.1, 0.1, 100)))
+            seen.append(Observation(answer, Measured(0.9, 0.1, 0.001, 100)))
 
     def test_what_it_is_can_be_kept_in_a_run(self, policy):
         assert plain(policy)["kind"]

@@ -6,14 +6,14 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chipmend.confidence import Measured
+from chipmend.confidence import Accuracy, Drop, Measured, measured
 from chipmend.errors import PlanError
 from chipmend.policy import Group, Observation, Scrap, Ship, UntilMet
 from chipmend.steps import Measure, Prune, Recalibrate, Retrain
 from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract, driven_to_the_end
 
 GROUP = Group(chips=("a",))
-HOPELESS = Measured(accuracy=0.1, margin=-0.8, deviation=0.3, samples=1000)
+HOPELESS = Measured(accuracy=0.1, margin=-0.8, p_value=1.0, samples=1000)
 
 
 class TestUntilMet(PolicyContract):
@@ -35,11 +35,9 @@ def looks_until_shipped(policy, looks):
 
 
 def first_sure_look(looks, confidence):
-    """The definition, with scipy: the bound of look ``l`` spends ``alpha / (l (l + 1))``."""
+    """The definition: look ``l`` may spend ``alpha / (l (l + 1))``."""
     for number, look in enumerate(looks, 1):
-        spent = (1 - confidence) / (number * (number + 1))
-        error = look.deviation / math.sqrt(look.samples)
-        if look.margin + scipy.stats.norm.ppf(spent) * error >= 0:
+        if look.p_value * number * (number + 1) <= 1 - confidence:
             return number
     return None
 
@@ -48,16 +46,14 @@ margins = st.builds(
     Measured,
     accuracy=st.just(0.9),
     margin=st.floats(-0.02, 0.04),
-    deviation=st.floats(0.1, 0.5),
+    p_value=st.floats(0.0, 0.1),
     samples=st.integers(100, 10_000),
 )
 
 
 @settings(max_examples=150, deadline=None)
 @given(looks=st.lists(margins, min_size=11, max_size=11), confidence=st.floats(0.5, 0.999))
-def test_it_ships_at_the_first_look_whose_bound_holds_with_the_alpha_it_may_spend(
-    looks, confidence
-):
+def test_it_ships_at_the_first_look_whose_p_value_is_within_what_it_may_spend(looks, confidence):
     policy = UntilMet(increment=0.1, most=1.0, confidence=confidence)
     answer, number = looks_until_shipped(policy, looks)
     expected = first_sure_look(looks, confidence)
@@ -94,7 +90,7 @@ def test_rounding_never_adds_a_last_crumb(increment, most):
 
 
 def test_an_early_chance_that_later_looks_cannot_have_is_not_taken_back():
-    sure = Measured(accuracy=0.9, margin=0.01, deviation=0.1, samples=1000)
+    sure = Measured(accuracy=0.9, margin=0.01, p_value=0.001, samples=1000)
     seen = (
         Observation(Prune()),
         Observation(Recalibrate()),
@@ -104,21 +100,25 @@ def test_an_early_chance_that_later_looks_cannot_have_is_not_taken_back():
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
-def test_no_more_chips_are_wrongly_shipped_than_its_confidence_allows(confidence):
+@pytest.mark.parametrize("images", [300, 2000])
+@pytest.mark.parametrize("constraint", [Drop(0.02), Accuracy(0.95)])
+def test_no_more_chips_are_wrongly_shipped_than_its_confidence_allows(
+    constraint, images, confidence
+):
     """Chips that lose just as much as may be lost: whatever ships is a mistake.
 
     Every look is at new images, which makes looking often as dangerous as it can be.
     """
     rng = np.random.default_rng(0)
-    chips, images = 1200, 2000
+    chips = 1200
     policy = UntilMet(increment=0.25, most=2.0, confidence=confidence)
 
     def look():
         lost, gained, _ = rng.multinomial(images, [0.05, 0.03, 0.92])
-        margins = np.full(images, 0.02)
-        margins[:lost] -= 1
-        margins[lost : lost + gained] += 1
-        return Measured.of(margins, margins)
+        clean, scores = np.ones(images), np.ones(images)
+        scores[:lost] = 0
+        clean[lost : lost + gained] = 0
+        return measured(constraint, scores, clean)
 
     wrong = sum(isinstance(driven_to_the_end(policy, GROUP, look)[-1], Ship) for _ in range(chips))
     assert 0 < wrong <= scipy.stats.binom.ppf(0.999, chips, 1 - confidence)

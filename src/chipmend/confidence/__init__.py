@@ -1,7 +1,7 @@
 """The statistics that decisions rest on."""
 
-from chipmend.confidence.constraint import Accuracy, Constraint, Drop, check_reachable
-from chipmend.confidence.intervals import Measured, lower_bound
+from chipmend.confidence.constraint import Accuracy, Constraint, Drop, check_reachable, measured
+from chipmend.confidence.intervals import Measured, normal_p_value
 from chipmend.confidence.sequential import alpha_of_look
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "Measured",
     "alpha_of_look",
     "check_reachable",
-    "lower_bound",
+    "measured",
+    "normal_p_value",
 ]

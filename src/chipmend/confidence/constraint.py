@@ -10,6 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from chipmend.confidence.intervals import (
+    Measured,
+    are_hits,
+    at_least,
+    at_most,
+    normal_p_value,
+)
 from chipmend.errors import ConstraintError
 
 _STRICT = {"extra": "forbid"}
@@ -43,6 +50,18 @@ class Drop:
         """Margin of every sample from the scores of the repaired and of the clean network."""
         return scores.astype(np.float64) - clean + self.drop
 
+    def p_value(
+        self, scores: Float[np.ndarray, " samples"], clean: Float[np.ndarray, " samples"]
+    ) -> float:
+        """Probability of such scores or better if the drop were just more than allowed.
+
+        Exact where images are only lost, and none gained; normal else.
+        """
+        lost = clean - scores
+        if are_hits(scores) and are_hits(clean) and not (lost < 0).any():
+            return at_most(int(lost.sum()), len(lost), self.drop)
+        return normal_p_value(self.margins(scores, clean))
+
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
@@ -74,8 +93,39 @@ class Accuracy:
         """Margin of every sample from the scores of the repaired network."""
         return scores.astype(np.float64) - self.accuracy
 
+    def p_value(
+        self, scores: Float[np.ndarray, " samples"], clean: Float[np.ndarray, " samples"]
+    ) -> float:
+        """Probability of such scores or better if the accuracy were just below; exact for hits."""
+        if are_hits(scores):
+            return at_least(int(scores.sum()), len(scores), self.accuracy)
+        return normal_p_value(self.margins(scores, clean))
+
 
 Constraint = Drop | Accuracy
+
+
+def measured(
+    constraint: Constraint,
+    scores: Float[np.ndarray, " samples"],
+    clean: Float[np.ndarray, " samples"],
+) -> Measured:
+    """Sum up a look at a split.
+
+    Args:
+        constraint: What is to be reached.
+        scores: Scores of the repaired network.
+        clean: Scores of the clean network on the same samples.
+
+    Returns:
+        Accuracy, margin, and how sure the constraint is.
+    """
+    return Measured(
+        accuracy=float(np.mean(scores)),
+        margin=float(constraint.margins(scores, clean).mean()),
+        p_value=constraint.p_value(scores, clean),
+        samples=len(scores),
+    )
 
 
 def check_reachable(constraint: Constraint, clean: Float[np.ndarray, " samples"]) -> None:

@@ -1,8 +1,7 @@
 """How sure a mean over a finite validation set is.
 
-Confidence speaks of images: the mean margin over a sample of images against the mean over all
-images of the kind. The normal approximation serves: validation sets have thousands of images, and
-margins are bounded.
+Confidence speaks of images: what a sample of images says about all images of the kind. A p-value is
+the probability of a look at least as good as this one if the constraint were just missed.
 """
 
 import math
@@ -20,38 +19,61 @@ class Measured:
     Args:
         accuracy: Mean score of the network.
         margin: Mean of the margins to the constraint, one per sample; it holds where >= 0.
-        deviation: Standard deviation of the margins over samples.
+        p_value: Probability of a look at least as good if the true mean margin were 0.
         samples: How many samples.
     """
 
     accuracy: float
     margin: float
-    deviation: float
+    p_value: float
     samples: int
 
-    @classmethod
-    def of(
-        cls, scores: Float[np.ndarray, " samples"], margins: Float[np.ndarray, " samples"]
-    ) -> "Measured":
-        """Sum up the scores and the margins of a look."""
-        deviation = float(np.std(margins, ddof=1)) if len(margins) > 1 else math.inf
-        return cls(float(np.mean(scores)), float(np.mean(margins)), deviation, len(margins))
 
-
-def lower_bound(measured: Measured, alpha: float) -> float:
-    """Greatest margin that the true mean margin exceeds with confidence ``1 - alpha``.
+def normal_p_value(margins: Float[np.ndarray, " samples"]) -> float:
+    """P-value of a mean margin in the normal approximation, for many samples of any margins.
 
     Args:
-        measured: A look.
-        alpha: Probability allowed for the true mean to lie below the bound.
+        margins: Margin of every sample.
 
     Returns:
-        The bound; minus infinity from a single sample.
+        The probability; 1 from a single sample, and 1 if all margins are equal and not positive.
 
     Example:
-        >>> round(lower_bound(Measured(0.9, 0.02, 0.3, 900), alpha=0.05), 4)
-        0.0036
+        >>> normal_p_value(np.array([1.0, -1.0]))
+        0.5
     """
-    return measured.margin - NormalDist().inv_cdf(1 - alpha) * measured.deviation / math.sqrt(
-        measured.samples
-    )
+    if len(margins) < 2:
+        return 1.0
+    mean, deviation = float(np.mean(margins)), float(np.std(margins, ddof=1))
+    if deviation == 0:
+        return 0.0 if mean > 0 else 1.0
+    return NormalDist().cdf(-mean * math.sqrt(len(margins)) / deviation)
+
+
+def at_least(hits: int, samples: int, share: float) -> float:
+    """Exact probability of so many hits or more, if each sample is one with probability ``share``.
+
+    Example:
+        >>> at_least(2, 2, 0.5)
+        0.25
+    """
+    from scipy.stats import binom  # slow to import, and not needed to plan
+
+    return float(binom.sf(hits - 1, samples, share))
+
+
+def at_most(hits: int, samples: int, share: float) -> float:
+    """Exact probability of so many hits or fewer, if each sample is one with probability ``share``.
+
+    Example:
+        >>> at_most(0, 2, 0.5)
+        0.25
+    """
+    from scipy.stats import binom
+
+    return float(binom.cdf(hits, samples, share))
+
+
+def are_hits(scores: Float[np.ndarray, " samples"]) -> bool:
+    """Whether every score is 0 or 1."""
+    return bool(np.isin(scores, (0.0, 1.0)).all())

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from chipmend.confidence.constraint import Constraint
+from chipmend.confidence.constraint import Constraint, measured
 from chipmend.confidence.intervals import Measured
 from chipmend.errors import ChipmendError, PlanError
 from chipmend.fleet.executor import reason_of
@@ -144,7 +144,7 @@ class Mending:
     def _done(self, action: Action, recipe: Recipe, bench: Workbench) -> Measured | None:
         if isinstance(action, Measure):
             scores = bench.validation(recipe)
-            return Measured.of(scores, self.constraint.margins(scores, self.clean_validation))
+            return measured(self.constraint, scores, self.clean_validation)
         bench.network(recipe)
         return None
 

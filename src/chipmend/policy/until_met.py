@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from chipmend.confidence.constraint import Constraint
-from chipmend.confidence.intervals import lower_bound
 from chipmend.confidence.sequential import alpha_of_look
 from chipmend.errors import PlanError
 from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship, each_alone
@@ -88,4 +87,4 @@ class UntilMet:
 
     def _holds(self, seen: Sequence[Observation]) -> bool:
         looks = [o.measured for o in seen if o.measured is not None]
-        return lower_bound(looks[-1], alpha_of_look(1 - self.confidence, len(looks))) >= 0
+        return looks[-1].p_value <= alpha_of_look(1 - self.confidence, len(looks))

@@ -1,5 +1,6 @@
 """Tables of a campaign for terminals and for Markdown."""
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from chipmend.fleet.ledger import FLEETS, PolicySum
@@ -20,6 +21,7 @@ def text_table(outcome: Outcome) -> Table:
         f"{100 * outcome.clean_accuracy:.2f} %",
         caption="per chip: EE epoch-equivalents, EE+ with the analysis spread over 100 chips, "
         "over beyond what would have sufficed, s seconds",
+        box=SIMPLE_HEAD,
     )
     table.add_column("policy", no_wrap=True)
     for heading in ("met", "scrap", "mean %", "min %", "EE", "EE+", "over", "s"):
@@ -34,7 +36,7 @@ def text_table(outcome: Outcome) -> Table:
             f"{s.ee_per_chip:.3f}",
             f"{s.ee_per_chip_of(100):.3f}",
             _number(s.ee_overspent, s.chips),
-            f"{s.seconds / s.chips:.3g}",
+            _seconds(s.seconds / s.chips),
         )
     return table
 
@@ -76,3 +78,7 @@ def _percent(share: float | None) -> str:
 
 def _number(total: float | None, chips: int) -> str:
     return "-" if total is None else f"{total / chips:.3f}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}"
