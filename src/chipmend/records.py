@@ -11,6 +11,8 @@ from typing import Annotated, Any
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: dataclasses become objects, infinities and NaN become null.
 
+    What JSON has no word for, such as paths and dates, becomes text.
+
     Example:
         >>> plain({"epochs": float("inf"), "rates": (0.1, 0.5)})
         {'epochs': None, 'rates': [0.1, 0.5]}
@@ -23,7 +25,10 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    if isinstance(value, bool | int | float | str | None):
+        return value
+    number = getattr(value, "item", None)  # NumPy's numbers have it
+    return str(value) if number is None else plain(number())
 
 
 def digest_of(value: Any) -> str:

@@ -167,6 +167,15 @@ def test_a_policy_that_forgets_a_chip_is_refused(task):
         mended(task, run=None, policies=[Forgetful(epochs=0.5)])
 
 
+def test_a_policy_whose_plan_raises_is_an_error_that_names_it(task):
+    class Broken(Fixed):
+        def plan(self, dies, constraint, table):
+            return [dies[0].nothing]
+
+    with pytest.raises(PlanError, match=r"Fixed\(0.5\): plan\(\) raised AttributeError"):
+        mended(task, run=None, policies=[Broken(epochs=0.5)])
+
+
 def test_the_analysis_is_taken_from_the_cache_and_stays_on_the_bill(task, monkeypatch):
     first = mended(task, run=None)
     monkeypatch.setattr("chipmend.fleet.analyzing.Analyzing.__call__", None)

@@ -204,6 +204,7 @@ def test_a_training_that_diverges_fails_its_own_policy_with_the_reason(task, tog
     assert "diverged" in failed["reason"]
     assert "1e+30" in failed["reason"]
     assert (failed["accuracy"], failed["met"]) == (None, False)
+    assert failed["cost"]["retrain"] == pytest.approx(1.25)
     assert result == by_policy(together)
 
 
@@ -212,6 +213,15 @@ def test_two_policies_on_one_diverging_trajectory_both_fail(task):
     policies = [Fixed(epochs=0.5, retrain=wild), Fixed(epochs=1.0, retrain=wild), FixedSteps()]
     result = mended(task, policies)
     assert [r["bin"] for r in result["records"]] == ["failed", "failed", "pruned"]
+    assert [r["cost"]["retrain"] for r in result["records"]] == [0.5, 1.0, 0.0]
+
+
+def test_a_policy_that_comes_to_no_end_is_stopped(task, monkeypatch):
+    monkeypatch.setattr("chipmend.fleet.mending.MOST_STEPS", 50)
+    endless = Saying((Prune(), *[Measure()] * 1000))
+    record = mended(task, [endless])["records"][0]
+    assert (record["bin"], record["accuracy"]) == (Bin.FAILED, None)
+    assert "no end within 50 steps" in record["reason"]
 
 
 def test_a_scrapped_chip_has_its_reason_and_ships_nothing(task):

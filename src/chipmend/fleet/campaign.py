@@ -7,18 +7,19 @@ interruptions.
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chipmend.confidence.constraint import Constraint, check_reachable
-from chipmend.errors import LotError, PlanError
+from chipmend.errors import ChipmendError, LotError, PlanError
 from chipmend.faults.maps import Chip, check_fits, fused
 from chipmend.faults.picture import png_picture
 from chipmend.fleet.analyzing import Analyzing, resilience_table
-from chipmend.fleet.fingerprint import conditions, fingerprint
+from chipmend.fleet.executor import reason_of
+from chipmend.fleet.fingerprint import conditions, described, fingerprint
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.mending import Job, Mending
 from chipmend.fleet.outcome import ChipFacts, Outcome
@@ -167,9 +168,7 @@ class Campaign:
         dies = [Die(c, self._effective_rate(c)) for c in self.chips if not c.faults.fatal]
         planned: dict[tuple[str, ...], dict[int, Group]] = {}
         for place, policy in enumerate(self.setup.policies):
-            groups = policy.plan(dies, self.setup.constraint, table)
-            _check_covers(policy, [c for g in groups for c in g.chips], dies)
-            for group in groups:
+            for group in _planned(policy, dies, self.setup.constraint, table):
                 planned.setdefault(group.chips, {})[place] = group
         chips = {chip.id: chip for chip in self.chips}
         return [self._job([chips[i] for i in ids], groups) for ids, groups in planned.items()]
@@ -222,7 +221,7 @@ class Campaign:
         return Outcome(
             array=setup.array,
             constraint=setup.constraint,
-            policies={p.name: plain(p) if is_dataclass(p) else repr(p) for p in setup.policies},
+            policies={p.name: described(p) for p in setup.policies},
             needing_table=[p.name for p in setup.policies if p.needs_table],
             seed=setup.seed,
             clean_accuracy=clean_accuracy,
@@ -270,6 +269,22 @@ def check_chips(chips: Sequence[Chip], array: Array) -> None:
     if double:
         raise LotError(f"chips of the same identity: {', '.join(double)}", hint="rename them")
     check_fits(chips, array)
+
+
+def _planned(
+    policy: Policy, dies: Sequence[Die], constraint: Constraint, table: ResilienceTable | None
+) -> list[Group]:
+    try:
+        groups = policy.plan(dies, constraint, table)
+        chips = [chip for group in groups for chip in group.chips]
+    except ChipmendError:
+        raise
+    except Exception as error:
+        raise PlanError(
+            f"{policy.name}: plan() raised {reason_of(error)}", hint="mend the policy"
+        ) from error
+    _check_covers(policy, chips, dies)
+    return groups
 
 
 def _check_covers(policy: Policy, planned: list[str], dies: Sequence[Die]) -> None:

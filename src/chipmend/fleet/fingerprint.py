@@ -13,7 +13,7 @@ from chipmend.errors import FingerprintError
 from chipmend.faults.maps import Chip
 from chipmend.network.precision import has_bf16
 from chipmend.network.task import Task
-from chipmend.records import digest_of
+from chipmend.records import digest_of, plain
 from chipmend.version import __version__
 
 
@@ -73,6 +73,11 @@ def _difference(name: str, kept: Any, now: Any) -> str:
     if isinstance(kept, str) and len(kept) == 64:
         return f"{name} changed"
     return f"{name} was {kept}, is {now}"
+
+
+def described(part: Any) -> Any:
+    """A part of a plan as reports show it: its class and what it says."""
+    return {"class": _kind(part), **plain(_content(part))}
 
 
 def _content(part: Any) -> Any:

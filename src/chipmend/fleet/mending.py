@@ -22,8 +22,12 @@ from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
 from chipmend.records import plain
+from chipmend.repairs.cost import Cost
 from chipmend.repairs.workbench import Workbench, merged
 from chipmend.steps import Measure, Prune, Recalibrate, Recipe, Retrain, retrained_epochs
+
+MOST_STEPS = 10_000
+"""Steps after which a policy that neither ships nor scraps is stopped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +113,10 @@ class Mending:
         return path
 
     def _ask(self, walk: "_Walk") -> None:
-        """Ask a policy what it wants; one that raises fails alone."""
+        """Ask a policy what it wants; one that raises, or never ends, fails alone."""
+        if len(walk.seen) >= MOST_STEPS:
+            walk.end(Bin.FAILED, f"the policy came to no end within {MOST_STEPS} steps")
+            return
         try:
             action = walk.policy.next(walk.group, self.constraint, tuple(walk.seen))
             walk.action = _checked(action, walk.recipe)
@@ -120,12 +127,14 @@ class Mending:
 
     def _serve(self, walk: "_Walk", bench: Workbench) -> None:
         """Carry out what a policy wants, and go on with it until it wants more retraining."""
+        wasted = bench.wasted
         try:
             while walk.action is not None:
                 self._carry_out(walk, walk.action, bench)
                 if isinstance(walk.action, Retrain):
                     break
         except ChipmendError as error:
+            walk.wasted = bench.wasted - wasted
             walk.end(Bin.FAILED, error.message)
 
     def _carry_out(self, walk: "_Walk", action: Action, bench: Workbench) -> None:
@@ -173,7 +182,7 @@ class Mending:
             shared_by=len(job.chips),
             accuracy=None if shipped is None else float(shipped.mean()),
             met=shipped is not None and self._met(shipped),
-            cost=bench.spent(walk.recipe),
+            cost=bench.spent(walk.recipe) + walk.wasted,
         )
 
 
@@ -189,6 +198,7 @@ class _Walk:
     bin: Bin = Bin.FAILED
     reason: str = ""
     test_scores: np.ndarray | None = None
+    wasted: Cost = field(default_factory=Cost)
 
     @property
     def wanted_epochs(self) -> float:

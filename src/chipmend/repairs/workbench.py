@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from torch import nn
 
+from chipmend.errors import RepairError
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
 from chipmend.network.samples import Samples
@@ -51,6 +52,8 @@ class Workbench:
     ) -> None:
         self.task = task
         self.pruned = pruned_weights(task.model, faulty, array)
+        self.wasted = Cost()
+        """What steps cost that could not be finished."""
         self._chip, self._seed, self._tick = chip, seed, tick
         self._worked = 0.0
         self._here: tuple[Recipe, nn.Module] | None = None
@@ -132,7 +135,11 @@ class Workbench:
     def _retrained(self, before: Recipe, step: Retrain) -> tuple[nn.Module, "_Stop"]:
         trajectory = self._trajectory(before, step)
         behind = self._worked - trajectory.epochs
-        trajectory.advance(step.epochs, lambda epochs: self._tick(behind + epochs))
+        try:
+            trajectory.advance(step.epochs, lambda epochs: self._tick(behind + epochs))
+        except RepairError:
+            self.wasted += Cost(retrain=trajectory.epochs, seconds=trajectory.seconds)
+            raise
         self._worked = behind + trajectory.epochs
         along = Cost(retrain=trajectory.epochs, seconds=trajectory.seconds)
         started = time.perf_counter()
