@@ -49,7 +49,7 @@ def test_an_interruption_says_how_to_go_on(workshop, monkeypatch):
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("chipmend.fleet.plan.read_plan", interrupted)
+    monkeypatch.setattr("chipmend.plan.read_plan", interrupted)
     code, _, err = workshop("mend", "p.toml")
     assert code == 130
     assert "the same command goes on" in err

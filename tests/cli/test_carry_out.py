@@ -1,5 +1,5 @@
 from chipmend.cli.carry_out import REPORT, carry_out
-from chipmend.fleet import read_plan
+from chipmend.plan import read_plan
 
 
 def test_a_plan_ends_with_its_table_its_report_and_its_summary(workshop, capsys):

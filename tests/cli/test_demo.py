@@ -2,7 +2,7 @@ import json
 import tomllib
 
 from chipmend.cli import demo
-from chipmend.fleet import parse_plan
+from chipmend.plan import parse_plan
 
 
 def test_its_plan_is_one(workshop):

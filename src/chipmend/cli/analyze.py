@@ -8,7 +8,7 @@ from chipmend.cli.app import Json, app, finish, out
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from chipmend.fleet.plan import Plan
+    from chipmend.plan import Plan
     from chipmend.resilience.table import ResilienceTable
 
 
@@ -23,7 +23,7 @@ def analyze(plan: Path, /, *, json: Json = None) -> None:
     from chipmend.cli.bars import Bars
     from chipmend.files import write_bytes
     from chipmend.fleet.mend import analyze as analyzed
-    from chipmend.fleet.plan import read_plan
+    from chipmend.plan import read_plan
     from chipmend.records import plain
 
     read, _ = read_plan(plan)

@@ -7,7 +7,7 @@ from chipmend.cli.app import finish, out
 from chipmend.cli.bars import Bars
 
 if TYPE_CHECKING:
-    from chipmend.fleet.plan import Plan
+    from chipmend.plan import Plan
 
 REPORT = "report.html"
 

@@ -14,7 +14,7 @@ def compare(plan: Path, /, *, json: Json = None) -> None:
         json: Also write a machine-readable summary here.
     """
     from chipmend.cli.carry_out import carry_out
-    from chipmend.fleet.plan import read_plan
+    from chipmend.plan import read_plan
 
     read, tables = read_plan(plan)
     carry_out(read, tables, json_file=json)

@@ -19,7 +19,7 @@ def demo(*, run: Path = Path("runs/demo"), data: Path | None = None, json: Json 
     import tomllib
 
     from chipmend.cli.carry_out import carry_out
-    from chipmend.fleet.plan import parse_plan
+    from chipmend.plan import parse_plan
 
     tables = tomllib.loads(PLAN.read_text())
     tables["execution"]["run"] = str(run.absolute())

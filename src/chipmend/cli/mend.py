@@ -15,7 +15,7 @@ def mend(plan: Path, /, *, json: Json = None) -> None:
     """
     from chipmend.cli.carry_out import carry_out
     from chipmend.errors import PlanError
-    from chipmend.fleet.plan import read_plan
+    from chipmend.plan import read_plan
 
     read, tables = read_plan(plan)
     if len(read.policies) > 1:

@@ -4,7 +4,6 @@ from chipmend.fleet.campaign import Campaign, Setup
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint, PolicySum
 from chipmend.fleet.mend import analyze, mend
 from chipmend.fleet.outcome import Outcome, read_outcome
-from chipmend.fleet.plan import Plan, parse_plan, read_plan
 
 __all__ = [
     "Bin",
@@ -12,12 +11,9 @@ __all__ = [
     "ChipRecord",
     "Outcome",
     "PathPoint",
-    "Plan",
     "PolicySum",
     "Setup",
     "analyze",
     "mend",
-    "parse_plan",
     "read_outcome",
-    "read_plan",
 ]

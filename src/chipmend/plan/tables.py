@@ -1,33 +1,27 @@
-"""The plan: everything that a run does, as the user wrote it in TOML.
+"""The tables of a plan: everything that a run does, and how what they name is built."""
 
-Reading collects all mistakes and states each with its place in the file and what to write instead.
-"""
-
-import difflib
-import importlib
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import Discriminator, Field, Tag
 from torch import nn
 
 from chipmend.confidence.constraint import Accuracy, Drop
 from chipmend.data import DATA_SETS, Splits
-from chipmend.errors import ChipmendError, PlanError
-from chipmend.faults.generate import Clustered, Lines, Spatial, Uniform, make_chips
+from chipmend.errors import PlanError
+from chipmend.faults.generate import Spatial, Uniform, make_chips
 from chipmend.faults.lot_file import read_lot
 from chipmend.faults.lots import Lot
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
+from chipmend.plan.factories import made
 from chipmend.policy.fixed import Fixed, FixedSteps
 from chipmend.policy.protocol import Policy
 from chipmend.policy.reduce import Reduce
 from chipmend.policy.until_met import UntilMet
 from chipmend.resilience.analysis import Analysis
-from chipmend.steps import Anytime, Decaying, Measure, Prune, Recalibrate, Retrain
 from chipmend.zoo import read_weights_, trained_vgg11
 
 _STRICT = {"extra": "forbid"}
@@ -179,21 +173,21 @@ def _with(key: str, other: str) -> Discriminator:
     return Discriminator(which)
 
 
-_KIND = "kind "
+KIND = "kind "
 
 
 def _policy_kind(table: Any) -> str:
     if not isinstance(table, Mapping) or "factory" in table:
-        return _KIND + "factory"
-    return _KIND + str(table["kind"]) if "kind" in table else ""
+        return KIND + "factory"
+    return KIND + str(table["kind"]) if "kind" in table else ""
 
 
 OnePolicy = Annotated[
-    Annotated[FixedSteps, Tag(_KIND + "steps")]
-    | Annotated[Fixed, Tag(_KIND + "fixed")]
-    | Annotated[UntilMet, Tag(_KIND + "until_met")]
-    | Annotated[Reduce, Tag(_KIND + "reduce")]
-    | Annotated[FactoryPolicy, Tag(_KIND + "factory")],
+    Annotated[FixedSteps, Tag(KIND + "steps")]
+    | Annotated[Fixed, Tag(KIND + "fixed")]
+    | Annotated[UntilMet, Tag(KIND + "until_met")]
+    | Annotated[Reduce, Tag(KIND + "reduce")]
+    | Annotated[FactoryPolicy, Tag(KIND + "factory")],
     Discriminator(_policy_kind),
 ]
 
@@ -294,168 +288,3 @@ class Plan:
                 hint="let it return the training, validation and test split, as a tuple of three",
             )
         return Splits(*found)
-
-
-def read_plan(path: Path) -> tuple[Plan, dict[str, Any]]:
-    """Read a plan; paths in it are taken from the plan's folder.
-
-    Args:
-        path: A TOML file.
-
-    Returns:
-        The plan, and the tables as written, for the report.
-
-    Raises:
-        PlanError: Not to be read, or every mistake in it.
-    """
-    try:
-        tables = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(
-            f"cannot read {path}: {error}", hint="give the path of a plan in TOML"
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise PlanError(f"{path} is not TOML: {error}", hint="mend that line") from error
-    return parse_plan(tables, str(path), path.parent), tables
-
-
-def parse_plan(tables: Mapping[str, Any], where: str, folder: Path = Path()) -> Plan:
-    """Make a plan of tables as TOML gives them.
-
-    Args:
-        tables: The tables; ``[policy]`` stands for a list of one.
-        where: The file's name, for errors.
-        folder: What relative paths are relative to.
-
-    Raises:
-        PlanError: Every mistake, with its place and what to write instead.
-    """
-    whole = dict(tables)
-    if "policy" in whole and "policies" not in whole:
-        alone = whole.pop("policy")
-        whole["policies"] = alone if isinstance(alone, list) else [alone]
-    try:
-        plan = TypeAdapter(Plan).validate_python(_from(folder, whole))
-    except ValidationError as error:
-        mistakes = [_mistake(dict(e), whole, tables) for e in error.errors()]
-        raise PlanError(
-            "\n  ".join([f"{where} has {len(mistakes)} mistake(s):", *mistakes]),
-            hint="every table and field is described in docs/reference/plan.md",
-        ) from error
-    return plan
-
-
-def made(factory: str, options: Mapping[str, Any], place: str) -> Any:
-    """Call what ``package.module:function`` says.
-
-    Raises:
-        PlanError: There is no such thing, or it raised.
-    """
-    function = _imported(factory, place)
-    try:
-        return function(**options)
-    except ChipmendError:
-        raise
-    except Exception as error:
-        raise PlanError(
-            f"{place}.factory: {factory!r} raised {type(error).__name__}: {error}",
-            hint=f"check it, and {place}.options, which are its keyword arguments",
-        ) from error
-
-
-def _imported(name: str, place: str) -> Callable[..., Any]:
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever the user's module does when it is imported
-        raise PlanError(
-            f"{place}.factory: cannot import {name!r}: {type(error).__name__}: {error}",
-            hint="write package.module:function, importable from where you are (PYTHONPATH)",
-        ) from error
-
-
-_PATHS = (("model", "weights"), ("data", "path"), ("chips", "file"), ("execution", "run"))
-
-
-def _from(folder: Path, tables: dict[str, Any]) -> dict[str, Any]:
-    """Take relative paths from the plan's folder."""
-    for table, key in _PATHS:
-        found = tables.get(table)
-        if isinstance(found, dict) and isinstance(found.get(key), str):
-            tables[table] = {**found, key: folder / found[key]}
-    return tables
-
-
-def _mistake(
-    error: Mapping[str, Any], tables: Mapping[str, Any], written: Mapping[str, Any]
-) -> str:
-    place = list(_place(error["loc"], error["type"] in _ABSENT, tables))
-    if place[:1] == ["policies"] and "policies" not in written:
-        place = ["policy", *place[1 if isinstance(written["policy"], list) else 2 :]]
-    name = ".".join(map(str, place)) or "the plan"
-    kind, cause = error["type"], error.get("ctx", {}).get("error")
-    if place == ["policy"] and "policies" in written:
-        return "policy: stands beside policies; write [policy] or [[policies]]"
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = _known_fields(place)
-        if place[-1] in known:
-            return f"{name}: does not go together with the other fields there"
-        near = difflib.get_close_matches(str(place[-1]), known, n=1)
-        return f"{name}: unknown" + (f"; did you mean {near[0]!r}?" if near else "")
-    if kind in _ABSENT:
-        return f"{name}: missing"
-    if kind == "union_tag_not_found" or (kind == "union_tag_invalid" and not error["ctx"]["tag"]):
-        return f"{name}.kind: missing"
-    if kind == "union_tag_invalid":
-        tags = error["ctx"]["expected_tags"].replace(_KIND, "")
-        tag = error["ctx"]["tag"].removeprefix(_KIND)
-        return f"{name}.kind: {tag!r} is unknown; write {tags}"
-    if isinstance(cause, ChipmendError):
-        return f"{name}: {cause.message}" + (f" ({cause.hint})" if cause.hint else "")
-    if kind in _SHAPES:
-        return f"{name}: write {_SHAPES[kind]}, not {error['input']!r}"
-    return f"{name}: {error['msg']}, not {error['input']!r}"
-
-
-_ABSENT = ("missing", "missing_keyword_only_argument")
-_SHAPES = {
-    "tuple_type": "a list",
-    "dataclass_type": "a table",
-    "model_attributes_type": "a table",
-    "path_type": "a path in quotes",
-    "string_type": "a text in quotes",
-}
-"""What to write instead of something of another shape, by pydantic's name of the mistake."""
-
-
-def _place(location: Sequence[str | int], absent: bool, tables: Any) -> Iterator[str | int]:
-    """The path in the file: pydantic's, without the names of alternatives."""
-    for number, part in enumerate(location, 1):
-        keys = range(len(tables)) if isinstance(tables, list | tuple) else tables
-        if isinstance(keys, range | Mapping) and part in keys:
-            tables = tables[part]  # pyright: ignore[reportArgumentType, reportCallIssue]
-            yield part
-        elif absent and number == len(location):
-            yield part
-
-
-_RETRAINS = (Retrain, Anytime, Decaying, Recalibrate)
-_POLICIES = (FixedSteps, Fixed, UntilMet, Reduce, FactoryPolicy, Prune, Measure, *_RETRAINS)
-_TABLES: Mapping[str, tuple[type, ...]] = {
-    "model": (ZooModel, FactoryModel),
-    "data": (NamedData, FactoryData),
-    "array": (Array,),
-    "chips": (LotFile, MadeChips, Uniform, Clustered, Lines),
-    "constraint": (Drop, Accuracy),
-    "policy": _POLICIES,
-    "policies": _POLICIES,
-    "analysis": (Analysis, Uniform, Clustered, Lines, *_RETRAINS),
-    "execution": (Execution,),
-}
-
-
-def _known_fields(place: Sequence[str | int]) -> set[str]:
-    """Fields that may have been meant: those of the table, or the tables themselves."""
-    if len(place) == 1:
-        return {f.name for f in fields(Plan)} | {"policy"}
-    return {f.name for kind in _TABLES[str(place[0])] for f in fields(kind)}

@@ -1,0 +1,117 @@
+"""Mistakes in a plan, in words: where in the file, what is wrong, what to write instead."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from chipmend.confidence.constraint import Accuracy, Drop
+from chipmend.errors import ChipmendError
+from chipmend.faults.generate import Clustered, Lines, Uniform
+from chipmend.hardware.array import Array
+from chipmend.plan.tables import (
+    KIND,
+    Execution,
+    FactoryData,
+    FactoryModel,
+    FactoryPolicy,
+    LotFile,
+    MadeChips,
+    NamedData,
+    Plan,
+    ZooModel,
+)
+from chipmend.policy.fixed import Fixed, FixedSteps
+from chipmend.policy.reduce import Reduce
+from chipmend.policy.until_met import UntilMet
+from chipmend.resilience.analysis import Analysis
+from chipmend.steps import Anytime, Decaying, Measure, Prune, Recalibrate, Retrain
+
+_ABSENT = ("missing", "missing_keyword_only_argument")
+_EITHER = {
+    "model.factory": "model: write zoo, or factory",
+    "data.factory": "data: write name, or factory",
+    "chips.rate": "chips: write file, or rate and count",
+    "constraint.accuracy": "constraint: write drop, or accuracy",
+}
+"""What to write in a table that has none of the fields that tell its alternatives apart."""
+_SHAPES = {
+    "tuple_type": "a list",
+    "dataclass_type": "a table",
+    "model_attributes_type": "a table",
+    "path_type": "a path in quotes",
+    "string_type": "a text in quotes",
+}
+"""What to write instead of something of another shape, by pydantic's name of the mistake."""
+
+_RETRAINS = (Retrain, Anytime, Decaying, Recalibrate)
+_POLICIES = (FixedSteps, Fixed, UntilMet, Reduce, FactoryPolicy, Prune, Measure, *_RETRAINS)
+TABLES: Mapping[str, tuple[type, ...]] = {
+    "model": (ZooModel, FactoryModel),
+    "data": (NamedData, FactoryData),
+    "array": (Array,),
+    "chips": (LotFile, MadeChips, Uniform, Clustered, Lines),
+    "constraint": (Drop, Accuracy),
+    "policy": _POLICIES,
+    "policies": _POLICIES,
+    "analysis": (Analysis, Uniform, Clustered, Lines, *_RETRAINS),
+    "execution": (Execution,),
+}
+"""What may stand in each table of a plan."""
+
+
+def mistake(error: Mapping[str, Any], tables: Mapping[str, Any], written: Mapping[str, Any]) -> str:
+    """Put one of pydantic's findings into words.
+
+    Args:
+        error: The finding.
+        tables: The plan as it was validated.
+        written: The plan as it stands in the file.
+
+    Returns:
+        A line: where, what is wrong, what to write instead.
+    """
+    place = list(_place(error["loc"], error["type"] in _ABSENT, tables))
+    if place[:1] == ["policies"] and "policies" not in written:
+        place = ["policy", *place[1 if isinstance(written["policy"], list) else 2 :]]
+    name = ".".join(map(str, place)) or "the plan"
+    kind, cause = error["type"], error.get("ctx", {}).get("error")
+    if place == ["policy"] and "policies" in written:
+        return "policy: stands beside policies; write [policy] or [[policies]]"
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = _known_fields(place)
+        if place[-1] in known:
+            return f"{name}: does not go together with the other fields there"
+        near = difflib.get_close_matches(str(place[-1]), known, n=1)
+        return f"{name}: unknown" + (f"; did you mean {near[0]!r}?" if near else "")
+    if kind in _ABSENT:
+        return _EITHER.get(name, f"{name}: missing")
+    if kind == "union_tag_not_found" or (kind == "union_tag_invalid" and not error["ctx"]["tag"]):
+        return f"{name}.kind: missing"
+    if kind == "union_tag_invalid":
+        tags = error["ctx"]["expected_tags"].replace(KIND, "")
+        tag = error["ctx"]["tag"].removeprefix(KIND)
+        return f"{name}.kind: {tag!r} is unknown; write {tags}"
+    if isinstance(cause, ChipmendError):
+        return f"{name}: {cause.message}" + (f" ({cause.hint})" if cause.hint else "")
+    if kind in _SHAPES:
+        return f"{name}: write {_SHAPES[kind]}, not {error['input']!r}"
+    return f"{name}: {error['msg']}, not {error['input']!r}"
+
+
+def _place(location: Sequence[str | int], absent: bool, tables: Any) -> Iterator[str | int]:
+    """The path in the file: pydantic's, without the names of alternatives."""
+    for number, part in enumerate(location, 1):
+        keys = range(len(tables)) if isinstance(tables, list | tuple) else tables
+        if isinstance(keys, range | Mapping) and part in keys:
+            tables = tables[part]  # pyright: ignore[reportArgumentType, reportCallIssue]
+            yield part
+        elif absent and number == len(location):
+            yield part
+
+
+def _known_fields(place: Sequence[str | int]) -> set[str]:
+    """Fields that may have been meant: those of the table, or the tables themselves."""
+    if len(place) == 1:
+        return {f.name for f in fields(Plan)} | {"policy"}
+    return {f.name for kind in TABLES[str(place[0])] for f in fields(kind)}

@@ -1,0 +1,72 @@
+"""Reading a plan from TOML: all of its mistakes at once, or the plan."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from chipmend.errors import PlanError
+from chipmend.plan.mistakes import mistake
+from chipmend.plan.tables import Plan
+
+_PATHS = (("model", "weights"), ("data", "path"), ("chips", "file"), ("execution", "run"))
+
+
+def read_plan(path: Path) -> tuple[Plan, dict[str, Any]]:
+    """Read a plan; paths in it are taken from the plan's folder.
+
+    Args:
+        path: A TOML file.
+
+    Returns:
+        The plan, and the tables as written, for the report.
+
+    Raises:
+        PlanError: Not to be read, or every mistake in it.
+    """
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(
+            f"cannot read {path}: {error}", hint="give the path of a plan in TOML"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{path} is not TOML: {error}", hint="mend that line") from error
+    return parse_plan(tables, str(path), path.parent), tables
+
+
+def parse_plan(tables: Mapping[str, Any], where: str, folder: Path = Path()) -> Plan:
+    """Make a plan of tables as TOML gives them.
+
+    Args:
+        tables: The tables; ``[policy]`` stands for a list of one.
+        where: The file's name, for errors.
+        folder: What relative paths are relative to.
+
+    Raises:
+        PlanError: Every mistake, with its place and what to write instead.
+    """
+    whole = dict(tables)
+    if "policy" in whole and "policies" not in whole:
+        alone = whole.pop("policy")
+        whole["policies"] = alone if isinstance(alone, list) else [alone]
+    try:
+        plan = TypeAdapter(Plan).validate_python(_from(folder, whole))
+    except ValidationError as error:
+        mistakes = [mistake(dict(e), whole, tables) for e in error.errors()]
+        raise PlanError(
+            "\n  ".join([f"{where} has {len(mistakes)} mistake(s):", *mistakes]),
+            hint="every table and field is described in docs/reference/plan.md",
+        ) from error
+    return plan
+
+
+def _from(folder: Path, tables: dict[str, Any]) -> dict[str, Any]:
+    """Take relative paths from the plan's folder."""
+    for table, key in _PATHS:
+        found = tables.get(table)
+        if isinstance(found, dict) and isinstance(found.get(key), str):
+            tables[table] = {**found, key: folder / found[key]}
+    return tables

@@ -1,0 +1,131 @@
+import copy
+import tomllib
+
+import pytest
+
+from plans import WHOLE, mistakes
+
+EVERYTHING_WRONG = """
+sede = 1
+[model]
+zoo = "vgg12"
+widht = 1
+[data]
+name = "mnist-fashion"
+pth = "x"
+[array]
+rows = "many"
+[chips]
+rate = 0.1
+cout = 3
+spatial = {kind = "clusterd"}
+[constraint]
+drop = 1.8
+extra = 1
+[analysis]
+spatial = {kind = "clustered", alpha = 0.01}
+repeats = 0
+[policy]
+kind = "until_met"
+incremnt = 1
+[policy.retrain]
+schedule = {kind = "anytme"}
+lerning_rate = 0.1
+[execution]
+workers = "many"
+threds = 2
+"""
+
+
+def test_every_mistake_is_stated_at_once_with_its_path_and_what_was_meant():
+    found = mistakes(tomllib.loads(EVERYTHING_WRONG))
+    expected = [
+        "sede: unknown; did you mean 'seed'?",
+        "model.zoo: Input should be 'vgg11', not 'vgg12'",
+        "model.widht: unknown; did you mean 'width'?",
+        "data.pth: unknown; did you mean 'path'?",
+        "array.cols: missing",
+        "chips.count: missing",
+        "chips.cout: unknown; did you mean 'count'?",
+        "chips.spatial.kind: 'clusterd' is unknown; write 'uniform', 'clustered', 'lines'",
+        "constraint.extra: unknown",
+        "policy.incremnt: unknown; did you mean 'increment'?",
+        "policy.retrain.schedule.kind: 'anytme' is unknown; write 'anytime', 'decaying'",
+        "policy.retrain.lerning_rate: unknown; did you mean 'learning_rate'?",
+        "execution.threds: unknown; did you mean 'threads'?",
+    ]
+    assert set(expected) <= set(found)
+    assert any(line.startswith("array.rows: ") and "'many'" in line for line in found)
+    assert any(line.startswith("execution.workers: ") and "'many'" in line for line in found)
+    assert any(line.startswith("analysis.spatial: clustered faults") for line in found)
+    assert len(found) == len(set(found)) == len(expected) + 3
+
+
+@pytest.mark.parametrize("table", ["model", "data", "array", "chips", "constraint"])
+def test_a_missing_table_is_named(table):
+    assert mistakes({k: v for k, v in WHOLE.items() if k != table}) == [f"{table}: missing"]
+
+
+def test_an_empty_plan_misses_every_table():
+    assert mistakes({}) == [
+        f"{t}: missing" for t in ("model", "data", "array", "chips", "constraint")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"modle": {}}, "modle: unknown; did you mean 'model'?"),
+        ({"polcy": {}}, "polcy: unknown; did you mean 'policy'?"),
+        ({"model": 5}, "model: write a table, not 5"),
+        ({"model": {}}, "model: write zoo, or factory"),
+        (
+            {"model": {"zoo": "vgg11", "factory": "a:b"}},
+            "model.factory: does not go together with the other fields there",
+        ),
+        ({"model": {"factory": "a:b", "wieghts": "x"}}, "did you mean 'weights'?"),
+        ({"model": {"factory": 3}}, "model.factory: write a text in quotes, not 3"),
+        ({"data": {"name": "mnist"}}, "there is no data set 'mnist' (write fashion-mnist"),
+        ({"data": {"factory": "a:b", "option": {}}}, "data.option: unknown; did you mean"),
+        ({"array": {"rows": 8, "cols": 0}}, "array: an array of 8 x 0 has no PE"),
+        ({"array": {"rows": 8, "cols": 8, "placement": "im2row"}}, "'im2col' or 'channel'"),
+        ({"chips": {"file": 3}}, "chips.file: write a path in quotes, not 3"),
+        ({"chips": {"file": "a", "count": 2}}, "chips.count: does not go together"),
+        ({"chips": {"rate": 0.1, "count": 1.5}}, "chips.count: "),
+        ({"chips": {"rate": "x", "count": 1}}, "chips.rate: "),
+        ({"chips": {"rate": 0.1, "count": 1, "spread": "evn"}}, "'drawn' or 'even', not 'evn'"),
+        ({"chips": {"rate": 0.1, "count": 1, "spatial": {}}}, "chips.spatial.kind: missing"),
+        ({"constraint": {"drop": 2.0}}, "constraint: a drop of 2.0 is no constraint"),
+        ({"constraint": {"accuracy": 91}}, "0.91 is 91 %"),
+        ({"constraint": {}}, "constraint: write drop, or accuracy"),
+        ({"constraint": {"drop": 0.1, "accuracy": 0.9}}, "constraint.accuracy: does not go"),
+        ({"constraint": {"drop": "x"}}, "constraint.drop: "),
+        ({"policy": {"kind": "fixd"}}, "policy.kind: 'fixd' is unknown; write 'steps', 'fixed'"),
+        ({"policy": {}}, "policy.kind: missing"),
+        ({"policy": {"kind": "fixed"}}, "policy.epochs: missing"),
+        ({"policy": {"kind": "fixed", "epochs": -1}}, "policy: fixed: -1.0 epochs"),
+        (
+            {"policy": {"kind": "steps", "lable": "x"}},
+            "policy.lable: unknown; did you mean 'label'",
+        ),
+        ({"policy": {"kind": "steps", "steps": [{"kind": "retran"}]}}, "policy.steps.0.kind: "),
+        ({"policy": {"kind": "steps", "steps": []}}, "policy: steps: 'FAP' does not begin"),
+        ({"policies": {"kind": "fixed", "epochs": 1}}, "policies: write a list, not {"),
+        (
+            {"policies": [{"kind": "reduce"}, {"kind": "reduce", "statistic": "most"}]},
+            "policies.1.statistic: ",
+        ),
+        (
+            {"policy": {"kind": "reduce"}, "policies": [{"kind": "reduce"}]},
+            "policy: stands beside policies; write [policy] or [[policies]]",
+        ),
+        ({"analysis": {"amounts": [0.1, 0.2]}}, "let them ascend, beginning with 0"),
+        ({"analysis": {"retrain": {"epochs": 0}}}, "analysis.retrain: retrain: 0.0 epochs"),
+        ({"execution": {"worker": 2}}, "execution.worker: unknown; did you mean 'workers'?"),
+        ({"seed": "x"}, "seed: "),
+    ],
+)
+def test_a_single_mistake_is_the_only_one_stated(changes, said):
+    found = mistakes(copy.deepcopy(WHOLE) | changes)
+    assert any(said in line for line in found), found
+    assert len({line.split(":")[0] for line in found}) == 1

@@ -1,0 +1,89 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from chipmend.errors import LotError, NetworkError
+from chipmend.faults import Clustered, make_chips
+from chipmend.hardware import Array
+from chipmend.plan import Plan, parse_plan
+from chipmend.plan.mistakes import TABLES
+from chipmend.policy import Fixed, FixedSteps, Reduce, UntilMet
+from chipmend.steps import Prune, Recalibrate, Retrain
+from plans import WHOLE, plan
+
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "plan.md"
+
+
+def test_every_kind_of_policy_is_made_of_its_table():
+    retrain = {"learning_rate": 0.1, "recalibrate": {"samples": 64}}
+    made = plan(
+        policies=[
+            {"kind": "steps", "label": "two", "steps": [{"kind": "prune"}, {"kind": "retrain"}]},
+            {"kind": "fixed", "epochs": 0.5, "decaying": True, "retrain": retrain},
+            {"kind": "until_met", "most": 2, "confidence": 0.9},
+            {"kind": "reduce", "statistic": "quantile", "quantile": 0.8},
+        ]
+    )
+    own = Retrain(learning_rate=0.1, recalibrate=Recalibrate(samples=64))
+    assert made.deciders() == (
+        FixedSteps(label="two", steps=(Prune(), Retrain())),
+        Fixed(epochs=0.5, decaying=True, retrain=own),
+        UntilMet(most=2.0, confidence=0.9),
+        Reduce(statistic="quantile", quantile=0.8),
+    )
+
+
+def test_chips_are_made_as_by_hand():
+    chips = {"rate": [0.1, 0.5], "count": 3, "spread": "even", "seed": 4}
+    made = plan(chips={**chips, "spatial": {"kind": "clustered", "alpha": 1.0}}).lot()
+    spatial, array = Clustered(alpha=1.0), Array(rows=8, cols=8)
+    expected = make_chips(array, rate=(0.1, 0.5), count=3, spread="even", seed=4, spatial=spatial)
+    assert [chip.faults for chip in made] == [chip.faults for chip in expected]
+
+
+@pytest.mark.parametrize(
+    ("chips", "said"),
+    [
+        ({"rate": 1.5, "count": 1}, "rate of 1.5"),
+        ({"rate": float("nan"), "count": 1}, "rate of nan"),
+        ({"rate": [0.5, 0.1], "count": 1}, "swap"),
+        ({"rate": 0.1, "count": 0}, "zero chips"),
+        ({"file": "nowhere.npz"}, "cannot read the lot nowhere.npz"),
+    ],
+)
+def test_chips_that_cannot_be_made_are_our_error(chips, said):
+    with pytest.raises(LotError, match=said):
+        plan(chips=chips).lot()
+
+
+def test_a_width_without_trained_weights_is_our_error_that_says_which_there_are():
+    with pytest.raises(NetworkError, match=r"width 0\.3"):
+        plan(model={"zoo": "vgg11", "width": 0.3})._network()
+
+
+def examples():
+    """The TOML examples of the documentation."""
+    return [block.split("```")[0] for block in DOCS.read_text().split("```toml\n")[1:]]
+
+
+@pytest.mark.parametrize("example", examples())
+def test_the_examples_of_the_documentation_are_plans(example):
+    tables = tomllib.loads(example)
+    assert parse_plan(WHOLE | tables, "plan.md").policies
+
+
+def test_the_documentation_names_every_field_of_every_table():
+    text = DOCS.read_text()
+    kinds = {kind for kinds in TABLES.values() for kind in kinds} | {Plan}
+    names = {name for kind in kinds for name in kind.__dataclass_fields__}
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
+
+
+def test_the_complete_example_of_the_documentation_holds_the_defaults_it_says_it_does():
+    made = parse_plan(tomllib.loads(examples()[0]), "plan.md")
+    fixed, until_met, reduce = made.policies[1:4]
+    assert (made.policies[0], until_met, reduce) == (FixedSteps(), UntilMet(), Reduce())
+    assert fixed == Fixed(epochs=0.5)
+    assert made.analysis == plan().analysis
+    assert (made.chips.spatial, made.chips.spread) == (plan().chips.spatial, "drawn")
