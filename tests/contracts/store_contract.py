@@ -46,6 +46,18 @@ class StoreContract:
         assert again.lost() == (0.25, 3.0)
         again.close()
 
+    def test_an_attempt_that_is_begun_again_was_lost(self, open_store):
+        """As when the worker process died over it."""
+        store = open_store()
+        store.begin("x", "a")
+        store.progress("x", "a", 0.25, 3.0)
+        store.begin("x", "a")
+        assert store.lost() == (0.25, 3.0)
+        store.progress("x", "a", 0.5, 6.0)
+        store.finish("x", "a", 1)
+        assert store.lost() == (0.25, 3.0)
+        store.close()
+
     def test_a_second_opening_is_refused_until_the_first_is_closed(self, open_store):
         store = open_store()
         with pytest.raises(RunInUseError, match="another campaign"):

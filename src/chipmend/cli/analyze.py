@@ -22,7 +22,7 @@ def analyze(plan: Path, /, *, json: Json = None) -> None:
     """
     from chipmend.cli.bars import Bars
     from chipmend.files import write_bytes
-    from chipmend.fleet.mend import analyze as analyzed
+    from chipmend.fleet.api import analyze as analyzed
     from chipmend.plan import read_plan
     from chipmend.records import plain
 

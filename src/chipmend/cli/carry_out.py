@@ -20,7 +20,7 @@ def carry_out(plan: "Plan", tables: dict[str, Any], *, json_file: Path | None) -
         tables: The plan as the user wrote it.
         json_file: Where to write the machine-readable summary, if anywhere.
     """
-    from chipmend.fleet.mend import mend
+    from chipmend.fleet.api import mend
     from chipmend.report import text_table, write_report
 
     lot = plan.lot()

@@ -1,8 +1,8 @@
 """Campaigns over whole lots: jobs, executors, the store, the ledger."""
 
+from chipmend.fleet.api import analyze, mend
 from chipmend.fleet.campaign import Campaign, Setup
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint, PolicySum
-from chipmend.fleet.mend import analyze, mend
 from chipmend.fleet.outcome import Outcome, read_outcome
 
 __all__ = [

@@ -1,6 +1,7 @@
 """The resilience analysis as jobs, and the cache of finished tables."""
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from chipmend.network.task import Task
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.resilience.analysis import Analysis, trajectory
 from chipmend.resilience.table import ResilienceTable, Trajectory
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +60,8 @@ def resilience_table(
     """
     parts = [work.task.digest(), work.array, work.analysis, work.seed, conditions]
     path = None if cache is None else cache / f"{digest_of(parts)}.json"
-    if path is not None and path.is_file():
-        return rebuilt(ResilienceTable, json.loads(path.read_text()))
+    if path is not None and (cached := _cached(path)) is not None:
+        return cached
     jobs = {f"{rate!r}/{repeat}": (rate, repeat) for rate, repeat in work.analysis.jobs()}
     measured = runner.results("analysis", "resilience analysis", work, jobs)
     table = ResilienceTable(
@@ -69,6 +72,17 @@ def resilience_table(
     if path is not None:
         write_bytes(path, json.dumps(plain(table)).encode())
     return table
+
+
+def _cached(path: Path) -> ResilienceTable | None:
+    """The table that was kept there; none if there is none, or only a damaged one."""
+    try:
+        return rebuilt(ResilienceTable, json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        logger.warning("%s is damaged: the resilience analysis is measured again", path)
+        return None
 
 
 def _trajectory(key: str, result: dict[str, Any]) -> Trajectory:

@@ -19,7 +19,7 @@ class Store(Protocol):
         ...
 
     def begin(self, kind: str, job: str) -> None:
-        """Note that an attempt at a job has begun."""
+        """Note that an attempt at a job has begun; one still running at it is lost."""
         ...
 
     def progress(self, kind: str, job: str, ee: float, seconds: float) -> None:

@@ -70,8 +70,9 @@ class SqliteStore:
             return {job: json.loads(content) for job, content in rows}
 
     def begin(self, kind: str, job: str) -> None:
-        """Note that an attempt at a job has begun."""
+        """Note that an attempt at a job has begun; one still running at it is lost."""
         with self._transaction() as connection:
+            connection.execute(_running(kind, job).values(state="lost"))
             connection.execute(insert(attempts).values(kind=kind, job=job, state="running"))
 
     def progress(self, kind: str, job: str, ee: float, seconds: float) -> None:

@@ -1,0 +1,94 @@
+from dataclasses import replace
+
+import pytest
+
+from campaigns import ARRAY, CONSTRAINT, RETRAIN, chips
+from chipmend.errors import FingerprintError
+from chipmend.faults import fault_map
+from chipmend.faults.generate import Uniform
+from chipmend.faults.maps import Chip
+from chipmend.fleet.fingerprint import check_same, conditions, described, fingerprint
+from chipmend.hardware import Array
+from chipmend.network.task import Task
+from chipmend.policy import Fixed, Reduce
+from chipmend.records import plain
+
+PLAN = {"array": ARRAY, "constraint": CONSTRAINT, "policies": (Fixed(epochs=1.0),), "seed": 0}
+
+
+def parts(task, *, lot=None, threads=1, **changes):
+    return fingerprint(task, chips() if lot is None else lot, {**PLAN, **changes}, threads)
+
+
+def differing(one, other):
+    assert one.keys() == other.keys()
+    return [name for name in one if one[name] != other[name]]
+
+
+def test_the_same_things_have_the_same_fingerprint(task):
+    assert parts(task) == parts(task)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"array": Array(rows=8, cols=8, placement="channel")}, "array"),
+        ({"constraint": replace(CONSTRAINT, drop=0.2)}, "constraint"),
+        ({"policies": (Fixed(epochs=2.0),)}, "policies"),
+        ({"policies": (Fixed(epochs=1.0, retrain=replace(RETRAIN, batch=16)),)}, "policies"),
+        ({"policies": (Reduce(),)}, "policies"),
+        ({"lot": chips()[:3]}, "chips"),
+        ({"threads": 2}, "threads per worker"),
+    ],
+)
+def test_each_change_shows_in_its_own_part(task, change, named):
+    assert differing(parts(task), parts(task, **change)) == [named]
+
+
+def test_another_map_under_the_same_identity_is_another_lot(task):
+    first, *others = chips()
+    swapped = Chip(id=first.id, faults=fault_map(ARRAY, 0.3, Uniform(), seed=9, chip="x"))
+    assert differing(parts(task), parts(task, lot=[swapped, *others])) == ["chips"]
+
+
+def test_a_changed_weight_is_another_network(task):
+    model = task.fresh_network()
+    next(model.parameters()).data[0] += 1e-3
+    other = Task(model, train=task.train, validation=task.validation, test=task.test)
+    assert differing(parts(task), parts(other)) == ["network and data"]
+
+
+def test_a_policy_that_is_no_dataclass_counts_with_its_class_and_fields(task):
+    class Own:
+        def __init__(self, amount):
+            self.amount = amount
+
+    class Other(Own):
+        pass
+
+    one, same, more, other = Own(1), Own(1), Own(2), Other(1)
+    found = [parts(task, policies=(policy,))["policies"] for policy in (one, same, more, other)]
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+    assert described(one) == {"class": f"{__name__}.{Own.__qualname__}", "amount": 1}
+
+
+def test_it_survives_being_kept(task):
+    assert plain(parts(task)) == parts(task)
+
+
+def test_the_same_fingerprint_passes(task):
+    check_same(parts(task), parts(task), "runs/a")
+
+
+def test_a_refusal_names_the_folder_each_part_and_how_it_changed():
+    kept = {**conditions(1, "cpu"), "chips": "a" * 64, "gone": 1}
+    now = {**conditions(2, "cpu"), "chips": "b" * 64}
+    with pytest.raises(FingerprintError) as error:
+        check_same(kept, now, "runs/a")
+    assert error.value.message == (
+        "the run in runs/a was begun under other conditions: threads per worker was 1, is 2; "
+        "chips changed; gone was 1, is None"
+    )
+    assert "another run folder" in error.value.hint
