@@ -65,6 +65,13 @@ def test_a_dataset_may_hold_arrays_and_python_numbers():
     assert targets.tolist() == [9, 1]
 
 
+def test_a_list_of_two_samples_is_a_dataset_and_no_pair_of_tensors():
+    samples = as_samples([(torch.ones(3), 0), (torch.zeros(3), 1)], "test")
+    inputs, targets = samples.batch(torch.tensor([1, 0]))
+    assert inputs.tolist() == [[0.0] * 3, [1.0] * 3]
+    assert targets.tolist() == [1, 0]
+
+
 def test_samples_of_one_s_own_are_taken_as_they_are():
     own = Own()
     assert as_samples(own, "test") is own

@@ -66,6 +66,17 @@ def test_a_network_in_another_memory_format_comes_back_the_same(tmp_path):
     assert same(state(other), state(model))
 
 
+@pytest.mark.parametrize("value", [65520.0, -1e6, float("nan")])
+def test_what_half_precision_cannot_hold_is_refused_by_name(tmp_path, value):
+    model = network()
+    model[1].running_var[0] = value
+    before = state(model)
+    with pytest.raises(NetworkError, match=r"65504.*: 1\.running_var\n"):
+        write_weights(model, tmp_path / "x.safetensors")
+    assert list(tmp_path.iterdir()) == []
+    assert str(state(model)) == str(before)
+
+
 def test_weights_that_do_not_fit_name_every_tensor_and_change_nothing(tmp_path):
     model = network()
     stored = state(model)

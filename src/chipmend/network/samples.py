@@ -6,7 +6,7 @@ A batch is asked for by indices; nothing here shuffles, augments or loads in the
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from jaxtyping import Int64
@@ -93,8 +93,9 @@ def as_samples(source: object, split: str) -> Samples:
     """
     if isinstance(source, Samples):
         samples: Samples = source
-    elif isinstance(source, tuple | list) and len(source) == 2:
-        samples = TensorSamples(torch.as_tensor(source[0]), torch.as_tensor(source[1]))
+    elif _is_pair(source):
+        inputs, targets = source
+        samples = TensorSamples(torch.as_tensor(inputs), torch.as_tensor(targets))
     elif hasattr(source, "__getitem__") and hasattr(source, "__len__"):
         samples = DatasetSamples(source)  # pyright: ignore[reportArgumentType]
     else:
@@ -106,6 +107,15 @@ def as_samples(source: object, split: str) -> Samples:
     if len(samples) == 0:
         raise DataError(f"the {split} split is empty", hint="give at least one sample")
     return samples
+
+
+def _is_pair(source: object) -> TypeGuard[Sequence[Any]]:
+    """Whether it is (inputs, targets), not a list of two samples, each (input, target) itself."""
+    return (
+        isinstance(source, tuple | list)
+        and len(source) == 2
+        and not all(isinstance(item, tuple) and len(item) == 2 for item in source)
+    )
 
 
 def batches(

@@ -1,6 +1,7 @@
 """Mistakes in a plan, in words: where in the file, what is wrong, what to write instead."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -36,13 +37,17 @@ _EITHER = {
 }
 """What to write in a table that has none of the fields that tell its alternatives apart."""
 _SHAPES = {
-    "tuple_type": "a list",
-    "dataclass_type": "a table",
-    "model_attributes_type": "a table",
-    "path_type": "a path in quotes",
-    "string_type": "a text in quotes",
+    "tuple": "a list",
+    "dataclass": "a table",
+    "model_attributes": "a table",
+    "dict": "a table",
+    "path": "a path in quotes",
+    "string": "a text in quotes",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
 }
-"""What to write instead of something of another shape, by pydantic's name of the mistake."""
+"""What to write instead of something of another shape, by what pydantic calls the right one."""
 
 _RETRAINS = (Retrain, Anytime, Decaying, Recalibrate)
 _POLICIES = (FixedSteps, Fixed, UntilMet, Reduce, FactoryPolicy, Prune, Measure, *_RETRAINS)
@@ -75,6 +80,8 @@ def mistake(error: Mapping[str, Any], tables: Mapping[str, Any], written: Mappin
     if place[:1] == ["policies"] and "policies" not in written:
         place = ["policy", *place[1 if isinstance(written["policy"], list) else 2 :]]
     name = ".".join(map(str, place)) or "the plan"
+    if place[:2] == ["chips", "rate"]:  # either shape: pydantic tells what is wrong with each
+        return f"chips.rate: write a number, or a list of two, not {tables['chips']['rate']!r}"
     kind, cause = error["type"], error.get("ctx", {}).get("error")
     if place == ["policy"] and "policies" in written:
         return "policy: stands beside policies; write [policy] or [[policies]]"
@@ -94,8 +101,10 @@ def mistake(error: Mapping[str, Any], tables: Mapping[str, Any], written: Mappin
         return f"{name}.kind: {tag!r} is unknown; write {tags}"
     if isinstance(cause, ChipmendError):
         return f"{name}: {cause.message}" + (f" ({cause.hint})" if cause.hint else "")
-    if kind in _SHAPES:
-        return f"{name}: write {_SHAPES[kind]}, not {error['input']!r}"
+    if kind == "literal_error":
+        return f"{name}: write {error['ctx']['expected']}, not {error['input']!r}"
+    if (shape := re.sub("_(type|parsing|from_float)$", "", kind)) in _SHAPES:
+        return f"{name}: write {_SHAPES[shape]}, not {error['input']!r}"
     return f"{name}: {error['msg']}, not {error['input']!r}"
 
 

@@ -55,7 +55,7 @@ def parse_plan(tables: Mapping[str, Any], where: str, folder: Path = Path()) -> 
     try:
         plan = TypeAdapter(Plan).validate_python(_from(folder, whole))
     except ValidationError as error:
-        mistakes = [mistake(dict(e), whole, tables) for e in error.errors()]
+        mistakes = list(dict.fromkeys(mistake(dict(e), whole, tables) for e in error.errors()))
         raise PlanError(
             "\n  ".join([f"{where} has {len(mistakes)} mistake(s):", *mistakes]),
             hint="every table and field is described in docs/reference/plan.md",

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -9,6 +10,7 @@ from chipmend.errors import NetworkError
 from chipmend.files import write_bytes
 
 WEIGHTS = Path(__file__).parent / "weights"
+FP16_MOST = torch.finfo(torch.float16).max
 
 
 def write_weights(network: nn.Module, path: Path) -> Path:
@@ -20,8 +22,17 @@ def write_weights(network: nn.Module, path: Path) -> Path:
 
     Returns:
         The path.
+
+    Raises:
+        NetworkError: A value that fp16 cannot hold; nothing is written.
     """
     state = {name: _halved(value) for name, value in network.state_dict().items()}
+    beyond = [name for name, value in state.items() if not torch.isfinite(value).all()]
+    if beyond:
+        raise NetworkError(
+            f"values beyond what fp16 can hold ({FP16_MOST:g}): {', '.join(beyond)}",
+            hint="train with a lower learning rate or more weight decay",
+        )
     write_bytes(path, save(state))
     return read_weights_(network, path)
 
