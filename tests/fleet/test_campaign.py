@@ -65,6 +65,7 @@ def test_records_equal_an_undisturbed_run_after_any_kill(task, tmp_path, undistu
             process.wait()
             kills += 1
         else:
+            assert process.returncode == 0
             (tmp_path / "run" / "run.sqlite").unlink()  # it ended too soon: begin anew
     subprocess.run([*script, str(tmp_path)], cwd=_tests(), env=_environment(tmp_path), check=True)
     assert json.loads((tmp_path / "records.json").read_text()) == undisturbed
@@ -74,6 +75,7 @@ def test_work_lost_to_a_kill_is_on_the_bill(task, tmp_path):
     script = [sys.executable, "-c", "import campaigns; campaigns.run_for_ever()", str(tmp_path)]
     process = subprocess.Popen(script, cwd=_tests(), env=_environment(tmp_path))
     while not (tmp_path / "told").exists():
+        assert process.poll() is None
         time.sleep(0.05)
     process.kill()
     process.wait()

@@ -6,8 +6,9 @@ import pytest
 import chipmend as cm
 from chipmend.confidence import Drop
 from chipmend.faults import fault_map
+from chipmend.fleet.jobs import Job
 from chipmend.fleet.ledger import Bin
-from chipmend.fleet.mending import Job, Mending
+from chipmend.fleet.mending import Mending
 from chipmend.hardware import Array
 from chipmend.network.evaluate import scores
 from chipmend.policy import Fixed, FixedSteps, Group, Reduce, Scrap, Ship, UntilMet

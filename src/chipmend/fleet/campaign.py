@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 
 from chipmend.confidence.constraint import Constraint, check_reachable
-from chipmend.errors import ChipmendError, LotError, PlanError
-from chipmend.faults.maps import Chip, check_fits, fused
+from chipmend.errors import PlanError
+from chipmend.faults.maps import Chip
 from chipmend.faults.picture import png_picture
 from chipmend.fleet.analyzing import Analyzing, resilience_table
-from chipmend.fleet.executor import reason_of
 from chipmend.fleet.fingerprint import conditions, described, fingerprint
+from chipmend.fleet.jobs import Job, check_chips, planned_jobs
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
-from chipmend.fleet.mending import Job, Mending
+from chipmend.fleet.mending import Mending
 from chipmend.fleet.outcome import ChipFacts, Outcome
 from chipmend.fleet.runner import Runner
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
 from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
-from chipmend.policy.protocol import Die, Group, Policy
+from chipmend.policy.protocol import Policy
 from chipmend.records import plain, rebuilt
 from chipmend.repairs.cost import Cost
 from chipmend.repairs.prune import effective_rate, weights_per_pe
@@ -115,7 +115,9 @@ class Campaign:
         clean_validation, clean_test = self._clean_scores()
         check_reachable(self.setup.constraint, clean_validation)
         table = self._table(float(clean_validation.mean())) if self._needs_table() else None
-        jobs = self._jobs(table)
+        jobs = planned_jobs(
+            self.chips, self.setup.policies, self.setup.constraint, table, self._per_pe
+        )
         work = Mending(
             task=self.task,
             array=self.setup.array,
@@ -161,26 +163,6 @@ class Campaign:
             runner=self._runner,
             conditions=conditions(self._threads, self.task.device.type),
             cache=self._table_cache,
-        )
-
-    def _jobs(self, table: ResilienceTable | None) -> list[Job]:
-        """Put what all policies planned for the same chips into one job."""
-        dies = [Die(c, self._effective_rate(c)) for c in self.chips if not c.faults.fatal]
-        planned: dict[tuple[str, ...], dict[int, Group]] = {}
-        for place, policy in enumerate(self.setup.policies):
-            for group in _planned(policy, dies, self.setup.constraint, table):
-                planned.setdefault(group.chips, {})[place] = group
-        chips = {chip.id: chip for chip in self.chips}
-        return [self._job([chips[i] for i in ids], groups) for ids, groups in planned.items()]
-
-    def _job(self, chips: list[Chip], groups: dict[int, Group]) -> Job:
-        faulty = fused(*(chip.faults for chip in chips)).unusable
-        return Job(
-            chips=tuple(chip.id for chip in chips),
-            faulty=faulty,
-            fault_rate=float(faulty.mean()),
-            effective_rate=effective_rate(self._per_pe, faulty),
-            groups=groups,
         )
 
     def _effective_rate(self, chip: Chip) -> float:
@@ -250,48 +232,6 @@ class Campaign:
             fatal=faults.fatal,
             version=faults.version,
             picture=base64.b64encode(picture).decode(),
-        )
-
-
-def check_chips(chips: Sequence[Chip], array: Array) -> None:
-    """Refuse a lot that cannot be mended as a whole.
-
-    Raises:
-        LotError: No chips, or one identity twice.
-        FaultMapError: Chips of another array.
-    """
-    if not len(chips):
-        raise LotError("there are no chips to mend", hint="give a lot of at least one chip")
-    ids = [chip.id for chip in chips]
-    double = (
-        sorted({chip for chip in ids if ids.count(chip) > 1}) if len(set(ids)) < len(ids) else []
-    )
-    if double:
-        raise LotError(f"chips of the same identity: {', '.join(double)}", hint="rename them")
-    check_fits(chips, array)
-
-
-def _planned(
-    policy: Policy, dies: Sequence[Die], constraint: Constraint, table: ResilienceTable | None
-) -> list[Group]:
-    try:
-        groups = policy.plan(dies, constraint, table)
-        chips = [chip for group in groups for chip in group.chips]
-    except ChipmendError:
-        raise
-    except Exception as error:
-        raise PlanError(
-            f"{policy.name}: plan() raised {reason_of(error)}", hint="mend the policy"
-        ) from error
-    _check_covers(policy, chips, dies)
-    return groups
-
-
-def _check_covers(policy: Policy, planned: list[str], dies: Sequence[Die]) -> None:
-    if sorted(planned) != sorted(die.chip.id for die in dies):
-        raise PlanError(
-            f"{policy.name} did not put every chip into exactly one group",
-            hint="mend the policy's plan(): each die belongs to one group",
         )
 
 

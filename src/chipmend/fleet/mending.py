@@ -1,4 +1,4 @@
-"""One job of a campaign: a group of chips with one fault map, mended under every policy that asks.
+"""Doing one job of a campaign: mending its chips under every policy that planned for them.
 
 The policies share a workbench. Whoever wants the least retraining is served first, so a trajectory
 only ever goes forward, and each amount is trained once however many policies pass it. Each is
@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, measured
 from chipmend.confidence.intervals import Measured
 from chipmend.errors import ChipmendError, PlanError
 from chipmend.fleet.executor import reason_of
+from chipmend.fleet.jobs import Job
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
@@ -28,30 +29,6 @@ from chipmend.steps import Measure, Prune, Recalibrate, Recipe, Retrain, retrain
 
 MOST_STEPS = 10_000
 """Steps after which a policy that neither ships nor scraps is stopped."""
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """Chips that share a fault map, and what each policy planned for them.
-
-    Args:
-        chips: Identities of the chips.
-        faulty: PEs that must not be used on any of them.
-        fault_rate: Share of faulty PEs (base: per PE).
-        effective_rate: Share of the network's weights on faulty PEs (base: per weight).
-        groups: The group by the place of its policy.
-    """
-
-    chips: tuple[str, ...]
-    faulty: Bool[np.ndarray, "rows cols"]
-    fault_rate: float
-    effective_rate: float
-    groups: dict[int, Group]
-
-    @property
-    def key(self) -> str:
-        """Name of the job, the same in every run of the same plan."""
-        return "+".join(self.chips)
 
 
 @dataclass(frozen=True, eq=False)

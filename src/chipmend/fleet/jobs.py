@@ -1,0 +1,128 @@
+"""The jobs of a campaign: what all policies planned for the same chips is one job."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from chipmend.confidence.constraint import Constraint
+from chipmend.errors import ChipmendError, LotError, PlanError
+from chipmend.faults.maps import Chip, check_fits, fused
+from chipmend.fleet.executor import reason_of
+from chipmend.hardware.array import Array
+from chipmend.policy.protocol import Die, Group, Policy
+from chipmend.repairs.prune import effective_rate
+from chipmend.resilience.table import ResilienceTable
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Chips that share a fault map, and what each policy planned for them.
+
+    Args:
+        chips: Identities of the chips, sorted.
+        faulty: PEs that must not be used on any of them.
+        fault_rate: Share of faulty PEs (base: per PE).
+        effective_rate: Share of the network's weights on faulty PEs (base: per weight).
+        groups: The group by the place of its policy.
+    """
+
+    chips: tuple[str, ...]
+    faulty: Bool[np.ndarray, "rows cols"]
+    fault_rate: float
+    effective_rate: float
+    groups: dict[int, Group]
+
+    @property
+    def key(self) -> str:
+        """Name of the job, the same in every run of the same plan; no identity has a line break."""
+        return "\n".join(self.chips)
+
+
+def planned_jobs(
+    chips: Sequence[Chip],
+    policies: Sequence[Policy],
+    constraint: Constraint,
+    table: ResilienceTable | None,
+    per_pe: Int64[np.ndarray, "rows cols"],
+) -> list[Job]:
+    """Ask all policies for their groups, and put those of the same chips into one job.
+
+    Args:
+        chips: The lot; a fatal chip is nobody's to plan for.
+        policies: Who decides.
+        constraint: What each chip has to reach.
+        table: The resilience table, if a policy needs it.
+        per_pe: Weights of the network on each PE.
+
+    Returns:
+        The jobs, in the order in which their groups were first planned.
+
+    Raises:
+        PlanError: A policy raised, or did not put every chip into exactly one group.
+    """
+    dies = [
+        Die(chip, effective_rate(per_pe, chip.faults.unusable))
+        for chip in chips
+        if not chip.faults.fatal
+    ]
+    planned: dict[tuple[str, ...], dict[int, Group]] = {}
+    for place, policy in enumerate(policies):
+        for group in _planned(policy, dies, constraint, table):
+            planned.setdefault(tuple(sorted(group.chips)), {})[place] = group
+    by_id = {chip.id: chip for chip in chips}
+    return [_job([by_id[i] for i in ids], groups, per_pe) for ids, groups in planned.items()]
+
+
+def _job(
+    chips: Sequence[Chip], groups: dict[int, Group], per_pe: Int64[np.ndarray, "rows cols"]
+) -> Job:
+    faulty = fused(*(chip.faults for chip in chips)).unusable
+    return Job(
+        chips=tuple(chip.id for chip in chips),
+        faulty=faulty,
+        fault_rate=float(faulty.mean()),
+        effective_rate=effective_rate(per_pe, faulty),
+        groups=groups,
+    )
+
+
+def check_chips(chips: Sequence[Chip], array: Array) -> None:
+    """Refuse a lot that cannot be mended as a whole.
+
+    Raises:
+        LotError: No chips, or one identity twice.
+        FaultMapError: Chips of another array.
+    """
+    if not len(chips):
+        raise LotError("there are no chips to mend", hint="give a lot of at least one chip")
+    double = sorted(i for i, times in Counter(chip.id for chip in chips).items() if times > 1)
+    if double:
+        raise LotError(f"chips of the same identity: {', '.join(double)}", hint="rename them")
+    check_fits(chips, array)
+
+
+def _planned(
+    policy: Policy, dies: Sequence[Die], constraint: Constraint, table: ResilienceTable | None
+) -> list[Group]:
+    try:
+        groups = policy.plan(dies, constraint, table)
+        chips = [chip for group in groups for chip in group.chips]
+    except ChipmendError:
+        raise
+    except Exception as error:
+        raise PlanError(
+            f"{policy.name}: plan() raised {reason_of(error)}", hint="mend the policy"
+        ) from error
+    _check_covers(policy, chips, dies)
+    return groups
+
+
+def _check_covers(policy: Policy, planned: list[str], dies: Sequence[Die]) -> None:
+    if sorted(planned) != sorted(die.chip.id for die in dies):
+        raise PlanError(
+            f"{policy.name} did not put every chip into exactly one group",
+            hint="mend the policy's plan(): each die belongs to one group",
+        )
