@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,7 +98,27 @@ def test_any_mapping_becomes_an_object_with_text_as_keys():
 
 
 def test_a_dataclass_itself_is_not_taken_for_an_instance():
-    assert plain(Inner) == str(Inner)
+    assert plain(Inner) == f"{__name__}.Inner"
+
+
+class Held:
+    pass
+
+
+def test_arrays_sets_and_objects_become_the_same_text_in_every_process():
+    held = {"a": np.array([[1, 2]]), "t": torch.ones(2), "s": {"y", "x"}, "o": Held(), "k": Held}
+    assert plain(held) == {
+        "a": [[1, 2]],
+        "t": [1.0, 1.0],
+        "s": ["x", "y"],
+        "o": f"{__name__}.Held",
+        "k": f"{__name__}.Held",
+    }
+
+
+def test_infinities_nan_and_nothing_have_digests_of_their_own():
+    values = (math.inf, -math.inf, math.nan, None, "inf", 0.0)
+    assert len({digest_of(value) for value in values}) == len(values)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from chipmend.steps import (
     Recalibrate,
     Retrain,
     Step,
+    check_recipe,
     retrained_epochs,
 )
 
@@ -45,10 +46,42 @@ def test_an_impossible_amount_is_refused(epochs):
         Retrain(epochs=epochs)
 
 
-@pytest.mark.parametrize("wrong", [{"learning_rate": 0}, {"learning_rate": math.nan}, {"batch": 0}])
-def test_impossible_settings_of_a_retraining_are_refused(wrong):
-    with pytest.raises(PlanError, match=r"learning rate .*, batch"):
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"learning_rate": 0}, "learning rate of 0"),
+        ({"learning_rate": math.nan}, "learning rate of nan"),
+        ({"learning_rate": math.inf}, "learning rate of inf"),
+        ({"batch": 0}, "batch of 0"),
+        ({"batch": 2.5}, "batch of 2.5"),
+        ({"schedule": "anytime"}, "schedule is 'anytime'"),
+        ({"epochs": 1e308}, "epochs"),
+    ],
+)
+def test_impossible_settings_of_a_retraining_are_refused(wrong, said):
+    with pytest.raises(PlanError, match=said):
         Retrain(**wrong)
+
+
+@pytest.mark.parametrize("samples", [1, -3, 2.5])
+def test_an_impossible_number_of_calibration_samples_is_refused(samples):
+    with pytest.raises(PlanError, match=f"recalibrate: {samples} samples"):
+        Recalibrate(samples=samples)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ((), "does not begin with pruning"),
+        ((Recalibrate(), Prune()), "does not begin with pruning"),
+        ((Prune(), Retrain), "is no step"),
+        (("prune",), "'prune' is no step"),
+    ],
+)
+def test_a_recipe_that_is_none_or_would_ship_faulty_weights_is_refused(recipe, said):
+    with pytest.raises(PlanError, match=f"mine.*{said}"):
+        check_recipe(recipe, "mine")
+    check_recipe((Prune(), Measure(), Retrain()), "mine")
 
 
 @pytest.mark.parametrize("wrong", [-0.5, math.nan, math.inf])

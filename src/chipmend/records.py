@@ -1,34 +1,26 @@
 """Stored records: frozen dataclasses as JSON, and digests of what they say."""
 
 import dataclasses
+import datetime as dt
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: dataclasses become objects, infinities and NaN become null.
 
-    What JSON has no word for, such as paths and dates, becomes text.
+    Paths and dates become text, arrays lists, sets sorted lists, and anything else the name of its
+    class.
 
     Example:
         >>> plain({"epochs": float("inf"), "rates": (0.1, 0.5)})
         {'epochs': None, 'rates': [0.1, 0.5]}
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, bool | int | float | str | None):
-        return value
-    number = getattr(value, "item", None)  # NumPy's numbers have it
-    return str(value) if number is None else plain(number())
+    return _tree(value, lambda _: None)
 
 
 def digest_of(value: Any) -> str:
@@ -40,8 +32,35 @@ def digest_of(value: Any) -> str:
         >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
         True
     """
-    text = json.dumps(_canonical(plain(value)), sort_keys=True, separators=(",", ":"))
+    tree = _canonical(_tree(value, lambda number: {"not finite": str(number)}))
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _tree(value: Any, not_finite: Callable[[float], Any]) -> Any:
+    def inside(item: Any) -> Any:
+        return _tree(item, not_finite)
+
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: inside(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    match value:
+        case Mapping():
+            return {str(key): inside(item) for key, item in value.items()}
+        case list() | tuple():
+            return [inside(item) for item in value]
+        case set() | frozenset():
+            return sorted((inside(item) for item in value), key=json.dumps)
+        case float() if not math.isfinite(value):
+            return not_finite(value)
+        case bool() | int() | float() | str() | None:
+            return value
+        case Path() | dt.date():
+            return str(value)
+    listed = getattr(value, "tolist", None)  # of arrays, tensors and numpy's numbers
+    if listed is not None:
+        return inside(listed())
+    kind = value if isinstance(value, type) else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 class ByKind:

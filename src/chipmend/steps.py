@@ -4,6 +4,7 @@ What an action does lives in ``repairs``, a file per step.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from chipmend.errors import PlanError
 from chipmend.records import ByKind
 
 _STRICT = {"extra": "forbid"}
+MOST_EPOCHS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +38,10 @@ class Recalibrate:
     samples: int = 2048
 
     def __post_init__(self) -> None:
-        if self.samples < 2:
+        if not isinstance(self.samples, int) or self.samples < 2:
             raise PlanError(
-                f"recalibrate: {self.samples} samples give no variance", hint="give at least 2"
+                f"recalibrate: {self.samples} samples give no variance",
+                hint="give a whole number, at least 2",
             )
 
 
@@ -100,12 +103,23 @@ class Retrain:
     recalibrate: Recalibrate = field(default_factory=Recalibrate)
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.epochs) and self.epochs > 0):
-            raise PlanError(f"retrain: {self.epochs} epochs", hint="give a positive, finite number")
-        if not (self.learning_rate > 0 and self.batch > 0):
+        if not 0 < self.epochs <= MOST_EPOCHS:
             raise PlanError(
-                f"retrain: learning rate {self.learning_rate}, batch {self.batch}",
-                hint="give positive numbers",
+                f"retrain: {self.epochs} epochs",
+                hint=f"give a positive number of at most {MOST_EPOCHS:,}",
+            )
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise PlanError(
+                f"retrain: a learning rate of {self.learning_rate}",
+                hint="give a positive, finite number",
+            )
+        if not isinstance(self.batch, int) or self.batch < 1:
+            raise PlanError(
+                f"retrain: a batch of {self.batch}", hint="give a whole number, at least 1"
+            )
+        if not isinstance(self.schedule, Anytime | Decaying):
+            raise PlanError(
+                f"retrain: the schedule is {self.schedule!r}", hint="give Anytime() or Decaying()"
             )
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise PlanError(
@@ -125,6 +139,29 @@ class Measure:
 Step = Prune | Recalibrate | Retrain | Measure
 Recipe = tuple[Step, ...]
 """The ordered steps for one chip."""
+
+
+def check_recipe(recipe: Sequence[Step], whose: str) -> None:
+    """Refuse a recipe whose network would run on faulty PEs, or that is none.
+
+    Args:
+        recipe: The steps.
+        whose: Whose they are, for the error.
+
+    Raises:
+        PlanError: Something in it is no step, or it does not begin with pruning.
+    """
+    for step in recipe:
+        if not isinstance(step, Step):
+            raise PlanError(
+                f"{whose}: {step!r} is no step",
+                hint="give Prune(), Recalibrate(), Retrain() or Measure()",
+            )
+    if not isinstance(next(iter(recipe), None), Prune):
+        raise PlanError(
+            f"{whose} does not begin with pruning, so what it ships would run on faulty PEs",
+            hint="let the steps begin with prune",
+        )
 
 
 def retrained_epochs(recipe: Recipe) -> float:

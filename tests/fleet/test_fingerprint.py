@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from campaigns import ARRAY, CONSTRAINT, RETRAIN, chips
@@ -72,6 +73,30 @@ def test_a_policy_that_is_no_dataclass_counts_with_its_class_and_fields(task):
     assert found[0] == found[1]
     assert len(set(found)) == 3
     assert described(one) == {"class": f"{__name__}.{Own.__qualname__}", "amount": 1}
+
+
+def test_whole_numbers_are_the_same_as_1_and_as_1_0(task):
+    assert parts(task, policies=(Fixed(epochs=1),)) == parts(task, policies=(Fixed(epochs=1.0),))
+
+
+def test_a_policy_with_arrays_and_sets_is_told_from_another(task):
+    class Own:
+        def __init__(self, weights):
+            self.weights, self.names = weights, {"x", "y"}
+
+    found = [parts(task, policies=(Own(np.arange(n)),))["policies"] for n in (2, 3, 2)]
+    assert found[0] == found[2] != found[1]
+    assert described(Own(np.arange(2)))["weights"] == [0, 1]
+
+
+def test_the_code_of_a_policy_counts(task, monkeypatch):
+    class Own:
+        def next(self, group, constraint, seen):
+            return 1
+
+    before = parts(task, policies=(Own(),))
+    monkeypatch.setattr(Own, "next", lambda self, group, constraint, seen: 2)
+    assert differing(before, parts(task, policies=(Own(),))) == ["policies"]
 
 
 def test_it_survives_being_kept(task):

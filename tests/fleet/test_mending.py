@@ -5,6 +5,7 @@ import pytest
 
 import chipmend as cm
 from chipmend.confidence import Drop
+from chipmend.errors import RepairError
 from chipmend.faults import fault_map
 from chipmend.fleet.jobs import Job
 from chipmend.fleet.ledger import Bin
@@ -12,10 +13,11 @@ from chipmend.fleet.mending import Mending
 from chipmend.hardware import Array
 from chipmend.network.evaluate import scores
 from chipmend.policy import Fixed, FixedSteps, Group, Reduce, Scrap, Ship, UntilMet
-from chipmend.records import plain
+from chipmend.records import plain, rebuilt
 from chipmend.repairs.chip import repair
+from chipmend.repairs.retrain import Retraining
 from chipmend.resilience import Analysis
-from chipmend.steps import Measure, Prune, Recalibrate, Retrain
+from chipmend.steps import Measure, Prune, Recalibrate, Recipe, Retrain, retrained_epochs
 
 ARRAY = Array(rows=8, cols=8)
 CONSTRAINT = Drop(0.05)
@@ -207,6 +209,24 @@ def test_a_training_that_diverges_fails_its_own_policy_with_the_reason(task, tog
     assert (failed["accuracy"], failed["met"]) == (None, False)
     assert failed["cost"]["retrain"] == pytest.approx(1.25)
     assert result == by_policy(together)
+
+
+def test_a_training_that_diverges_late_is_billed_once(task, monkeypatch):
+    """Increments of half an epoch, of which the third goes astray: one epoch and a half."""
+    sound = Retraining._check_sound
+
+    def diverged(self):
+        if self.epochs > 1.25:
+            raise RepairError("diverged")
+        sound(self)
+
+    monkeypatch.setattr(Retraining, "_check_sound", diverged)
+    until = UntilMet(increment=0.5, most=4.0, retrain=RETRAIN, confidence=1 - 1e-15)
+    (record,) = mended(task, [until], hindsight=())["records"]
+    assert (record["bin"], record["reason"]) == (Bin.FAILED, "diverged")
+    assert record["cost"]["retrain"] == pytest.approx(1.5)
+    assert record["cost"]["measure"] == pytest.approx(3 * 128 / 768)
+    assert retrained_epochs(rebuilt(Recipe, record["steps"])) == 1.0
 
 
 def test_two_policies_on_one_diverging_trajectory_both_fail(task):

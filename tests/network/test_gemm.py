@@ -1,14 +1,15 @@
 import copy
-import logging
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 from chipmend.errors import NetworkError
 from chipmend.hardware import WeightShape
 from chipmend.network import gemms
+from chipmend.network.gemm import assumed_healthy
 
 
 class Twice(nn.Module):
@@ -98,12 +99,20 @@ def test_attention_with_keys_and_values_of_other_sizes_has_three_input_projectio
     ]
 
 
-def test_a_weight_that_is_computed_anew_at_every_pass_is_refused_by_name():
-    model = nn.Sequential(nn.ReLU(), parametrizations.weight_norm(nn.Linear(3, 3)))
+@pytest.mark.parametrize(
+    ("make", "undo", "arguments"),
+    [
+        (parametrizations.weight_norm, nn.utils.parametrize.remove_parametrizations, ["weight"]),
+        (nn.utils.spectral_norm, nn.utils.remove_spectral_norm, []),
+        (partial(prune.l1_unstructured, name="weight", amount=1), prune.remove, ["weight"]),
+    ],
+)
+def test_a_weight_that_is_computed_anew_at_every_pass_is_refused_by_name(make, undo, arguments):
+    model = nn.Sequential(nn.ReLU(), make(nn.Linear(3, 3)))
     with pytest.raises(NetworkError, match=r"1\.weight is computed anew") as caught:
         gemms(model)
-    assert "remove_parametrizations" in caught.value.hint
-    nn.utils.parametrize.remove_parametrizations(model[1], "weight")
+    assert undo.__name__ in caught.value.hint
+    undo(model[1], *arguments)
     assert found(model) == [("1.weight", (WeightShape(3, 3),))]
 
 
@@ -113,18 +122,26 @@ def test_a_network_without_a_layer_for_the_array_is_refused(model):
         gemms(model)
 
 
-def test_weights_that_are_not_placed_are_told_of_and_norms_are_not(caplog):
-    with caplog.at_level(logging.WARNING, "chipmend"):
-        assert found(WithTable()) == [("head.weight", (WeightShape(2, 4),))]
-    (record,) = caplog.records
-    told = record.getMessage().split(": ")[1].split(", ")
-    assert [name.lstrip(".") for name in told] == ["free", "table.weight", "up.weight"]
+def test_weights_that_are_not_placed_are_named_and_norms_are_not():
+    assert found(WithTable()) == [("head.weight", (WeightShape(2, 4),))]
+    assert assumed_healthy(WithTable()) == ["free", "table.weight", "up.weight"]
 
 
-def test_nothing_is_told_where_everything_is_placed(caplog):
-    gemms(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.PReLU(2), nn.Linear(2, 2)))
-    gemms(Tied())
-    assert not caplog.records
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.PReLU(2), nn.Linear(2, 2)),
+        Tied(),
+        nn.MultiheadAttention(4, 2, kdim=3, vdim=5),
+    ],
+)
+def test_nothing_is_named_where_everything_is_placed(model):
+    assert assumed_healthy(model) == []
+
+
+def test_a_layer_without_a_size_yet_is_refused_by_name():
+    with pytest.raises(NetworkError, match=r"0\.weight has no size yet"):
+        gemms(nn.Sequential(nn.LazyLinear(3)))
 
 
 def test_looking_changes_nothing_in_the_network():

@@ -3,13 +3,16 @@ import functools
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from chipmend.errors import DataError, NetworkError
+from chipmend.errors import DataError, MetricError, NetworkError
+from chipmend.hardware import Array
 from chipmend.network import Task, accuracy
+from chipmend.repairs import pruned_weights
 
 
 def network():
@@ -25,6 +28,13 @@ def split(seed, count=12):
 def task(model=None, **changes):
     given = {"train": split(0), "validation": split(1), "test": split(2), **changes}
     return Task(model or network(), **given)
+
+
+def doubled():
+    return {
+        part: (split(seed)[0].double(), split(seed)[1])
+        for seed, part in enumerate(("train", "validation", "test"))
+    }
 
 
 def one_more(outputs, targets):
@@ -84,7 +94,7 @@ def test_the_digest_changes_with_whatever_results_depend_on():
         task(),
         task(with_weight(0.25)),
         task(with_statistic(0.25)),
-        task(network().double()),
+        Task(network().double(), **doubled()),
         task(nn.Sequential(*network(), nn.ReLU())),
         task(train=split(3)),
         task(validation=split(3)),
@@ -120,8 +130,81 @@ def test_the_digest_is_the_same_in_another_process():
     assert done.stdout.strip() == Task(model, train=own, validation=own, test=own).digest()
 
 
-def test_a_network_in_half_precision_has_a_digest():
-    assert task(network().bfloat16()).digest() != task(network().half()).digest()
+def top(places):
+    return lambda outputs, targets: (
+        (outputs.topk(places).indices == targets[:, None]).any(1).float()
+    )
+
+
+def test_two_metrics_of_one_name_have_different_digests():
+    assert task(metric=top(1)).digest() == task(metric=top(1)).digest()
+    assert task(metric=top(1)).digest() != task(metric=top(2)).digest()
+
+
+def test_weights_that_are_not_placed_are_told_of_once(caplog):
+    model = nn.Sequential(nn.Linear(2, 4), nn.Unflatten(1, (4, 1)), nn.ConvTranspose1d(4, 3, 1))
+    own = task(nn.Sequential(model, nn.Flatten()))
+    pruned_weights(own.model, np.zeros((2, 2), bool), Array(rows=2, cols=2))
+    (record,) = caplog.records
+    assert record.getMessage().endswith("taken to be healthy: 0.2.weight")
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda inputs, targets: (inputs.double(), targets), "Double"),
+        (lambda inputs, targets: (inputs[:, :1], targets), "shapes cannot be multiplied"),
+        (lambda inputs, targets: (inputs[:, None, None], targets[:, None]), "expected 2D"),
+    ],
+)
+def test_a_split_that_does_not_go_through_the_network_is_refused_by_name(part, wrong, said):
+    name = "training" if part == "train" else part
+    with pytest.raises(DataError, match=f"(?s){name} split.*{said}"):
+        task(**{part: wrong(*split(0))})
+
+
+def test_a_metric_that_gives_no_score_per_sample_is_refused_at_once():
+    with pytest.raises(MetricError, match="one score per sample"):
+        task(metric=lambda outputs, targets: accuracy(outputs, targets).mean())
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [(torch.zeros(12, dtype=torch.int32), "Int"), (torch.full((12,), 3), "out of bounds")],
+)
+def test_targets_that_the_loss_does_not_take_are_refused(targets, said):
+    with pytest.raises(DataError, match=f"(?s)training split.*{said}"):
+        task(train=(split(0)[0], targets))
+
+
+def test_a_dataset_whose_items_are_no_pairs_is_refused():
+    with pytest.raises(DataError, match=r"training split.*unpack"):
+        task(train=[(torch.zeros(2), 0, 1)] * 3)
+
+
+def test_trying_the_splits_changes_nothing():
+    own = task(network().train())
+    assert all(module.training for module in own.model.modules())
+    assert own.model[1].num_batches_tracked == 0
+    assert own.model[1].running_mean.equal(torch.zeros(4))
+
+
+def test_layers_without_a_size_yet_are_refused_by_name():
+    with pytest.raises(NetworkError, match=r"no size yet: 1\.weight"):
+        task(nn.Sequential(nn.Linear(2, 4), nn.LazyBatchNorm1d()))
+
+
+class WithExtraState(nn.Linear):
+    def get_extra_state(self):
+        return {"calls": 3}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def test_extra_state_of_a_module_is_no_obstacle():
+    assert task(WithExtraState(2, 3)).digest()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

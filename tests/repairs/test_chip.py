@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from chipmend.errors import FaultMapError
+from chipmend.errors import FaultMapError, PlanError, RepairError
 from chipmend.faults import Chip, FaultMap
 from chipmend.hardware import Array
 from chipmend.network import accuracy, scores
@@ -52,3 +52,17 @@ def test_the_clean_network_is_not_touched_and_the_repaired_one_is_the_caller_s(t
 def test_a_chip_of_another_array_is_refused(task):
     with pytest.raises(FaultMapError):
         repair(task, chip(5, 6), array=ARRAY)
+
+
+@pytest.mark.parametrize("steps", [[], [Recalibrate()], [Prune(), Retrain], ["prune"]])
+def test_steps_that_would_ship_a_faulty_network_are_refused(task, steps):
+    with pytest.raises(PlanError, match="the recipe"):
+        repair(task, chip(), array=ARRAY, steps=steps)
+
+
+def test_a_chip_with_a_fatal_fault_is_refused_with_its_reason(task):
+    dead = Chip(
+        "dead", FaultMap(rows=6, cols=5, faulty_pes=np.zeros((6, 5), bool), fatal="no clock")
+    )
+    with pytest.raises(RepairError, match="chip dead cannot be repaired: no clock"):
+        repair(task, dead, array=ARRAY)

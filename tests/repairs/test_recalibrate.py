@@ -125,6 +125,68 @@ def test_a_network_without_stored_statistics_sees_no_sample(model):
     assert recalibrate_(model, Unreadable(), torch.arange(4)) == 0
 
 
+class Frozen(nn.BatchNorm1d):
+    """A norm that stays in eval mode whatever it is told, as detectors have."""
+
+    def train(self, mode=True):
+        return super().train(False)
+
+
+class WithSideExit(nn.Module):
+    """A second exit that only training uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.main, self.side = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.main(x) + (self.side(x) if self.training else 0))
+
+
+def test_a_norm_that_refuses_to_train_is_recalibrated_and_stays_frozen():
+    x = 3 * torch.randn(300, 3, generator=torch.Generator().manual_seed(1)) + 5
+    model = nn.Sequential(Frozen(3), nn.Linear(3, 2)).train()
+    recalibrate_(model, TensorSamples(x, torch.zeros(300)), torch.arange(300))
+    torch.testing.assert_close(model[0].running_mean, x.mean(0))
+    torch.testing.assert_close(model[0].running_var, x.var(0))
+    assert not model[0].training
+
+
+def test_a_norm_that_no_input_reaches_keeps_its_statistics():
+    model = WithSideExit()
+    with torch.no_grad():
+        model.side.running_mean.fill_(2.0)
+        model.side.running_var.fill_(3.0)
+        model.side.num_batches_tracked.fill_(7)
+    before = {name: value.clone() for name, value in model.side.state_dict().items()}
+    x = torch.randn(64, 3) + 5
+    recalibrate_(model, TensorSamples(x, torch.zeros(64)), torch.arange(64))
+    assert all(value.equal(before[name]) for name, value in model.side.state_dict().items())
+    torch.testing.assert_close(model.main.running_mean, x.mean(0))
+
+
+def test_instance_norms_take_the_mean_over_samples_and_batches():
+    x = 2 * torch.randn(512, 3, 5, generator=torch.Generator().manual_seed(1)) - 4
+    model = nn.Sequential(
+        nn.InstanceNorm1d(3, track_running_stats=True), nn.Flatten(), nn.Linear(15, 2)
+    )
+    assert recalibrate_(model, TensorSamples(x, torch.zeros(512)), torch.arange(512)) == 512
+    torch.testing.assert_close(model[0].running_mean, x.mean(2).mean(0))
+    torch.testing.assert_close(model[0].running_var, x.var(2).mean(0))
+
+
+def test_a_norm_used_twice_averages_over_both_uses():
+    norm = nn.BatchNorm1d(2)
+    model = nn.Sequential(norm, nn.Linear(2, 2), norm)
+    x = torch.randn(100, 2) + 3
+    with torch.no_grad():
+        second = model[1](norm(x))  # in training mode, as while recalibrating
+        expected = (x.mean(0) + second.mean(0)) / 2
+    recalibrate_(model, TensorSamples(x, torch.zeros(100)), torch.arange(100))
+    torch.testing.assert_close(norm.running_mean, expected)
+
+
 def test_targets_are_not_looked_at():
     split = samples(300)
 

@@ -11,6 +11,7 @@ import torch
 
 from chipmend.errors import FingerprintError
 from chipmend.faults.maps import Chip
+from chipmend.network.description import digest_of_behaviour
 from chipmend.network.precision import has_bf16
 from chipmend.network.task import Task
 from chipmend.records import digest_of, plain
@@ -34,7 +35,7 @@ def fingerprint(
     return {
         "network and data": task.digest(),
         "chips": digest_of([(chip.id, chip.faults.digest()) for chip in chips]),
-        **{name: digest_of([_kind(part), _content(part)]) for name, part in plan.items()},
+        **{name: digest_of_behaviour(part) for name, part in plan.items()},
         **conditions(threads, task.device.type),
     }
 
@@ -77,20 +78,5 @@ def _difference(name: str, kept: Any, now: Any) -> str:
 
 def described(part: Any) -> Any:
     """A part of a plan as reports show it: its class and what it says."""
-    return {"class": _kind(part), **plain(_content(part))}
-
-
-def _content(part: Any) -> Any:
-    """What a part says; of an object that is no dataclass, such as a user's policy, its fields."""
-    if isinstance(part, tuple | list):
-        return [_content(item) for item in part]
-    if is_dataclass(part) or not hasattr(part, "__dict__"):
-        return part
-    return vars(part)
-
-
-def _kind(part: Any) -> Any:
-    """Class names, which the fields of a dataclass do not tell."""
-    if isinstance(part, tuple | list):
-        return [_kind(item) for item in part]
-    return f"{type(part).__module__}.{type(part).__qualname__}"
+    kind = f"{type(part).__module__}.{type(part).__qualname__}"
+    return {"class": kind, **plain(part if is_dataclass(part) else getattr(part, "__dict__", {}))}

@@ -23,7 +23,6 @@ from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
 from chipmend.records import plain
-from chipmend.repairs.cost import Cost
 from chipmend.repairs.workbench import Workbench, merged
 from chipmend.steps import Measure, Prune, Recalibrate, Recipe, Retrain, retrained_epochs
 
@@ -104,14 +103,12 @@ class Mending:
 
     def _serve(self, walk: "_Walk", bench: Workbench) -> None:
         """Carry out what a policy wants, and go on with it until it wants more retraining."""
-        wasted = bench.wasted
         try:
             while walk.action is not None:
                 self._carry_out(walk, walk.action, bench)
                 if isinstance(walk.action, Retrain):
                     break
         except ChipmendError as error:
-            walk.wasted = bench.wasted - wasted
             walk.end(Bin.FAILED, error.message)
 
     def _carry_out(self, walk: "_Walk", action: Action, bench: Workbench) -> None:
@@ -122,9 +119,9 @@ class Mending:
             walk.test_scores = bench.test(walk.recipe)
             walk.end(_bin_of(walk.recipe), action.reason)
             return
-        recipe = (*walk.recipe, action)
-        walk.seen.append(Observation(action, self._done(action, recipe, bench)))
-        walk.recipe = recipe
+        walk.tried = (*walk.recipe, action)
+        walk.seen.append(Observation(action, self._done(action, walk.tried, bench)))
+        walk.recipe = walk.tried
         self._ask(walk)
 
     def _done(self, action: Action, recipe: Recipe, bench: Workbench) -> Measured | None:
@@ -148,6 +145,7 @@ class Mending:
 
     def _record(self, walk: "_Walk", chip: str, job: Job, bench: Workbench) -> ChipRecord:
         shipped = walk.test_scores
+        billed = walk.tried if walk.tried and bench.tried(walk.tried) else walk.recipe
         return ChipRecord(
             chip=chip,
             policy=walk.policy.name,
@@ -159,23 +157,23 @@ class Mending:
             shared_by=len(job.chips),
             accuracy=None if shipped is None else float(shipped.mean()),
             met=shipped is not None and self._met(shipped),
-            cost=bench.spent(walk.recipe) + walk.wasted,
+            cost=bench.spent(billed),
         )
 
 
 @dataclass(eq=False)
 class _Walk:
-    """One policy on its way through one job."""
+    """One policy on its way through one job: what it did, and what it tried to do last."""
 
     policy: Policy
     group: Group
     recipe: Recipe = ()
+    tried: Recipe = ()
     seen: list[Observation] = field(default_factory=list)
     action: Action | None = None
     bin: Bin = Bin.FAILED
     reason: str = ""
     test_scores: np.ndarray | None = None
-    wasted: Cost = field(default_factory=Cost)
 
     @property
     def wanted_epochs(self) -> float:

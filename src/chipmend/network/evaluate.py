@@ -46,7 +46,7 @@ def scores(
     """
     with evaluating(model), torch.inference_mode():
         found = [
-            _checked(metric(model(x), y), len(x))
+            checked_scores(metric(model(x), y), len(x))
             for x, y in batches(samples, batch, device_of(model))
         ]
     return torch.cat(found).cpu().numpy()
@@ -76,7 +76,12 @@ def keeping_modes(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _checked(found: object, samples: int) -> Tensor:
+def checked_scores(found: object, samples: int) -> Tensor:
+    """What a metric gave, as float64 numbers.
+
+    Raises:
+        MetricError: Something other than one finite number per sample.
+    """
     if not isinstance(found, Tensor) or found.shape != (samples,):
         said = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise MetricError(

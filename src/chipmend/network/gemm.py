@@ -4,19 +4,16 @@ Linear and convolution layers run on the array, and so does the input projection
 norms, biases and activations do not.
 """
 
-import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 
 from chipmend.errors import NetworkError
 from chipmend.hardware.placement import WeightShape
-
-logger = logging.getLogger(__name__)
 
 _OFF_THE_ARRAY = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
 
@@ -64,7 +61,6 @@ def gemms(model: nn.Module) -> list[Gemm]:
             "the network has no layer that the array can run",
             hint="it needs at least one Linear, Conv1d, Conv2d or Conv3d layer",
         )
-    _tell_of_the_rest(model, set(found))
     return list(found.values())
 
 
@@ -94,7 +90,7 @@ def _parameter(module: nn.Module, attribute: str, name: str) -> nn.Parameter:
     if weight is None:
         raise NetworkError(
             f"{name} is computed anew at every pass, so a weight in it cannot be held at zero",
-            hint="call torch.nn.utils.parametrize.remove_parametrizations first",
+            hint=f"call {_unmaking(module, attribute)} first",
         )
     if is_lazy(weight):
         raise NetworkError(
@@ -103,18 +99,27 @@ def _parameter(module: nn.Module, attribute: str, name: str) -> nn.Parameter:
     return weight
 
 
-def _tell_of_the_rest(model: nn.Module, placed: set[int]) -> None:
-    """Say which weights of two dimensions or more are taken to be healthy."""
-    rest = [
-        f"{path}.{name}"
+def _unmaking(module: nn.Module, attribute: str) -> str:
+    """What turns a weight that is computed anew at every pass into a plain one."""
+    if f"{attribute}_g" in module._parameters:
+        return "torch.nn.utils.remove_weight_norm"
+    if f"{attribute}_mask" in module._buffers:
+        return "torch.nn.utils.prune.remove"
+    if f"{attribute}_orig" in module._parameters:
+        return "torch.nn.utils.remove_spectral_norm"
+    return "torch.nn.utils.parametrize.remove_parametrizations"
+
+
+def assumed_healthy(model: nn.Module) -> list[str]:
+    """Weights of two dimensions or more that are not placed on the array, by name.
+
+    Of norms and PReLU none is listed: these never run on the array.
+    """
+    placed = {id(weight) for _, weight, _ in _placed(model)}
+    return [
+        f"{path}.{name}" if path else name
         for path, module in model.named_modules()
         if not isinstance(module, _OFF_THE_ARRAY)
         for name, weight in module.named_parameters(recurse=False)
-        if id(weight) not in placed and _is_matrix(weight)
+        if id(weight) not in placed and not is_lazy(weight) and weight.dim() >= 2
     ]
-    if rest:
-        logger.warning("not placed on the array, taken to be healthy: %s", ", ".join(rest))
-
-
-def _is_matrix(weight: Tensor) -> bool:
-    return weight.dim() >= 2

@@ -1,19 +1,23 @@
 """The task that a network does: the clean network, its data, and how its work is scored."""
 
 import copy
-import functools
 import hashlib
+import logging
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.parameter import is_lazy
 
-from chipmend.errors import NetworkError
-from chipmend.network.evaluate import Metric, accuracy
-from chipmend.network.gemm import gemms
-from chipmend.network.samples import Samples, as_samples, content_of, digest_of_samples
+from chipmend.errors import ChipmendError, DataError, NetworkError
+from chipmend.network.description import digest_of_behaviour
+from chipmend.network.evaluate import Metric, accuracy, checked_scores, evaluating
+from chipmend.network.gemm import assumed_healthy, gemms
+from chipmend.network.samples import Samples, as_samples, digest_of_samples
 from chipmend.seeds import shuffled
+
+logger = logging.getLogger(__name__)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Mean loss of a batch from its outputs and targets."""
@@ -34,7 +38,8 @@ class Task:
     Raises:
         NetworkError: No layer of the network runs on the array, a weight is not finite, or there
             is no such device.
-        DataError: A split is empty or of an unknown kind.
+        DataError: A split is empty, of an unknown kind, or does not go through the network.
+        MetricError: The metric gives something other than one finite number per sample.
     """
 
     def __init__(
@@ -50,6 +55,8 @@ class Task:
     ) -> None:
         gemms(model)
         _check_finite(model)
+        if healthy := assumed_healthy(model):
+            logger.warning("not placed on the array, taken to be healthy: %s", ", ".join(healthy))
         self.device = _device(device)
         self.model = copy.deepcopy(model).to(self.device)
         self.train: Samples = as_samples(train, "training")
@@ -57,6 +64,7 @@ class Task:
         self.test: Samples = as_samples(test, "test")
         self.metric = metric
         self.loss = loss
+        self._try()
 
     def fresh_network(self) -> nn.Module:
         """A copy of the clean network."""
@@ -67,30 +75,38 @@ class Task:
         return torch.tensor(shuffled(len(self.train), seed, "calibration")[:samples])
 
     def digest(self) -> str:
-        """Hex digest of weights, data, metric and loss: what results depend on."""
-        digest = hashlib.sha256(repr(self.model).encode())
-        for name, value in self.model.state_dict().items():
-            digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-            digest.update(content_of(value))
+        """Hex digest of network, data, metric and loss: what results depend on."""
+        digest = hashlib.sha256(digest_of_behaviour(self.model).encode())
         for split in (self.train, self.validation, self.test):
             digest.update(digest_of_samples(split).encode())
         for function in (self.metric, self.loss):
-            digest.update(_described(function).encode())
+            digest.update(digest_of_behaviour(function).encode())
         return digest.hexdigest()
 
+    def _try(self) -> None:
+        """Run two samples of each split, so that what does not fit is told before any work."""
+        splits = {"training": self.train, "validation": self.validation, "test": self.test}
+        for name, split in splits.items():
+            two = torch.arange(len(split))[:2]
+            try:
+                inputs, targets = split.batch(two)
+                with evaluating(self.model), torch.inference_mode():
+                    outputs = self.model(inputs.to(self.device))
+                    self._score(name, outputs, targets.to(self.device))
+            except ChipmendError:
+                raise
+            except Exception as error:  # whatever a network of the user's does with the wrong data
+                raise DataError(
+                    f"the {name} split does not go through network, metric and loss: "
+                    f"{type(error).__name__}: {str(error).splitlines()[0]}",
+                    hint="check sizes and types of inputs and targets (float32 inputs, int64 "
+                    "class indices), and what the metric and the loss take",
+                ) from error
 
-def _described(function: object) -> str:
-    """A metric or loss by name and, if it is an object with settings, by these."""
-    if isinstance(function, functools.partial):
-        return f"{_described(function.func)} {function.args} {sorted(function.keywords.items())}"
-    name = getattr(function, "__qualname__", None)
-    if name is not None:
-        return f"{function.__module__}.{name}"
-    plain = (bool, int, float, str, type(None))
-    settings = {k: v for k, v in vars(function).items() if isinstance(v, plain)}
-    tensors = function.state_dict() if isinstance(function, nn.Module) else {}
-    weights = {name: hashlib.sha256(content_of(v)).hexdigest() for name, v in tensors.items()}
-    return f"{_described(type(function))} {sorted(settings.items())} {weights}"
+    def _score(self, split: str, outputs: Tensor, targets: Tensor) -> None:
+        checked_scores(self.metric(outputs, targets), len(targets))
+        if split == "training":
+            self.loss(outputs, targets).item()
 
 
 def _device(name: str) -> torch.device:
@@ -104,7 +120,14 @@ def _device(name: str) -> torch.device:
 
 
 def _check_finite(model: nn.Module) -> None:
-    broken = [n for n, v in model.state_dict().items() if not torch.isfinite(v.float()).all()]
+    held = [*model.named_parameters(), *model.named_buffers()]
+    lazy = [name for name, value in held if is_lazy(value)]
+    if lazy:
+        raise NetworkError(
+            f"weights that have no size yet: {', '.join(lazy)}",
+            hint="run one batch through the network before repairing",
+        )
+    broken = [name for name, value in held if not torch.isfinite(value).all()]
     if broken:
         raise NetworkError(
             f"weights that are not finite numbers: {', '.join(broken)}",

@@ -15,7 +15,7 @@ from chipmend.errors import PlanError
 from chipmend.policy.protocol import Action, Die, Group, Observation, Ship, each_alone
 from chipmend.records import ByKind
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Decaying, Prune, Recipe, Retrain, Step
+from chipmend.steps import Decaying, Prune, Recipe, Retrain, Step, check_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,7 @@ class FixedSteps:
     label: str = "FAP"
 
     def __post_init__(self) -> None:
-        if not isinstance(next(iter(self.steps), None), Prune):
-            raise PlanError(
-                f"steps: {self.label!r} does not begin with pruning, so what it ships would run "
-                "on faulty PEs",
-                hint="let the steps begin with prune",
-            )
+        check_recipe(self.steps, f"steps: {self.label!r}")
 
     @property
     def name(self) -> str:

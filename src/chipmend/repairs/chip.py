@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from chipmend.errors import RepairError
 from chipmend.faults.maps import Chip, check_fits
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.repairs.cost import Cost
 from chipmend.repairs.workbench import Workbench
-from chipmend.steps import Measure, Prune, Recalibrate, Step
+from chipmend.steps import Measure, Prune, Recalibrate, Step, check_recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ def repair(
         task: The clean network and its data.
         chip: The chip.
         array: The array and its placement.
-        steps: What to do, in order.
+        steps: What to do, in order, beginning with ``Prune``.
         seed: The seed of everything random.
 
     Returns:
@@ -50,9 +51,16 @@ def repair(
 
     Raises:
         FaultMapError: The chip is of another array.
-        RepairError: A step went astray.
+        PlanError: The steps do not begin with pruning, or one of them is none.
+        RepairError: The chip cannot be repaired at all, or a step went astray.
     """
     check_fits([chip], array)
+    check_recipe(steps, "the recipe")
+    if chip.faults.fatal:
+        raise RepairError(
+            f"chip {chip.id} cannot be repaired: {chip.faults.fatal}",
+            hint="leave it out; in a campaign it is binned as unrepairable",
+        )
     bench = Workbench(task, array, chip.faults.unusable, chip=chip.id, seed=seed)
     recipe = (*steps, Measure())
     for length in range(1, len(recipe) + 1):

@@ -1,15 +1,17 @@
-"""Estimate batch-norm statistics anew: after pruning or training on, the stored ones are stale.
+"""Estimate norm statistics anew: after pruning or training on, the stored ones are stale.
 
-No labels and no gradients: one forward pass over a few thousand training inputs. Each norm takes
-the mean over equal batches of the batch mean and of the unbiased batch variance.
+No labels and no gradients: one forward pass over a few thousand training inputs. Each batch or
+instance norm takes the mean over equal batches of the mean and of the unbiased variance.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.samples import Samples
@@ -18,17 +20,18 @@ BATCH = 256
 
 
 def recalibrate_(model: nn.Module, samples: Samples, indices: Tensor) -> int:
-    """Re-estimate the statistics of every batch norm, in place.
+    """Re-estimate the statistics of every batch and instance norm, in place.
 
     Args:
-        model: The network; everything but the statistics is left as it was, the modes too.
+        model: The network; everything but the statistics is left as it was, the modes too. A norm
+            that no input reaches in eval mode keeps its statistics.
         samples: What to calibrate on; targets are not looked at.
         indices: Which of the samples.
 
     Returns:
         Samples that went through the network: none if it has no such norm.
     """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = [m for m in model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
     if not norms:
         return 0
     with evaluating(model), _accumulating(norms), torch.inference_mode():
@@ -38,15 +41,25 @@ def recalibrate_(model: nn.Module, samples: Samples, indices: Tensor) -> int:
 
 
 @contextmanager
-def _accumulating(norms: list[_BatchNorm]) -> Iterator[None]:
-    """Reset the norms, and have them average over all batches that come."""
-    momenta = [norm.momentum for norm in norms]
+def _accumulating(norms: list[_NormBase]) -> Iterator[None]:
+    """Have norms average over all batches that come, each batch counting the same."""
+    kept = [(norm.momentum, {k: v.clone() for k, v in norm.named_buffers()}) for norm in norms]
+    calls = Counter[nn.Module]()
+
+    def count(norm: Any, _: object) -> None:
+        calls[norm] += 1
+        norm.momentum = 1 / calls[norm]
+
+    hooks = [norm.register_forward_pre_hook(count) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
+        norm.training = True  # not train(), which frozen norms override
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for hook in hooks:
+            hook.remove()
+        for norm, (momentum, statistics) in zip(norms, kept, strict=True):
             norm.momentum = momentum
+            if not calls[norm]:
+                norm.load_state_dict(statistics, strict=False)

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from torch import nn
 
-from chipmend.errors import RepairError
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
 from chipmend.network.samples import Samples
@@ -52,8 +51,6 @@ class Workbench:
     ) -> None:
         self.task = task
         self.pruned = pruned_weights(task.model, faulty, array)
-        self.wasted = Cost()
-        """What steps cost that could not be finished."""
         self._chip, self._seed, self._tick = chip, seed, tick
         self._worked = 0.0
         self._here: tuple[Recipe, nn.Module] | None = None
@@ -76,7 +73,8 @@ class Workbench:
     def spent(self, recipe: Recipe) -> Cost:
         """What a recipe costs when it is carried out alone, step by step, looks included.
 
-        The bench must have carried out every beginning of it before.
+        The bench must have tried every beginning of it before; a retraining that went astray costs
+        what was trained until then.
         """
         total, paid = Cost(), dict[Recipe, Cost]()
         for length in range(1, len(recipe) + 1):
@@ -88,6 +86,13 @@ class Workbench:
             total += stop.along - paid.get(path, Cost()) + stop.once
             paid[path] = stop.along
         return total
+
+    def tried(self, recipe: Recipe) -> bool:
+        """Whether the bench has carried a recipe's last step out, or has begun to."""
+        done = merged(recipe)
+        if isinstance(recipe[-1], Measure):
+            return (done, "validation") in self._looks
+        return done in self._stops
 
     def _look(self, recipe: Recipe, split: str, samples: Samples) -> tuple[np.ndarray, Cost]:
         key = (merged(recipe), split)
@@ -111,10 +116,16 @@ class Workbench:
             return self.task.fresh_network()
         before, step = recipe[:-1], recipe[-1]
         if isinstance(step, Retrain):
-            network, stop = self._retrained(before, step)
+            return self._retrained(before, step)
+        network = self._taken(before)
+        started = time.perf_counter()
+        cost = Cost()
+        if isinstance(step, Recalibrate):
+            cost = self._recalibrated_(network, step)
         else:
-            network, stop = self._stepped(self._taken(before), step)
-        self._stops[recipe] = stop
+            prune_(network, self.pruned)
+        once = replace(cost, seconds=time.perf_counter() - started)
+        self._stops[recipe] = _Stop(once=once)
         return network
 
     def _taken(self, recipe: Recipe) -> nn.Module:
@@ -123,31 +134,21 @@ class Workbench:
         self._here = None
         return network
 
-    def _stepped(self, network: nn.Module, step: Step) -> tuple[nn.Module, "_Stop"]:
-        started = time.perf_counter()
-        cost = Cost()
-        if isinstance(step, Recalibrate):
-            cost = self._recalibrated_(network, step)
-        else:
-            prune_(network, self.pruned)
-        return network, _Stop(once=replace(cost, seconds=time.perf_counter() - started))
-
-    def _retrained(self, before: Recipe, step: Retrain) -> tuple[nn.Module, "_Stop"]:
+    def _retrained(self, before: Recipe, step: Retrain) -> nn.Module:
         trajectory = self._trajectory(before, step)
         behind = self._worked - trajectory.epochs
         try:
             trajectory.advance(step.epochs, lambda epochs: self._tick(behind + epochs))
-        except RepairError:
-            self.wasted += Cost(retrain=trajectory.epochs, seconds=trajectory.seconds)
-            raise
+        finally:
+            along = Cost(retrain=trajectory.epochs, seconds=trajectory.seconds)
+            self._stops[*before, step] = _Stop(along=along)
         self._worked = behind + trajectory.epochs
-        along = Cost(retrain=trajectory.epochs, seconds=trajectory.seconds)
         started = time.perf_counter()
         network = trajectory.network()
-        once = self._recalibrated_(network, step.recalibrate)
-        return network, _Stop(
-            along=along, once=replace(once, seconds=time.perf_counter() - started)
-        )
+        cost = self._recalibrated_(network, step.recalibrate)
+        once = replace(cost, seconds=time.perf_counter() - started)
+        self._stops[*before, step] = _Stop(along=along, once=once)
+        return network
 
     def _trajectory(self, before: Recipe, step: Retrain) -> Retraining:
         """The trajectory that leads to a step, begun anew where it has gone too far."""
