@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,37 @@ def test_a_file_is_written_and_its_folders_made(tmp_path):
     assert path.read_bytes() == b"content"
     assert everything_in(path.parent) == ["x.bin"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_file_has_the_rights_that_the_user_s_mask_leaves(tmp_path):
+    before = os.umask(0o077)
+    try:
+        path = write_bytes(tmp_path / "secret", b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_behind_a_link_the_file_itself_is_replaced(tmp_path):
+    target = write_bytes(tmp_path / "a" / "target", b"old")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    write_bytes(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert everything_in(tmp_path) == ["a", "link"]
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    heard = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()))
+    reader.start()
+    write_bytes(pipe, b"content")
+    reader.join()
+    assert heard == [b"content"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 def test_an_older_file_is_replaced_only_at_the_end(tmp_path):
@@ -103,3 +135,16 @@ def test_the_cache_is_where_the_user_says_else_where_the_system_says(monkeypatch
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert cache_folder("data") == Path("/home/someone/.cache/chipmend/data")
+
+
+def test_without_a_home_the_cache_is_asked_for_only_where_it_is_needed(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setenv("CHIPMEND_CACHE", "/c")
+    assert cache_folder("x") == Path("/c/x")
+    monkeypatch.delenv("CHIPMEND_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(StoreError, match="no home folder"):
+        cache_folder("x")

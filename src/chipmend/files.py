@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +16,8 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only once everything is on disk.
 
     Args:
-        path: Where the file shall be; an older one is replaced at the end.
+        path: Where the file shall be; an older one is replaced at the end, also behind a link. What
+            is no file, such as a pipe or ``/dev/stdout``, is written to as it is.
 
     Yields:
         A binary stream to write to.
@@ -25,21 +26,23 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         StoreError: The folder cannot be written, or the disk is full. Nothing is left behind.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            with path.open("wb") as stream:
+                yield stream
+            return
+        whole = path.resolve()
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        draft = whole.with_name(f".{whole.name}.{secrets.token_hex(4)}")
+        try:
+            with draft.open("xb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(whole)
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -70,10 +73,17 @@ def cache_folder(name: str) -> Path:
 
     Returns:
         The folder; it need not exist yet.
+
+    Raises:
+        StoreError: The user has no home, and the environment names no folder.
     """
-    home = Path.home() / ".cache"
-    base = (
-        os.environ.get("CHIPMEND_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or home) / "chipmend"
-    )
-    return Path(base) / name
+    if base := os.environ.get("CHIPMEND_CACHE"):
+        return Path(base) / name
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "chipmend" / name
+    try:
+        return Path.home() / ".cache" / "chipmend" / name
+    except RuntimeError as error:
+        raise StoreError(
+            "there is no home folder to keep a cache in", hint="set CHIPMEND_CACHE to a folder"
+        ) from error

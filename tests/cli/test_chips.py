@@ -92,3 +92,22 @@ def test_every_verb_writes_a_summary(workshop, lot):
     for number, verb in enumerate(verbs):
         workshop.done("chips", *verb, "--json", f"{number}.json")
         assert json.loads((workshop.folder / f"{number}.json").read_text())["chips"] in (1, 5)
+
+
+def test_names_of_chips_are_shown_as_they_are(workshop):
+    pes = np.zeros((2, 2), bool)
+    faults = cm.FaultMap(rows=2, cols=2, faulty_pes=pes)
+    cm.write_chips([cm.Chip("[/b]", faults), cm.Chip("[red]x[/red]", faults)], "lot.npz")
+    assert "chip [/b]:" in workshop.done("chips", "show", "lot.npz", "--chip", "[/b]")
+    assert "chip [red]x[/red]:" in workshop.done("chips", "show", "lot.npz")
+
+
+@pytest.mark.parametrize("size", ["²x4", "1000000x1000000", "4x", "axb", "4x4x4", "-4x4"])
+def test_a_size_that_is_none_is_an_error_of_ours(workshop, size):
+    workshop.refused("chips", "make", "--array", size, "--rate", "0.1", "-o", "l")
+
+
+@pytest.mark.parametrize("count", ["1.5", "1e1", "0", "-1", "many"])
+def test_a_count_that_is_none_is_an_error_of_ours(workshop, count):
+    words = ("--array", "4x4", "--rate", "0.1", "-o", "l")
+    workshop.refused("chips", "make", *words, f"--count={count}")

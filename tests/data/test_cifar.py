@@ -7,7 +7,7 @@ from chipmend.errors import DataError
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
     """CIFAR-10 with four pictures a file, each of one colour that tells file and place."""
     for number, name in enumerate(
         [*(f"data_batch_{n}.bin" for n in range(1, 6)), "test_batch.bin"]
@@ -19,6 +19,7 @@ def folder(tmp_path):
                 bytes([place]) + bytes([red]) * 1024 + bytes([green]) * 1024 + bytes([blue]) * 1024
             )
         (tmp_path / name).write_bytes(bytes(rows))
+    monkeypatch.setattr("chipmend.data.cifar.PICTURES_PER_FILE", 4)
     return tmp_path
 
 
@@ -47,10 +48,11 @@ def test_a_missing_file_is_named(folder):
         cifar10(folder)
 
 
-def test_a_file_cut_short_is_an_error(folder):
+@pytest.mark.parametrize("cut", [1, 3073, 4 * 3073])
+def test_a_file_cut_short_is_an_error(folder, cut):
     path = folder / "test_batch.bin"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DataError, match="not a multiple of 3073"):
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(DataError, match="not 4 pictures of 3073"):
         cifar10(folder)
 
 

@@ -6,18 +6,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipmend.data import held_out
+from chipmend.errors import DataError
 
 
 @settings(deadline=None)
-@given(st.integers(1, 200), st.data(), st.integers(0, 50))
+@given(st.integers(2, 200), st.data(), st.integers(0, 50))
 def test_every_sample_is_in_one_of_the_two(count, data, seed):
-    validation = data.draw(st.integers(0, count))
+    validation = data.draw(st.integers(1, count - 1))
     train, held = held_out(count, validation, seed)
     assert len(held) == validation
     assert sorted(train.tolist() + held.tolist()) == list(range(count))
     for indices in (train, held):
         assert indices.tolist() == sorted(indices.tolist())
         assert indices.dtype == torch.int64
+
+
+@pytest.mark.parametrize("validation", [-3, 0, 10, 20])
+def test_a_split_without_training_or_validation_samples_is_refused(validation):
+    with pytest.raises(DataError, match=f"{validation} of 10 samples cannot be held out"):
+        held_out(10, validation)
 
 
 def test_what_is_held_out_is_ranked_by_the_digests_that_the_definition_says():

@@ -210,3 +210,8 @@ def test_ten_thousand_large_maps_would_take_under_a_minute():
     start = time.process_time()
     make_chips(Array(rows=256, cols=256), rate=0.05, count=200)
     assert time.process_time() - start < 200 * 60 / 10_000
+
+
+def test_an_unknown_spread_is_refused():
+    with pytest.raises(LotError, match="no spread 'Even'"):
+        make_chips(Array(rows=2, cols=2), rate=(0.1, 0.5), count=2, spread="Even")

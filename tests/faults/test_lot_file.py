@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -149,10 +150,10 @@ def test_an_absurd_shape_is_refused_before_memory_is_filled(path):
     refused(path, "damaged")
 
 
-def first_chip(**change):
+def first_chip(*, at=0, **change):
     def contents(old):
         for name, value in change.items():
-            old["chips"][name][0] = value
+            old["chips"][name][at] = value
         return old
 
     return contents
@@ -175,7 +176,12 @@ def first_chip(**change):
         {"contents": first_chip(version=0)},
         {"contents": first_chip(version="1")},
         {"contents": first_chip(provenance=9)},
+        {"contents": first_chip(provenance=-1)},
         {"contents": first_chip(fatal=None)},
+        {"contents": first_chip(at=1, version=0)},
+        {"contents": first_chip(at=2, id="")},
+        {"contents": first_chip(at=2, wafer="a\nb")},
+        {"more": np.zeros(1)},
         {"dead_rows": np.array([[2], [5], [0]], dtype="<i4")},
         {"dead_rows": np.array([[2], [-1], [0]], dtype="<i4")},
         {"dead_cols": np.array([[3], [0]], dtype="<i4")},
@@ -190,8 +196,8 @@ def first_chip(**change):
 )
 def test_contents_that_contradict_themselves_are_refused_whatever_the_checksum_says(path, change):
     rewritten(path, **change)
-    with pytest.raises(LotError):
-        list(read_lot(path))
+    with pytest.raises(LotError, match=re.escape(str(path))):
+        read_lot(path)
 
 
 @SHARED_FOLDER

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chipmend.errors import FaultMapError, LotError
-from chipmend.faults import Chip, FaultMap, Provenance, check_fits, fused
+from chipmend.faults import Chip, FaultMap, Lot, Provenance, check_fits, fused
+from chipmend.faults.lot_file import read_lot, write_lot
 from chipmend.hardware import Array
 
 
@@ -161,3 +162,44 @@ def test_a_time_on_the_tester_that_is_none_is_refused(seconds):
 def test_a_provenance_is_one_line_each():
     with pytest.raises(FaultMapError, match="date"):
         Provenance("probe", date="1 May\n")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"faulty_pes": [[True, False, False], [False] * 3]}, "faulty_pes is a list"),
+        ({"rows": 2.0}, "rows is 2.0"),
+        ({"version": 1.5}, "version is 1.5"),
+        ({"dead_cols": (1.7,)}, "a dead column is 1.7"),
+        ({"dead_rows": (1,)}, "dead_rows is"),
+        ({"dead_rows": ((1, 0.5),)}, "dead_rows is"),
+        ({"fatal": 3}, "the reason for fatal is 3"),
+    ],
+)
+def test_what_is_no_map_is_refused_in_words(wrong, said):
+    whole = {"rows": 2, "cols": 3, "faulty_pes": np.zeros((2, 3), bool)}
+    with pytest.raises(FaultMapError, match=said):
+        FaultMap(**{**whole, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"id": 7}, "chip id is 7"), ({"x": 3.0}, "x is 3.0"), ({"y": "3"}, "y is")]
+)
+def test_what_is_no_chip_is_refused_in_words(wrong, said):
+    with pytest.raises(LotError, match=said):
+        Chip(**{"id": "a", "faults": empty(), **wrong})
+
+
+def test_a_time_that_is_a_text_is_refused():
+    with pytest.raises(FaultMapError, match="tester_seconds is 3"):
+        Provenance("t", tester_seconds="3")
+
+
+def test_numbers_of_numpy_s_can_be_written_to_a_lot(tmp_path):
+    """As they come out of pandas."""
+    one, pes = np.int64(1), np.eye(2, dtype=bool)
+    faults = FaultMap(
+        rows=np.int64(2), cols=np.int8(2), faulty_pes=pes, version=one, dead_cols=(one,)
+    )
+    lot = Lot.of([Chip("a", faults, x=one, y=np.uint8(2))])
+    assert list(read_lot(write_lot(lot, tmp_path / "lot.npz"))) == list(lot)

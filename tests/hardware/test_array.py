@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from chipmend.errors import ArrayError
@@ -10,6 +11,26 @@ from chipmend.hardware import Array
 def test_an_array_without_rows_or_columns_is_refused(rows, cols):
     with pytest.raises(ArrayError, match=f"{rows} x {cols} has no PE"):
         Array(rows=rows, cols=cols)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"rows": 4.0}, "rows is 4.0"),
+        ({"cols": "4"}, "cols is '4'"),
+        ({"placement": "channels"}, "no placement 'channels'"),
+        ({"rows": 2**13, "cols": 2**12}, "33,554,432 PEs"),
+    ],
+)
+def test_what_is_no_array_is_refused(wrong, said):
+    with pytest.raises(ArrayError, match=said):
+        Array(**{"rows": 4, "cols": 4, **wrong})
+
+
+def test_numpy_s_whole_numbers_become_python_s():
+    array = Array(rows=np.int64(4), cols=np.uint8(3))
+    assert (type(array.rows), type(array.cols)) == (int, int)
+    assert Array(rows=2**12, cols=2**12).rows == 4096
 
 
 def test_an_array_of_one_pe_is_an_array():

@@ -24,6 +24,14 @@ Json = Annotated[
     Path | None, Parameter(name="--json", help="Also write a machine-readable summary here.")
 ]
 
+
+def _whole(_: object, tokens: Sequence[Any]) -> int:
+    """A whole number as it is written: 1.5 is none, and is not rounded to one."""
+    return int(tokens[0].value)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+
 INTERRUPTED = 130
 
 out = Console()

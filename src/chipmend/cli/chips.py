@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from chipmend.cli.app import Json, app, finish, out
+from chipmend.cli.app import Json, Whole, app, finish, out
 from chipmend.errors import ArrayError, LotError
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def make(
     array: Size,
     rate: str,
     output: Output,
-    count: int = 1,
+    count: Whole = 1,
     spatial: Literal["uniform", "clustered", "lines"] = "uniform",
     spread: Literal["drawn", "even"] = "drawn",
     alpha: float = 2.0,
     nested: bool = False,
-    seed: int = 0,
+    seed: Whole = 0,
     json: Json = None,
 ) -> None:
     """Make a lot of chips with random faults.
@@ -122,7 +122,8 @@ def show(
     read = read_lot(lot)
     shown = _chip(read, chip)
     _describe(read)
-    out.print(f"\nchip {shown.id}: {100 * shown.faults.rate:.3g} % of PEs must not be used")
+    share = f"{100 * shown.faults.rate:.3g} % of PEs must not be used"
+    out.print(f"\nchip {shown.id}: {share}", highlight=False, markup=False)
     out.print(ascii_picture(shown.faults.unusable), highlight=False, markup=False)
     made = None if picture is None else write_bytes(picture, png_picture(shown.faults))
     finish(made, lambda: _summary(read), json)
@@ -132,7 +133,7 @@ def _array(size: str) -> "Array":
     from chipmend.hardware import Array
 
     rows, _, cols = size.lower().partition("x")
-    if not (rows.isdigit() and cols.isdigit()):
+    if not (rows.isdecimal() and cols.isdecimal()):
         raise ArrayError(f"--array {size}: not a size", hint="write rows x columns, as 64x64")
     return Array(rows=int(rows), cols=int(cols))
 

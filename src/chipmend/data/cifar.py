@@ -16,6 +16,7 @@ from chipmend.errors import DataError
 TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST_FILES = ("test_batch.bin",)
 PICTURE = (3, 32, 32)
+PICTURES_PER_FILE = 10_000
 CLASSES = 10
 HELD_OUT_SHARE = 10  # one training picture in ten validates
 MEAN = (0.4914, 0.4822, 0.4465)  # of the training pixels, as a fraction of 255
@@ -65,9 +66,9 @@ def _rows(path: Path) -> np.ndarray:
             hint="give the folder of CIFAR-10's binary version",
         ) from error
     size = 1 + int(np.prod(PICTURE))
-    if not len(content) or len(content) % size:
+    if len(content) != PICTURES_PER_FILE * size:
         raise DataError(
-            f"{path} holds {len(content)} bytes, not a multiple of {size}",
+            f"{path} holds {len(content)} bytes, not {PICTURES_PER_FILE} pictures of {size}",
             hint="get the file again: it is cut short, or not the binary version",
         )
     rows = content.reshape(-1, size)

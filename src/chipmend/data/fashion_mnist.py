@@ -120,7 +120,8 @@ def _verify(content: bytes, name: str, where: str) -> None:
     if hashlib.sha256(content).hexdigest() != DIGESTS[name]:
         raise DataError(
             f"{where} is damaged: its checksum is not that of Fashion-MNIST's {name}",
-            hint="delete the file; it is fetched again where it came from",
+            hint=f"delete it if it lies in chipmend's cache ({cache_folder('fashion-mnist')}), "
+            "where it is fetched again; elsewhere put a sound copy in its place",
         )
 
 

@@ -7,6 +7,8 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
+from chipmend.errors import DataError
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSamples:
@@ -25,6 +27,13 @@ class ImageSamples:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     padding: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.targets):
+            raise DataError(
+                f"{len(self.images)} images and {len(self.targets)} targets do not belong together",
+                hint="give one target for every image",
+            )
 
     def __len__(self) -> int:
         return len(self.images)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from chipmend.errors import DataError
 from chipmend.network.samples import Samples
 from chipmend.seeds import shuffled
 
@@ -39,10 +40,18 @@ def held_out(
         Sorted indices of the training and of the validation samples; the same on every machine
         and under every library version.
 
+    Raises:
+        DataError: Nothing would be left to train on, or to validate on.
+
     Example:
         >>> train, validation = held_out(10, 3)
         >>> len(train), len(validation), len({*train.tolist(), *validation.tolist()})
         (7, 3, 10)
     """
+    if not 0 < validation < count:
+        raise DataError(
+            f"{validation} of {count} samples cannot be held out",
+            hint="hold out at least one, and leave at least one to train on",
+        )
     order = torch.tensor(shuffled(count, seed, "validation split"))
     return order[validation:].sort().values, order[:validation].sort().values

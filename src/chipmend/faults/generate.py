@@ -16,7 +16,7 @@ References:
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool
@@ -76,6 +76,7 @@ class Lines:
 
 
 Spatial = Uniform | Clustered | Lines
+Spread = Literal["drawn", "even"]
 UNIFORM = Uniform()
 
 
@@ -128,7 +129,7 @@ def make_chips(
     spatial: Spatial = UNIFORM,
     seed: int = 0,
     nested: bool = False,
-    spread: Literal["drawn", "even"] = "drawn",
+    spread: Spread = "drawn",
     lot: str = "",
 ) -> Lot:
     """Make a lot of random chips, named ``chip-0001`` and so on.
@@ -147,12 +148,16 @@ def make_chips(
         The chips; making more of them does not change the first ones, unless the rates are even.
 
     Raises:
-        LotError: Rates that are none, or no chip.
+        LotError: Rates that are none, an unknown spread, or no chip.
 
     Example:
         >>> make_chips(Array(rows=8, cols=8), rate=(0.1, 0.5), count=3)
         Lot(3 chips of 8 x 8 PEs)
     """
+    if spread not in get_args(Spread):
+        raise LotError(
+            f"there is no spread {spread!r}", hint=f"give {' or '.join(get_args(Spread))}"
+        )
     low, high = rate if isinstance(rate, tuple) else (rate, rate)
     _check_rates(low, high)
     if count < 1:

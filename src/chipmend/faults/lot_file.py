@@ -6,7 +6,7 @@ cut or altered is refused. docs/reference/fault-files.md describes every entry.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from chipmend.errors import LotError
+from chipmend.errors import ChipmendError, LotError
 from chipmend.faults.lots import Card, Lot, check_ids
-from chipmend.faults.maps import Provenance
+from chipmend.faults.maps import Chip, FaultMap, Provenance
 from chipmend.files import written_whole
 
 FORMAT = "chipmend lot"
@@ -35,22 +35,23 @@ _COLUMNS: dict[str, tuple[type, ...]] = {
 _AGAIN = "copy the file again from where it came, or make or import the lot anew"
 
 
-def write_lot(lot: Lot, path: str | Path) -> Path:
+def write_lot(chips: Sequence[Chip], path: str | Path) -> Path:
     """Write a lot file, whole or not at all.
 
     Args:
-        lot: The lot.
+        chips: The lot; a list of chips is packed first.
         path: Where to; an older file is replaced.
 
     Returns:
         The path.
 
     Raises:
-        LotError: The lot is empty.
+        LotError: The lot is empty, an id is given twice, or arrays are of several sizes.
         StoreError: The file cannot be written.
     """
-    if not len(lot):
+    if not len(chips):
         raise LotError(f"a lot of zero chips, not written to {path}", hint="keep at least one chip")
+    lot = chips if isinstance(chips, Lot) else Lot.of(chips)
     entries: dict[str, Any] = {
         "contents": _bytes_of(_contents(lot)),
         "packed": np.ascontiguousarray(lot.packed),
@@ -114,6 +115,8 @@ def _checked_entries(path: Path) -> dict[str, np.ndarray]:
             raise LotError(f"{path} claims more than its own size", hint=_AGAIN)
         header = json.loads(archive["header"].tobytes())
         _check_header(header, path)
+        if set(archive.files) != {"header", *_ENTRIES}:
+            raise LotError(f"{path} holds other entries than a lot file", hint=_AGAIN)
         entries = {name: archive[name] for name in _ENTRIES}
     if header["sha256"] != _checksum(entries):
         raise LotError(f"{path} was altered: its checksum does not match", hint=_AGAIN)
@@ -153,10 +156,10 @@ def _contents(lot: Lot) -> dict[str, Any]:
 
 def _lot(entries: Mapping[str, np.ndarray]) -> Lot:
     contents = json.loads(entries["contents"].tobytes())
-    tests = [Provenance(*fields) for fields in contents["provenances"]]
+    tests = dict(enumerate(Provenance(*fields) for fields in contents["provenances"]))
     chips = {name: _column(contents["chips"][name], kinds) for name, kinds in _COLUMNS.items()}
     cards = tuple(
-        Card(**dict(zip(_COLUMNS, [*fields, tests[test]], strict=True)))
+        Card(**dict(zip(_COLUMNS, fields, strict=False)), provenance=tests[test])
         for *fields, test in zip(*chips.values(), strict=True)
     )
     lot = Lot(
@@ -186,8 +189,18 @@ def _check_lot(lot: Lot) -> None:
     )
     if not sound:
         raise ValueError("its maps do not fit its own counts of chips, rows and columns")
-    check_ids([card.id for card in lot.cards])
-    lot[0]
+    try:
+        check_ids([card.id for card in lot.cards])
+        for card in lot.cards:
+            _check_card(card)
+    except ChipmendError as error:
+        raise ValueError(error.message) from error
+
+
+def _check_card(card: Card) -> None:
+    healthy = np.zeros((1, 1), bool)
+    faults = FaultMap(rows=1, cols=1, faulty_pes=healthy, fatal=card.fatal, version=card.version)
+    Chip(card.id, faults, card.lot, card.wafer, card.x, card.y)
 
 
 def _sound_table(table: np.ndarray, ends: tuple[int, ...]) -> bool:

@@ -13,6 +13,7 @@ References:
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -46,7 +47,9 @@ class Provenance:
         for name in ("source", "tester", "date"):
             _check_text(FaultMapError, name, getattr(self, name))
         seconds = self.tester_seconds
-        if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+        if seconds is None:
+            return
+        if not (isinstance(seconds, float | int) and 0 <= seconds < math.inf):
             raise FaultMapError(
                 f"tester_seconds is {seconds}", hint="give seconds, 0 or more, or leave them out"
             )
@@ -86,6 +89,10 @@ class FaultMap:
     provenance: Provenance = field(default_factory=lambda: Provenance("not stated"))
 
     def __post_init__(self) -> None:
+        for name in ("rows", "cols", "version"):
+            object.__setattr__(self, name, _whole(FaultMapError, name, getattr(self, name)))
+        object.__setattr__(self, "dead_rows", _first_breaks(self.dead_rows))
+        object.__setattr__(self, "dead_cols", _columns(self.dead_cols))
         _check_pes(self)
         _check_lines(self)
         _check_text(FaultMapError, "the reason for fatal", self.fatal)
@@ -96,8 +103,6 @@ class FaultMap:
         faulty = np.array(self.faulty_pes)
         faulty.flags.writeable = False
         object.__setattr__(self, "faulty_pes", faulty)
-        object.__setattr__(self, "dead_rows", _first_breaks(self.dead_rows))
-        object.__setattr__(self, "dead_cols", tuple(sorted({int(col) for col in self.dead_cols})))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FaultMap):
@@ -153,10 +158,13 @@ class Chip:
     y: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.id:
+        if self.id == "":
             raise LotError("a chip has no id", hint="give every chip an id of its own")
         for name in ("id", "lot", "wafer"):
             _check_text(LotError, f"chip {name}", getattr(self, name))
+        for name in ("x", "y"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _whole(LotError, name, getattr(self, name)))
 
 
 def fused(*maps: FaultMap) -> FaultMap:
@@ -215,6 +223,10 @@ def check_fits(chips: Iterable[Chip], array: Array) -> None:
 
 def _check_pes(faults: FaultMap) -> None:
     shape, pes = (faults.rows, faults.cols), faults.faulty_pes
+    if not isinstance(pes, np.ndarray):
+        raise FaultMapError(
+            f"faulty_pes is a {type(pes).__name__}", hint="give a NumPy array of bools"
+        )
     if min(shape) < 1 or pes.shape != shape or pes.dtype != bool:
         raise FaultMapError(
             f"faulty_pes has shape {pes.shape} and type {pes.dtype}, for an array of "
@@ -237,13 +249,31 @@ def _check_lines(faults: FaultMap) -> None:
 
 def _first_breaks(dead_rows: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     first: dict[int, int] = {}
-    for row, from_col in dead_rows:
-        first[int(row)] = min(int(from_col), first.get(int(row), int(from_col)))
+    try:
+        pairs = [(operator.index(row), operator.index(col)) for row, col in dead_rows]
+    except (TypeError, ValueError) as error:
+        raise FaultMapError(
+            f"dead_rows is {dead_rows!r}", hint="give a pair (row, from_col) of whole numbers each"
+        ) from error
+    for row, from_col in pairs:
+        first[row] = min(from_col, first.get(row, from_col))
     return tuple(sorted(first.items()))
 
 
+def _columns(dead_cols: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted({_whole(FaultMapError, "a dead column", col) for col in dead_cols}))
+
+
+def _whole(kind: type[ChipmendError], what: str, number: object) -> int:
+    """A whole number of Python's own, also where numpy or pandas made it."""
+    try:
+        return operator.index(number)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        raise kind(f"{what} is {number!r}", hint="give a whole number") from None
+
+
 def _check_text(kind: type[ChipmendError], what: str, text: str) -> None:
-    if text != text.strip() or not text.isprintable():
+    if not isinstance(text, str) or text != text.strip() or not text.isprintable():
         raise kind(
             f"{what} is {text!r}", hint="use one line of visible characters, no blanks at its ends"
         )

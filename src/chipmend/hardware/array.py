@@ -1,11 +1,14 @@
 """The systolic array as designed: its size, and how a network's weights are laid on it."""
 
+import operator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from chipmend.errors import ArrayError
 
 Placement = Literal["im2col", "channel"]
+MOST_PES = 2**24
+"""Far above any array that was built; more is taken for a slip of the pen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +22,7 @@ class Array:
             whole kernel on one PE.
 
     Raises:
-        ArrayError: No rows or no columns.
+        ArrayError: No rows or no columns, too many of them, or an unknown placement.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -29,8 +32,27 @@ class Array:
     placement: Placement = "im2col"
 
     def __post_init__(self) -> None:
+        for name in ("rows", "cols"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        if self.placement not in get_args(Placement):
+            raise ArrayError(
+                f"there is no placement {self.placement!r}",
+                hint=f"give {' or '.join(get_args(Placement))}",
+            )
         if self.rows < 1 or self.cols < 1:
             raise ArrayError(
                 f"an array of {self.rows} x {self.cols} has no PE",
                 hint="give at least one row and one column",
             )
+        if self.rows * self.cols > MOST_PES:
+            raise ArrayError(
+                f"an array of {self.rows} x {self.cols} has {self.rows * self.cols:,} PEs",
+                hint=f"give at most {MOST_PES:,}",
+            )
+
+
+def _whole(name: str, count: object) -> int:
+    try:
+        return operator.index(count)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        raise ArrayError(f"{name} is {count!r}", hint="give a whole number") from None

@@ -54,7 +54,7 @@ def pe_of_weights(
 
     Returns:
         Row and column of the PE of each weight, ``outputs x (inputs * kernel)``, in the row-major
-        order of the stored weight. The column is the same for all weights of an output.
+        order of the stored weight; read-only. The column is the same for all weights of an output.
 
     Example:
         A convolution of 2 channels with kernels of 1 x 2, on an array of 3 x 2:
@@ -78,11 +78,12 @@ def pe_of_weights(
         [[0, 1], [2, 0], [1, 2]]
     """
     output = np.arange(shape.outputs)[:, None]
-    group = output // (shape.outputs // shape.groups)
+    group = output[:1] if shape.groups == 1 else output // (shape.outputs // shape.groups)
     channel = group * shape.inputs + np.arange(shape.inputs).repeat(shape.kernel)
     tap = np.tile(np.arange(shape.kernel), shape.inputs)
     down = channel if array.placement == "channel" else channel * shape.kernel + tap
-    return down % array.rows, output % array.cols
+    taps = (shape.outputs, shape.inputs * shape.kernel)
+    return np.broadcast_to(down % array.rows, taps), output % array.cols
 
 
 def weights_on(

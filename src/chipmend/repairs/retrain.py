@@ -41,13 +41,18 @@ class HeldAtZero:
     def __init__(self, model: nn.Module, pruned: Pruned) -> None:
         prune_(model, pruned)
         parameters = dict(model.named_parameters(remove_duplicate=False))
-        self._held = [(parameters[n], (~zero).to(parameters[n])) for n, zero in pruned.items()]
+        self._held = [(parameters[n], _kept(parameters[n], zero)) for n, zero in pruned.items()]
 
     @torch.no_grad()
     def enforce_(self) -> None:
         """Zero the pruned weights again; costs one multiplication per weight."""
         for weight, kept in self._held:
             weight.mul_(kept)
+
+
+def _kept(weight: Tensor, zero: Tensor) -> Tensor:
+    """One where a weight stays, zero where not; laid out in memory like the weight itself."""
+    return torch.ones_like(weight).masked_fill_(zero.to(weight.device), 0.0)
 
 
 class Retraining:

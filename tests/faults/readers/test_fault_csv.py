@@ -79,8 +79,10 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     assert read_csv(str(path), ARRAY)[0].faults.faulty_pes[0, 0]
 
 
-def test_a_last_line_without_its_end_is_read_if_it_is_whole(read):
-    assert read("a,pe,1,1,,,", end="")[0].faults.rate == 1 / 20
+@pytest.mark.parametrize("last", ["a,pe,1,1,,,", "a,fatal,,,,,clo", "b,none,,,,,"])
+def test_a_last_line_without_its_end_may_be_half_written_and_is_refused(read, last):
+    assert "line 3: the file breaks off in this line" in refusal(read, "a,pe,1,1,,,", last, end="")
+    assert len(read("a,pe,1,1,,,", "b,none,,,,,", end="\r\n")) == 2
 
 
 @pytest.mark.parametrize(

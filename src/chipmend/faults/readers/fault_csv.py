@@ -109,15 +109,17 @@ def _drafts(
     header: list[str] = []
     try:
         header = check_header(next(reader, []), problems.path)
-        cells: list[str] = []
         for cells in reader:
             row = row_of(header, cells, reader.line_num, problems)
             if row is not None:
                 _add(row, chips, size, problems)
             if problems.full:
                 break
-        if 0 < len(cells) < len(header) and not text.endswith(("\n", "\r")):
-            problems.add(reader.line_num, "the file breaks off in this line")
+        if not text.endswith(("\n", "\r")):
+            problems.add(
+                reader.line_num,
+                "the file breaks off in this line (if it is whole, end it with a line break)",
+            )
     except csv.Error as error:
         problems.add(reader.line_num, f"cannot be read as CSV ({error})")
     for chip in chips.values():
