@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from chipmend.data import fashion_mnist
+from chipmend.errors import DataError
 from chipmend.network.task import Task
 
 
@@ -13,10 +15,18 @@ def one_thread():
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch, request):
-    """No test sees what another one, or the user, has cached; but fetched data sets are kept."""
-    if "fashion_mnist" not in request.node.name:
-        monkeypatch.setenv("CHIPMEND_CACHE", str(tmp_path_factory.mktemp("cache")))
+def own_cache(tmp_path_factory, monkeypatch):
+    """No test sees what another one, or the user, has cached."""
+    monkeypatch.setenv("CHIPMEND_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def real():
+    """The real data set, from wherever this machine has it or can have it from; it is cached."""
+    try:
+        return fashion_mnist()
+    except DataError as error:
+        pytest.skip(f"Fashion-MNIST cannot be had: {error.message}")
 
 
 def tiny_network() -> nn.Module:

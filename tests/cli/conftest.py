@@ -56,7 +56,7 @@ def not_a_number():
         model[0].weight[0] = float("nan")
     return model
 
-def gives_not_a_number():
+def with_one_output():
     class Spoilt(nn.Module):
         def __init__(self):
             super().__init__()

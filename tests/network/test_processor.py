@@ -39,3 +39,23 @@ def test_threads_are_as_before_afterwards_even_after_an_error():
     with pytest.raises(ZeroDivisionError), computing_with(2):
         raise ZeroDivisionError
     assert torch.get_num_threads() == before
+
+
+REPEATABLY = """
+import os, sys, torch
+from chipmend.network.processor import compute_repeatably_on
+compute_repeatably_on(torch.device(sys.argv[1]))
+print(torch.are_deterministic_algorithms_enabled(), "CUBLAS_WORKSPACE_CONFIG" in os.environ)
+"""
+
+
+@pytest.mark.parametrize(("device", "shown"), [("cuda:0", "True True"), ("cpu", "False False")])
+def test_a_gpu_is_told_to_compute_repeatably_and_a_cpu_is_left_alone(device, shown):
+    done = subprocess.run(
+        [sys.executable, "-c", REPEATABLY, device],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stdout.strip() == shown

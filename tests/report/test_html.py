@@ -60,6 +60,12 @@ def test_names_of_chips_are_text_wherever_they_stand(outcome):
     assert WICKED in " ".join(Text(html).texts)
 
 
+def test_the_page_names_the_weights_that_are_not_placed(outcome):
+    assert "weight shadow registers." in page(outcome)
+    with_others = replace(outcome, assumed_healthy=["up.weight", "<table>.weight"])
+    assert "weight shadow registers, up.weight, &lt;table&gt;.weight." in page(with_others)
+
+
 def test_the_same_outcome_gives_the_same_bytes(outcome, tmp_path):
     first = write_report(outcome, tmp_path / "a.html").read_bytes()
     assert write_report(outcome, tmp_path / "b.html").read_bytes() == first

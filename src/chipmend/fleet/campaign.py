@@ -26,6 +26,7 @@ from chipmend.fleet.outcome import ChipFacts, Outcome
 from chipmend.fleet.runner import Runner
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
+from chipmend.network.gemm import assumed_healthy
 from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Policy
@@ -217,6 +218,7 @@ class Campaign:
                 "executor": repr(self._runner.executor),
             },
             plan=plain(self._plan),
+            assumed_healthy=assumed_healthy(self.task.model),
         )
 
     def _facts(self, place: int, chip: Chip) -> ChipFacts:

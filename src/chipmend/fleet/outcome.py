@@ -1,7 +1,7 @@
 """What a campaign came to: everything that summaries and reports are made of, and nothing live."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Outcome:
         lost: What interrupted attempts had cost.
         execution: Versions, device, threads, workers, date.
         plan: The plan as the user gave it, if there was one.
+        assumed_healthy: Weights that are not placed on the array, by name.
     """
 
     array: Array
@@ -77,6 +78,7 @@ class Outcome:
     lost: Cost
     execution: dict[str, Any]
     plan: dict[str, Any]
+    assumed_healthy: list[str] = field(default_factory=list)
 
     def records_of(self, policy: str) -> list[ChipRecord]:
         """The records of one policy, in the order of the chips."""

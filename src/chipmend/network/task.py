@@ -14,6 +14,7 @@ from chipmend.errors import ChipmendError, DataError, NetworkError
 from chipmend.network.description import digest_of_behaviour
 from chipmend.network.evaluate import Metric, accuracy, checked_scores, evaluating
 from chipmend.network.gemm import assumed_healthy, gemms
+from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import Samples, as_samples, digest_of_samples
 from chipmend.seeds import shuffled
 
@@ -58,6 +59,7 @@ class Task:
         if healthy := assumed_healthy(model):
             logger.warning("not placed on the array, taken to be healthy: %s", ", ".join(healthy))
         self.device = _device(device)
+        compute_repeatably_on(self.device)
         self.model = copy.deepcopy(model).to(self.device)
         self.train: Samples = as_samples(train, "training")
         self.validation: Samples = as_samples(validation, "validation")

@@ -15,6 +15,7 @@ from torch import nn
 
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
+from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import Samples
 from chipmend.network.task import Task
 from chipmend.repairs.cost import Cost, forward_pass
@@ -49,6 +50,7 @@ class Workbench:
         seed: int,
         tick: Tick = lambda _: None,
     ) -> None:
+        compute_repeatably_on(task.device)
         self.task = task
         self.pruned = pruned_weights(task.model, faulty, array)
         self._chip, self._seed, self._tick = chip, seed, tick

@@ -16,8 +16,11 @@ from chipmend.steps import retrained_epochs
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSUMED_HEALTHY = (
-    "biases, scales, norm and activation units, activation and partial-sum buffers (ECC), and "
-    "weight shadow registers"
+    "biases",
+    "scales",
+    "norm and activation units",
+    "activation and partial-sum buffers (ECC)",
+    "weight shadow registers",
 )
 ROWS_SHOWN = 500
 """Rows of the chip table that are shown at a time."""
@@ -65,7 +68,7 @@ def page(outcome: Outcome) -> str:
         bars=[figures.met_bars(sums), figures.cost_bars(sums)],
         rows=_for_script([_row(record) for record in outcome.records]),
         rows_shown=ROWS_SHOWN,
-        healthy=ASSUMED_HEALTHY,
+        healthy=[*ASSUMED_HEALTHY, *outcome.assumed_healthy],
         plan=json.dumps(outcome.plan or outcome.policies, indent=2, sort_keys=True, default=str),
         svg=Markup,
     )
