@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from chipmend.confidence import Accuracy, Drop, check_reachable, measured, normal_p_value
+from chipmend.confidence import Accuracy, Drop, check_reachable, holds, measured, normal_p_value
 from chipmend.errors import ConstraintError
 
 CLEAN = np.array([1.0, 1.0, 1.0, 0.0])
@@ -82,10 +82,10 @@ def test_any_drop_can_be_reached_by_the_clean_network():
 def test_a_look_sums_up_scores_and_margins():
     scores, clean = np.array([1.0, 0.0, 1.0, 1.0]), np.array([1.0, 1.0, 1.0, 0.0])
     look = measured(Drop(0.1), scores, clean)
-    # margins 0.1, -0.9, 0.1, 1.1: mean 0.1, squares around it 0, 1, 0, 1
     assert (look.accuracy, look.samples) == (0.75, 4)
     assert look.margin == pytest.approx(0.1)
-    assert look.p_value == pytest.approx(scipy.stats.norm.sf(0.1 / np.sqrt(2 / 3 / 4)))
+    # one lost, one gained; the likeliest share gained is (sqrt(1.2^2 + 32 * 0.09) + 1.2) / 16
+    assert look.p_value == pytest.approx(scipy.stats.norm.cdf(-0.4 / np.sqrt(1.99926)), rel=1e-5)
 
 
 def test_losses_alone_are_tested_exactly():
@@ -129,3 +129,16 @@ def test_a_network_just_too_bad_passes_no_more_often_than_alpha(alpha, images):
 def _p(constraint, images, hits):
     scores = np.r_[np.ones(hits), np.zeros(images - hits)]
     return measured(constraint, scores, np.ones(images)).p_value
+
+
+@pytest.mark.parametrize("samples", [10, 100, 500, 1000, 5000])
+def test_what_is_met_exactly_is_met_and_one_image_less_is_missed(samples):
+    """However the means are rounded: hits of all counts, and drops of all counts."""
+    clean = np.ones(samples)
+    for hits in range(1, samples, max(1, samples // 250)):
+        scores = (np.arange(samples) < hits).astype(float)
+        less = (np.arange(samples) < hits - 1).astype(float)
+        for constraint in (Accuracy(hits / samples), Drop((samples - hits) / samples)):
+            assert holds(constraint, scores, clean)
+            assert not holds(constraint, less, clean)
+        check_reachable(Accuracy(hits / samples), scores)

@@ -1,6 +1,7 @@
 """What every policy has to do."""
 
 import copy
+import json
 import pickle
 
 import numpy as np
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 
 from chipmend.confidence import Drop, Measured
 from chipmend.faults import Chip, FaultMap
+from chipmend.fleet.fingerprint import described
+from chipmend.network.description import digest_of_behaviour
 from chipmend.policy import Die, Observation, Scrap, Ship
-from chipmend.records import plain
 from chipmend.resilience import ResilienceTable, Trajectory
 from chipmend.steps import Measure, Prune
 
@@ -147,7 +149,8 @@ class PolicyContract:
             seen.append(Observation(answer, Measured(0.9, 0.1, 0.001, 100)))
 
     def test_what_it_is_can_be_kept_in_a_run(self, policy):
-        assert plain(policy)["kind"]
+        assert json.loads(json.dumps(described(policy)))["class"].endswith(type(policy).__name__)
+        assert digest_of_behaviour(policy) == digest_of_behaviour(copy.deepcopy(policy))
 
     def test_its_name_is_short_and_its_own(self, policy):
         assert 0 < len(policy.name) <= 30

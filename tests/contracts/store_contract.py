@@ -46,6 +46,21 @@ class StoreContract:
         assert again.lost() == (0.25, 3.0)
         again.close()
 
+    def test_an_attempt_that_failed_leaves_no_result_and_its_work_is_lost(self, open_store):
+        store = open_store()
+        store.begin("x", "a")
+        store.progress("x", "a", 0.25, 3.0)
+        store.fail("x", "a", 0.5, 6.0)
+        assert store.results("x") == {}
+        assert store.lost() == (0.5, 6.0)
+        store.begin("x", "a")
+        store.finish("x", "a", 1)
+        store.close()
+        again = open_store()
+        assert again.results("x") == {"a": 1}
+        assert again.lost() == (0.5, 6.0)
+        again.close()
+
     def test_an_attempt_that_is_begun_again_was_lost(self, open_store):
         """As when the worker process died over it."""
         store = open_store()

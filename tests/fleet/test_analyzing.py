@@ -3,7 +3,7 @@ import json
 import pytest
 
 from campaigns import ANALYSIS, ARRAY
-from chipmend.errors import RepairError
+from chipmend.errors import FingerprintError, RepairError
 from chipmend.fleet import analyzing
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.local import InProcess, LocalProcesses
@@ -84,6 +84,49 @@ def test_a_repeat_that_fails_is_named_with_its_reason(table_of, monkeypatch):
     monkeypatch.setattr(analyzing, "trajectory", broken)
     with pytest.raises(RepairError, match=r"rate/repeat 0\.1/0: ZeroDivisionError: oh"):
         table_of()
+
+
+def test_one_failed_repeat_is_tried_again_and_the_others_are_kept(task, tmp_path, monkeypatch):
+    def measured():
+        store = SqliteStore(tmp_path)
+        try:
+            return resilience_table(
+                Analyzing(task, ARRAY, ANALYSIS, 0),
+                0.9,
+                runner=Runner(InProcess(), store),
+                conditions=HERE,
+                cache=None,
+            )
+        finally:
+            store.close()
+
+    worked = []
+
+    def once(task, array, analysis, job, **settings):
+        worked.append(job)
+        if len(worked) == 2:
+            raise MemoryError
+        return trajectory(task, array, analysis, job, **settings)
+
+    monkeypatch.setattr(analyzing, "trajectory", once)
+    with pytest.raises(RepairError, match="MemoryError"):
+        measured()
+    assert len(measured().trajectories) == 4
+    assert worked == [*ANALYSIS.jobs(), ANALYSIS.jobs()[1]]
+
+
+def test_a_run_does_not_take_up_the_repeats_of_another_analysis(task, tmp_path):
+    store = SqliteStore(tmp_path)
+    runner = Runner(InProcess(), store)
+
+    def measured(seed):
+        work = Analyzing(task, ARRAY, ANALYSIS, seed)
+        return resilience_table(work, 0.9, runner=runner, conditions=HERE, cache=None)
+
+    measured(0)
+    with pytest.raises(FingerprintError, match="analysis changed"):
+        measured(1)
+    store.close()
 
 
 def test_a_failed_analysis_is_not_cached(table_of, tmp_path, monkeypatch):

@@ -43,11 +43,22 @@ def test_jobs_of_another_kind_are_other_jobs(store):
     assert runner.results("l", "doubling", double, {"a": 4}) == {"a": 8}
 
 
-def test_a_failed_job_is_kept_with_its_reason_and_not_tried_again(store):
+def test_a_failed_job_has_its_reason_and_is_tried_again_by_the_next_run(store):
     runner = Runner(InProcess(), store)
     results = runner.results("k", "doubling", double, {"a": -1, "b": 2})
     assert results == {"a": {"failed": "ValueError: negative"}, "b": 4}
-    assert runner.results("k", "doubling", None, {"a": -1, "b": 2}) == results
+    assert store.lost()[0] == 0.0  # it failed before it told of any work
+    assert runner.results("k", "doubling", double, {"a": 1, "b": 2}) == {"a": 2, "b": 4}
+
+
+def test_the_work_of_a_failed_job_is_lost(store):
+    def late(job, tick):
+        tick(0.75)
+        raise ValueError
+
+    Runner(InProcess(), store).results("k", "failing", late, {"a": 1})
+    assert store.lost()[0] == 0.75
+    assert store.lost()[1] > 0
 
 
 def test_a_result_is_kept_as_soon_as_its_job_ends(store):

@@ -20,7 +20,7 @@ def network(width=4):
 
 def splits(samples=8):
     x = torch.randn(samples, 1, 4, 4)
-    return ((x, x.mean((1, 2, 3)) > 0),) * 3
+    return ((x, (x.mean((1, 2, 3)) > 0).long()),) * 3
 
 def two(): return 1, 2
 def wrong(): return 5

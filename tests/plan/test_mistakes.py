@@ -72,6 +72,13 @@ def test_an_empty_plan_misses_every_table():
     ]
 
 
+def test_a_misspelt_rate_is_missing_and_unknown():
+    assert mistakes(WHOLE | {"chips": {"rat": 0.1, "count": 1}}) == [
+        "chips: write file, or rate and count",
+        "chips.rat: unknown; did you mean 'rate'?",
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -93,6 +100,7 @@ def test_an_empty_plan_misses_every_table():
         ({"chips": {"file": "a", "count": 2}}, "chips.count: does not go together"),
         ({"chips": {"rate": 0.1, "count": 1.5}}, "chips.count: write a whole number, not 1.5"),
         ({"chips": {"rate": "x", "count": 1}}, "rate: write a number, or a list of two, not 'x'"),
+        ({"chips": {"count": 1}}, "chips: write file, or rate and count"),
         ({"chips": {"rate": [0.1], "count": 1}}, "or a list of two, not [0.1]"),
         ({"chips": {"rate": [0, 0, 1], "count": 1}}, "or a list of two, not [0, 0, 1]"),
         ({"chips": {"rate": 0.1, "count": 1, "spread": "evn"}}, "'drawn' or 'even', not 'evn'"),

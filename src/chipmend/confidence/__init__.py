@@ -1,6 +1,13 @@
 """The statistics that decisions rest on."""
 
-from chipmend.confidence.constraint import Accuracy, Constraint, Drop, check_reachable, measured
+from chipmend.confidence.constraint import (
+    Accuracy,
+    Constraint,
+    Drop,
+    check_reachable,
+    holds,
+    measured,
+)
 from chipmend.confidence.intervals import Measured, normal_p_value
 from chipmend.confidence.sequential import alpha_of_look
 
@@ -11,6 +18,7 @@ __all__ = [
     "Measured",
     "alpha_of_look",
     "check_reachable",
+    "holds",
     "measured",
     "normal_p_value",
 ]

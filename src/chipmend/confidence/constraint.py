@@ -14,12 +14,14 @@ from chipmend.confidence.intervals import (
     Measured,
     are_hits,
     at_least,
-    at_most,
     normal_p_value,
+    paired_p_value,
 )
 from chipmend.errors import ConstraintError
 
 _STRICT = {"extra": "forbid"}
+ROUNDING = 1e-9
+"""More than means of hits are rounded by, and less than any sample counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,11 @@ class Drop:
     ) -> float:
         """Probability of such scores or better if the drop were just more than allowed.
 
-        Exact where images are only lost, and none gained; normal else.
+        For hits and misses a test that holds where few images differ; normal else.
         """
-        lost = clean - scores
-        if are_hits(scores) and are_hits(clean) and not (lost < 0).any():
-            return at_most(int(lost.sum()), len(lost), self.drop)
+        if are_hits(scores) and are_hits(clean):
+            lost, gained = int((clean > scores).sum()), int((scores > clean).sum())
+            return paired_p_value(lost, gained, len(scores), self.drop)
         return normal_p_value(self.margins(scores, clean))
 
 
@@ -128,13 +130,22 @@ def measured(
     )
 
 
+def holds(
+    constraint: Constraint,
+    scores: Float[np.ndarray, " samples"],
+    clean: Float[np.ndarray, " samples"],
+) -> bool:
+    """Whether a constraint holds on these very samples; meeting it exactly is meeting it."""
+    return bool(constraint.margins(scores, clean).mean() >= -ROUNDING)
+
+
 def check_reachable(constraint: Constraint, clean: Float[np.ndarray, " samples"]) -> None:
     """Refuse a constraint that the clean network itself misses on validation.
 
     Raises:
         ConstraintError: Repair does not make a network better than it was.
     """
-    if constraint.margins(clean, clean).mean() < 0:
+    if not holds(constraint, clean, clean):
         raise ConstraintError(
             f"no chip can meet '{constraint}': the clean network has {100 * clean.mean():.2f} % "
             "on validation",

@@ -74,6 +74,39 @@ def at_most(hits: int, samples: int, share: float) -> float:
     return float(binom.cdf(hits, samples, share))
 
 
+def paired_p_value(lost: int, gained: int, samples: int, drop: float) -> float:
+    """P-value of a drop between two networks on the same samples, against a drop just allowed.
+
+    The score test of [Tango1998]: the variance is that of the most likely shares of lost and gained
+    samples among those whose difference is ``drop``, so that few gained samples do not make it too
+    small. Exact where none is gained.
+
+    Args:
+        lost: Samples that only the first network gets right.
+        gained: Samples that only the second one gets right.
+        samples: All samples.
+        drop: The drop that is just allowed, as a fraction.
+
+    Returns:
+        Probability of such a result or a better one if the drop were just more than allowed.
+
+    References:
+        [Tango1998] Tango, "Equivalence test and confidence interval for the difference in
+            proportions for the paired-sample design", Statistics in Medicine 17, 1998.
+
+    Example:
+        >>> paired_p_value(5, 5, 100, 0.0)
+        0.5
+    """
+    if not gained:
+        return at_most(lost, samples, drop)
+    b = (2 * samples - lost + gained) * drop - lost - gained
+    c = -gained * drop * (1 - drop)
+    share_gained = (math.sqrt(b * b - 8 * samples * c) - b) / (4 * samples)
+    variance = samples * (2 * share_gained + drop * (1 - drop))
+    return NormalDist().cdf((lost - gained - samples * drop) / math.sqrt(variance))
+
+
 def are_hits(scores: Float[np.ndarray, " samples"]) -> bool:
     """Whether every score is 0 or 1."""
     return bool(np.isin(scores, (0.0, 1.0)).all())

@@ -57,11 +57,13 @@ def resilience_table(
 
     Raises:
         RepairError: A repeat could not be measured.
+        FingerprintError: The run holds repeats of another analysis.
     """
     parts = [work.task.digest(), work.array, work.analysis, work.seed, conditions]
     path = None if cache is None else cache / f"{digest_of(parts)}.json"
     if path is not None and (cached := _cached(path)) is not None:
         return cached
+    runner.check_fingerprint({"analysis": digest_of(parts)}, of="analysis")
     jobs = {f"{rate!r}/{repeat}": (rate, repeat) for rate, repeat in work.analysis.jobs()}
     measured = runner.results("analysis", "resilience analysis", work, jobs)
     table = ResilienceTable(
@@ -89,6 +91,6 @@ def _trajectory(key: str, result: dict[str, Any]) -> Trajectory:
     if "failed" in result:
         raise RepairError(
             f"the resilience analysis failed at rate/repeat {key}: {result['failed']}",
-            hint="mend the cause and begin in another run folder",
+            hint="mend the cause and start the same again: finished repeats are kept",
         )
     return rebuilt(Trajectory, result)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from chipmend.confidence.constraint import Constraint, measured
+from chipmend.confidence.constraint import Constraint, holds, measured
 from chipmend.confidence.intervals import Measured
 from chipmend.errors import ChipmendError, PlanError
 from chipmend.fleet.executor import reason_of
@@ -141,7 +141,7 @@ class Mending:
         )
 
     def _met(self, scores: Float64[np.ndarray, " samples"]) -> bool:
-        return bool(self.constraint.margins(scores, self.clean_test).mean() >= -1e-12)
+        return holds(self.constraint, scores, self.clean_test)
 
     def _record(self, walk: "_Walk", chip: str, job: Job, bench: Workbench) -> ChipRecord:
         shipped = walk.test_scores

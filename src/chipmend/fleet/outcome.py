@@ -60,7 +60,7 @@ class Outcome:
         paths: Hindsight along the retraining, by chip.
         table: The resilience table, if a policy needed it.
         lost: What interrupted attempts had cost.
-        execution: Versions, device, threads, workers, date.
+        execution: Versions, device, threads, workers.
         plan: The plan as the user gave it, if there was one.
         assumed_healthy: Weights that are not placed on the array, by name.
     """
@@ -121,18 +121,18 @@ class Outcome:
             }
         )
 
-    def write(self, folder: Path) -> Path:
+    def write(self, folder: str | Path) -> Path:
         """Keep the outcome in a run folder."""
-        return write_bytes(folder / FILE, json.dumps(plain(self)).encode())
+        return write_bytes(Path(folder) / FILE, json.dumps(plain(self)).encode())
 
 
-def read_outcome(folder: Path) -> Outcome:
+def read_outcome(folder: str | Path) -> Outcome:
     """Read what ``Outcome.write`` kept.
 
     Raises:
         StoreError: No finished run is in the folder, or it was altered.
     """
-    path = folder / FILE
+    path = Path(folder) / FILE
     try:
         return rebuilt(Outcome, json.loads(path.read_bytes()))
     except FileNotFoundError as error:

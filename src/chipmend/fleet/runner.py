@@ -31,15 +31,20 @@ class Runner:
     store: Store
     progress: Progress = field(default_factory=Unwatched)
 
-    def check_fingerprint(self, now: Mapping[str, Any]) -> None:
+    def check_fingerprint(self, now: Mapping[str, Any], of: str = "") -> None:
         """Keep a new run's fingerprint, or refuse to go on with a run under another one.
+
+        Args:
+            now: The fingerprint.
+            of: What part of the run it is of, if not of the whole.
 
         Raises:
             FingerprintError: Says which parts differ.
         """
-        kept = self.store.fact("fingerprint")
+        fact = f"fingerprint {of}".strip()
+        kept = self.store.fact(fact)
         if kept is None:
-            self.store.keep_fact("fingerprint", now)
+            self.store.keep_fact(fact, now)
         else:
             check_same(kept, now, getattr(self.store, "folder", "the store"))
 
@@ -54,6 +59,7 @@ class Runner:
 
         Returns:
             Results by name, in the order of ``jobs``; ``{"failed": reason}`` for one that failed.
+            Its work counts as lost, and the next run tries it again.
 
         Raises:
             StoreError: The store cannot be written; what was kept stays kept.
@@ -66,9 +72,13 @@ class Runner:
             work, [jobs[name] for name in left], on_start=watch.start, on_tick=watch.tick
         )
         for index, result in finished:
-            kept = {"failed": result.reason} if isinstance(result, Failed) else result
-            self.store.finish(kind, left[index], kept)
-            results[left[index]] = kept
+            name = left[index]
+            if isinstance(result, Failed):
+                self.store.fail(kind, name, *watch.spent(index))
+                results[name] = {"failed": result.reason}
+            else:
+                self.store.finish(kind, name, result)
+                results[name] = result
             self.progress.job_done()
         return {name: results[name] for name in jobs}
 
@@ -88,6 +98,10 @@ class _Watch:
     def start(self, index: int) -> None:
         self._begun[index] = self._kept_at[index] = time.monotonic()
         self.store.begin(self.kind, self.jobs[index])
+
+    def spent(self, index: int) -> tuple[float, float]:
+        """Epoch-equivalents and seconds that went into a job so far."""
+        return self._told.get(index, 0.0), time.monotonic() - self._begun[index]
 
     def tick(self, index: int, ee: float) -> None:
         self.progress.advance(ee - self._told.get(index, 0.0))

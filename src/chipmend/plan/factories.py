@@ -32,5 +32,5 @@ def _imported(name: str, place: str) -> Callable[..., Any]:
     except Exception as error:  # whatever the user's module does when it is imported
         raise PlanError(
             f"{place}.factory: cannot import {name!r}: {type(error).__name__}: {error}",
-            hint="write package.module:function, importable from where you are (PYTHONPATH)",
+            hint="write package.module:function, of a module beside the plan or on PYTHONPATH",
         ) from error

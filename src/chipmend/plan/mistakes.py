@@ -80,7 +80,9 @@ def mistake(error: Mapping[str, Any], tables: Mapping[str, Any], written: Mappin
     if place[:1] == ["policies"] and "policies" not in written:
         place = ["policy", *place[1 if isinstance(written["policy"], list) else 2 :]]
     name = ".".join(map(str, place)) or "the plan"
-    if place[:2] == ["chips", "rate"]:  # either shape: pydantic tells what is wrong with each
+    if (
+        place[:2] == ["chips", "rate"] and "rate" in tables["chips"]
+    ):  # either shape: pydantic tells what is wrong with each
         return f"chips.rate: write a number, or a list of two, not {tables['chips']['rate']!r}"
     kind, cause = error["type"], error.get("ctx", {}).get("error")
     if place == ["policy"] and "policies" in written:

@@ -1,5 +1,6 @@
 """Reading a plan from TOML: all of its mistakes at once, or the plan."""
 
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,10 @@ from chipmend.plan.tables import Plan
 _PATHS = (("model", "weights"), ("data", "path"), ("chips", "file"), ("execution", "run"))
 
 
-def read_plan(path: Path) -> tuple[Plan, dict[str, Any]]:
+def read_plan(path: str | Path) -> tuple[Plan, dict[str, Any]]:
     """Read a plan; paths in it are taken from the plan's folder.
+
+    Modules that it names may lie there too: the folder is put at the end of ``sys.path``.
 
     Args:
         path: A TOML file.
@@ -26,6 +29,7 @@ def read_plan(path: Path) -> tuple[Plan, dict[str, Any]]:
     Raises:
         PlanError: Not to be read, or every mistake in it.
     """
+    path = Path(path)
     try:
         tables = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
@@ -34,6 +38,9 @@ def read_plan(path: Path) -> tuple[Plan, dict[str, Any]]:
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{path} is not TOML: {error}", hint="mend that line") from error
+    folder = str(path.parent.absolute())
+    if folder not in sys.path:
+        sys.path.append(folder)
     return parse_plan(tables, str(path), path.parent), tables
 
 

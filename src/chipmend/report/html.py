@@ -26,7 +26,7 @@ ROWS_SHOWN = 500
 """Rows of the chip table that are shown at a time."""
 
 
-def write_report(outcome: Outcome, path: Path) -> Path:
+def write_report(outcome: Outcome, path: str | Path) -> Path:
     """Write a report, whole or not at all.
 
     Args:
@@ -39,7 +39,7 @@ def write_report(outcome: Outcome, path: Path) -> Path:
     Raises:
         StoreError: The file cannot be written.
     """
-    return write_bytes(path, page(outcome).encode())
+    return write_bytes(Path(path), page(outcome).encode())
 
 
 def page(outcome: Outcome) -> str:

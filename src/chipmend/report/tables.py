@@ -2,6 +2,7 @@
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from chipmend.fleet.ledger import FLEETS, PolicySum
 from chipmend.fleet.outcome import Outcome
@@ -23,12 +24,12 @@ def text_table(outcome: Outcome) -> Table:
         "over beyond what would have sufficed, s seconds",
         box=SIMPLE_HEAD,
     )
-    table.add_column("policy", no_wrap=True)
+    table.add_column("policy", overflow="fold")
     for heading in ("met", "scrap", "mean %", "min %", "EE", "EE+", "over", "s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for s in outcome.sums():
         table.add_row(
-            s.policy,
+            Text(s.policy),
             f"{s.met}/{s.chips}",
             str(s.scrapped),
             _percent(s.accuracy_mean),

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from chipmend.confidence.constraint import Accuracy, Constraint
+from chipmend.confidence.constraint import ROUNDING, Accuracy, Constraint
 from chipmend.errors import TableError
 
 Statistic = Literal["min", "mean", "max", "quantile"]
@@ -155,8 +155,8 @@ class ResilienceTable:
 def accuracy_wanted(constraint: Constraint, clean_accuracy: float) -> float:
     """The accuracy that a constraint comes to, given the clean network's."""
     if isinstance(constraint, Accuracy):
-        return constraint.accuracy
-    return clean_accuracy - constraint.drop - 1e-9  # accuracies are means of 0 and 1
+        return constraint.accuracy - ROUNDING
+    return clean_accuracy - constraint.drop - ROUNDING
 
 
 def check_amounts(amounts: Sequence[float]) -> None:
@@ -182,7 +182,8 @@ def _over_repeats(amounts: list[float], statistic: Statistic, quantile: float) -
         case "mean":
             return _mean(amounts)
         case "quantile":
-            place = math.ceil(quantile * len(amounts)) - 1  # an order statistic, never in between
+            # an order statistic, never in between; 0.28 of 25 is the 7th, whatever the rounding
+            place = math.ceil(quantile * len(amounts) - 1e-9) - 1
             return sorted(amounts)[max(0, place)]
 
 

@@ -30,8 +30,12 @@ class Store(Protocol):
         """Keep a job's result, and end its attempt, both or neither."""
         ...
 
+    def fail(self, kind: str, job: str, ee: float, seconds: float) -> None:
+        """End the running attempt at a job without a result: its work is lost."""
+        ...
+
     def lost(self) -> tuple[float, float]:
-        """Epoch-equivalents and seconds of attempts that were interrupted."""
+        """Epoch-equivalents and seconds of attempts that were interrupted or failed."""
         ...
 
     def close(self) -> None:

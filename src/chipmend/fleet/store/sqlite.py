@@ -87,8 +87,14 @@ class SqliteStore:
             connection.execute(insert(results).values(kind=kind, job=job, content=content))
             connection.execute(_running(kind, job).values(state="finished"))
 
+    def fail(self, kind: str, job: str, ee: float, seconds: float) -> None:
+        """End the running attempt at a job without a result: its work is lost."""
+        with self._transaction() as connection:
+            ended = _running(kind, job).values(state="lost", ee=ee, seconds=seconds)
+            connection.execute(ended)
+
     def lost(self) -> tuple[float, float]:
-        """Epoch-equivalents and seconds of attempts that were interrupted."""
+        """Epoch-equivalents and seconds of attempts that were interrupted or failed."""
         sums = select(func.sum(attempts.c.ee), func.sum(attempts.c.seconds))
         with self._transaction() as connection:
             ee, seconds = connection.execute(sums.where(attempts.c.state == "lost")).one()
