@@ -8,7 +8,7 @@ from chipmend.resilience import ResilienceTable
 
 def test_the_table_is_shown_written_and_summed_up(workshop):
     shown = workshop.done("analyze", workshop.plan(), "--json", "s.json")
-    path = workshop.folder / "run" / "analysis" / "table.json"
+    path = workshop.folder / "run" / "table.json"
     table, summary = rebuilt(ResilienceTable, json.loads(path.read_text())), workshop.summary()
     assert len(table.trajectories) == 4
     assert summary["rates"] == table.rates == [0.2, 0.5]

@@ -2,11 +2,12 @@ import pytest
 import torch
 
 from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, chips
-from chipmend.errors import FingerprintError, StoreError, WorkerError
+from chipmend.errors import FaultMapError, FingerprintError, StoreError, WorkerError
 from chipmend.fleet import analyze, arrangement, mend, read_outcome
 from chipmend.fleet.analyzing import Analyzing
 from chipmend.fleet.arrangement import Arrangement
 from chipmend.fleet.store import SqliteStore
+from chipmend.hardware import Array
 from chipmend.policy import Fixed, Reduce
 
 
@@ -39,10 +40,32 @@ def test_without_a_run_folder_nothing_is_kept(task, tmp_path, monkeypatch):
 def test_the_measured_arrangement_is_kept_with_the_run(task, tmp_path, monkeypatch):
     found = Arrangement(workers=1, threads=1, samples_per_second=5.0)
     monkeypatch.setattr("chipmend.fleet.api.fastest", lambda *_: found)
-    mended(task, run=tmp_path, workers=None)
+    mended(task, run=tmp_path, workers=None, threads=None)
     monkeypatch.setattr("chipmend.fleet.api.fastest", None)
-    again = mended(task, run=tmp_path, workers=None)
+    again = mended(task, run=tmp_path, workers=None, threads=None)
     assert "InProcess(threads=1)" in again.execution["executor"]
+
+
+def test_threads_alone_say_how_many_workers_the_processors_have_room_for(task, monkeypatch):
+    monkeypatch.setattr("chipmend.fleet.api.fastest", None)
+    monkeypatch.setattr("chipmend.fleet.api.cores", lambda: 5)
+    outcome = mended(task, workers=None, threads=2)
+    assert "LocalProcesses(workers=2, threads=2)" in outcome.execution["executor"]
+
+
+def test_a_lot_that_does_not_fit_is_refused_before_anything_is_measured(task, monkeypatch):
+    monkeypatch.setattr("chipmend.fleet.api.fastest", None)
+    with pytest.raises(FaultMapError):
+        mended(task, array=Array(rows=4, cols=8), workers=None, threads=None)
+
+
+def test_analysis_and_campaign_share_a_run_folder_and_what_was_measured_in_it(
+    task, tmp_path, monkeypatch
+):
+    table = analyzed(task, run=tmp_path)
+    monkeypatch.setenv("CHIPMEND_CACHE", str(tmp_path / "another cache"))
+    monkeypatch.setattr("chipmend.fleet.analyzing.Analyzing.__call__", None)
+    assert mended(task, run=tmp_path, policies=[Reduce(retrain=RETRAIN)]).table == table
 
 
 def test_processors_are_shared_out_evenly_among_workers(task, monkeypatch):

@@ -5,6 +5,7 @@ from chipmend.errors import WorkerError
 from chipmend.fleet import arrangement
 from chipmend.fleet.arrangement import Arrangement, candidates, fastest, throughput
 from chipmend.fleet.local import InProcess, LocalProcesses
+from chipmend.fleet.progress import Unwatched
 from chipmend.steps import Retrain
 
 RETRAIN = Retrain(batch=32)
@@ -45,7 +46,7 @@ def test_the_candidate_of_the_highest_throughput_is_taken(task, monkeypatch):
 
     monkeypatch.setattr(arrangement, "cores", lambda: 4)
     monkeypatch.setattr(arrangement, "throughput", pretended)
-    best = fastest(task, RETRAIN)
+    best = fastest(task, RETRAIN, Unwatched())
     assert (best.workers, best.threads, best.samples_per_second) == (2, 2, 500.0)
     assert measured == list(rates)
 
@@ -53,7 +54,7 @@ def test_the_candidate_of_the_highest_throughput_is_taken(task, monkeypatch):
 def test_one_processor_needs_no_measurement(task, monkeypatch):
     monkeypatch.setattr(arrangement, "cores", lambda: 1)
     monkeypatch.setattr(arrangement, "throughput", None)
-    assert fastest(task, RETRAIN) == Arrangement(workers=1, threads=1)
+    assert fastest(task, RETRAIN, Unwatched()) == Arrangement(workers=1, threads=1)
 
 
 def test_the_throughput_of_two_workers_is_the_sum_of_both(task, monkeypatch):

@@ -2,13 +2,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from campaigns import ARRAY, CONSTRAINT, RETRAIN, chips
 from chipmend.errors import FingerprintError
 from chipmend.faults import fault_map
 from chipmend.faults.generate import Uniform
 from chipmend.faults.maps import Chip
-from chipmend.fleet.fingerprint import check_same, conditions, described, fingerprint
+from chipmend.fleet import fingerprint as module
+from chipmend.fleet.fingerprint import (
+    check_same,
+    conditions,
+    described,
+    digest_of_code,
+    fingerprint,
+)
 from chipmend.hardware import Array
 from chipmend.network.task import Task
 from chipmend.policy import Fixed, Reduce
@@ -108,8 +116,8 @@ def test_the_same_fingerprint_passes(task):
 
 
 def test_a_refusal_names_the_folder_each_part_and_how_it_changed():
-    kept = {**conditions(1, "cpu"), "chips": "a" * 64, "gone": 1}
-    now = {**conditions(2, "cpu"), "chips": "b" * 64}
+    kept = {**conditions(1, torch.device("cpu")), "chips": "a" * 64, "gone": 1}
+    now = {**conditions(2, torch.device("cpu")), "chips": "b" * 64}
     with pytest.raises(FingerprintError) as error:
         check_same(kept, now, "runs/a")
     assert error.value.message == (
@@ -117,3 +125,18 @@ def test_a_refusal_names_the_folder_each_part_and_how_it_changed():
         "chips changed; gone was 1, is None"
     )
     assert "another run folder" in error.value.hint
+
+
+def test_code_that_only_shows_does_not_count_and_all_other_code_does(tmp_path, monkeypatch):
+    for room in ("cli", "report", "fleet", "repairs"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "a.py").write_text("a")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "fleet" / "fingerprint.py"))
+
+    def after(room):
+        (tmp_path / room / "a.py").write_text(room)
+        return digest_of_code.__wrapped__()
+
+    first = digest_of_code.__wrapped__()
+    assert after("cli") == after("report") == first
+    assert len({first, after("fleet"), after("repairs")}) == 3

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from chipmend.resilience.table import ResilienceTable
 
 
+TABLE = "table.json"
+
+
 @app.command
 def analyze(plan: Path, /, *, json: Json = None) -> None:
     """Measure accuracy over fault rates and amounts of retraining; the same command resumes it.
@@ -33,13 +36,13 @@ def analyze(plan: Path, /, *, json: Json = None) -> None:
             array=read.array,
             analysis=read.analysis,
             seed=read.seed,
-            run=read.execution.run / "analysis",
+            run=read.execution.run,
             workers=read.execution.workers,
             threads=read.execution.threads,
             progress=bars,
         )
     out.print(_shown(table, read))
-    made = write_bytes(read.execution.run / "analysis" / "table.json", _as_json(table))
+    made = write_bytes(read.execution.run / TABLE, _as_json(table))
     finish(made, lambda: _summary(table, read, plain(table)), json)
 
 

@@ -13,6 +13,7 @@ from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.arrangement import Arrangement, cores, fastest
 from chipmend.fleet.campaign import Campaign, Setup
 from chipmend.fleet.fingerprint import conditions
+from chipmend.fleet.jobs import check_chips
 from chipmend.fleet.outcome import Outcome
 from chipmend.fleet.progress import Progress, Unwatched
 from chipmend.fleet.runner import Runner
@@ -23,7 +24,7 @@ from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Policy
 from chipmend.policy.reduce import Reduce
-from chipmend.records import digest_of, plain
+from chipmend.records import plain
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import Retrain
@@ -61,7 +62,8 @@ def mend(
         workers: Worker processes; without a number the fastest arrangement of workers and threads
             is measured and kept with the run. More than one need a task that can be pickled, and
             a main module under ``if __name__ == "__main__":``.
-        threads: Threads of each worker; by default the processors are shared out evenly.
+        threads: Threads of each worker; by default the processors are shared out evenly. Given
+            alone, as many workers as the processors have room for.
         progress: Who watches.
         plan: The plan as the user gave it, for the report.
 
@@ -79,15 +81,17 @@ def mend(
         seed=seed,
         hindsight=hindsight,
     )
+    check_chips(chips, array)
+    watched = progress or Unwatched()
     with ExitStack() as stack:
         folder = Path(run) if run is not None else Path(stack.enter_context(TemporaryDirectory()))
         store = stack.enter_context(closing(SqliteStore(folder)))
-        arrangement = _arrangement(task, setup.analysis.retrain, store, workers, threads)
+        arrangement = _arrangement(task, setup.analysis.retrain, store, watched, workers, threads)
         campaign = Campaign(
             task,
             chips,
             setup,
-            runner=Runner(arrangement.executor(), store, progress or Unwatched()),
+            runner=Runner(arrangement.executor(), store, watched),
             threads=arrangement.threads,
             table_cache=cache_folder("resilience"),
             plan=plan,
@@ -110,7 +114,8 @@ def analyze(
 ) -> ResilienceTable:
     """Measure how a network's accuracy answers to faults and to retraining.
 
-    The finished table is cached by all that it depends on, so campaigns find it.
+    The finished table is cached by all that it depends on, so campaigns find it; in the same run
+    folder they also find what an unfinished one has measured.
 
     Args:
         task: The clean network and its data.
@@ -128,34 +133,37 @@ def analyze(
     Raises:
         ChipmendError: Says what is wrong, where, and what to do.
     """
+    watched = progress or Unwatched()
     with ExitStack() as stack:
         folder = Path(run) if run is not None else Path(stack.enter_context(TemporaryDirectory()))
         store = stack.enter_context(closing(SqliteStore(folder)))
-        arrangement = _arrangement(task, analysis.retrain, store, workers, threads)
-        where = conditions(arrangement.threads, task.device.type)
-        runner = Runner(arrangement.executor(), store, progress or Unwatched())
-        runner.check_fingerprint(
-            plain({"analysis": digest_of([task.digest(), array, analysis, seed]), **where})
-        )
+        arrangement = _arrangement(task, analysis.retrain, store, watched, workers, threads)
         return resilience_table(
             Analyzing(task, array, analysis, seed),
             _clean_accuracy(task, arrangement.threads),
-            runner=runner,
-            conditions=where,
+            runner=Runner(arrangement.executor(), store, watched),
+            conditions=conditions(arrangement.threads, task.device),
             cache=cache_folder("resilience"),
         )
 
 
 def _arrangement(
-    task: Task, retrain: Retrain, store: Store, workers: int | None, threads: int | None
+    task: Task,
+    retrain: Retrain,
+    store: Store,
+    progress: Progress,
+    workers: int | None,
+    threads: int | None,
 ) -> Arrangement:
     """The arrangement that was asked for, or that the run was begun with, or the fastest."""
+    if workers is None and threads is not None:
+        workers = max(1, cores() // max(1, threads))
     if workers is not None:
         shared = max(1, cores() // max(1, workers))
         return Arrangement(workers=workers, threads=shared if threads is None else threads)
     kept = store.fact("arrangement")
     if kept is None:
-        kept = plain(fastest(task, retrain))
+        kept = plain(fastest(task, retrain, progress))
         store.keep_fact("arrangement", kept)
     return Arrangement(**kept)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chipmend.errors import WorkerError
 from chipmend.fleet.executor import Executor, Failed
 from chipmend.fleet.local import InProcess, LocalProcesses
+from chipmend.fleet.progress import Progress
 from chipmend.network.task import Task
 from chipmend.repairs.retrain import Retraining
 from chipmend.steps import Retrain
@@ -62,12 +63,13 @@ def candidates(processors: int) -> list[Arrangement]:
     ]
 
 
-def fastest(task: Task, retrain: Retrain) -> Arrangement:
+def fastest(task: Task, retrain: Retrain, progress: Progress) -> Arrangement:
     """Measure the training throughput of every candidate, and give the best.
 
     Args:
         task: What would be trained.
         retrain: With which settings.
+        progress: Who watches.
 
     Returns:
         The best arrangement, with its throughput.
@@ -77,10 +79,12 @@ def fastest(task: Task, retrain: Retrain) -> Arrangement:
     options = candidates(cores())
     if len(options) == 1:
         return options[0]
-    return max(
-        (throughput(task, retrain, option) for option in options),
-        key=lambda option: option.samples_per_second or 0.0,
-    )
+    progress.phase("measuring this machine", len(options), 0)
+    measured = []
+    for option in options:
+        measured.append(throughput(task, retrain, option))
+        progress.job_done()
+    return max(measured, key=lambda option: option.samples_per_second or 0.0)
 
 
 def throughput(task: Task, retrain: Retrain, arrangement: Arrangement) -> Arrangement:

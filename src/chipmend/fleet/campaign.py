@@ -19,7 +19,7 @@ from chipmend.faults.maps import Chip
 from chipmend.faults.picture import png_picture
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.fingerprint import conditions, described, fingerprint
-from chipmend.fleet.jobs import Job, check_chips, planned_jobs
+from chipmend.fleet.jobs import Job, planned_jobs
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.mending import Mending
 from chipmend.fleet.outcome import ChipFacts, Outcome
@@ -75,16 +75,12 @@ class Campaign:
 
     Args:
         task: The clean network and its data.
-        chips: The lot.
+        chips: The lot, as ``check_chips`` wants it.
         setup: What to do.
         runner: Carries jobs out and keeps their results.
         threads: Threads of a worker, for the fingerprint.
         table_cache: Folder where finished resilience tables are kept by what they depend on.
         plan: The user's plan, for the report.
-
-    Raises:
-        LotError: No chips, or one identity twice.
-        FaultMapError: Chips of another array.
     """
 
     def __init__(
@@ -98,7 +94,6 @@ class Campaign:
         table_cache: Path | None = None,
         plan: Mapping[str, Any] | None = None,
     ) -> None:
-        check_chips(chips, setup.array)
         self.task, self.chips, self.setup = task, chips, setup
         self._runner, self._threads = runner, threads
         self._table_cache, self._plan = table_cache, dict(plan or {})
@@ -146,12 +141,13 @@ class Campaign:
         self._runner.check_fingerprint(plain(now))
 
     def _clean_scores(self) -> tuple[Any, Any]:
-        with computing_with(self._threads):
-            task = self.task
-            return (
-                scores(task.model, task.validation, task.metric),
-                scores(task.model, task.test, task.metric),
-            )
+        task, found = self.task, []
+        self._runner.progress.phase("scoring the clean network", 2, 0)
+        for split in (task.validation, task.test):
+            with computing_with(self._threads):
+                found.append(scores(task.model, split, task.metric))
+            self._runner.progress.job_done()
+        return found[0], found[1]
 
     def _needs_table(self) -> bool:
         return any(policy.needs_table for policy in self.setup.policies)
@@ -162,7 +158,7 @@ class Campaign:
             Analyzing(self.task, setup.array, setup.analysis, setup.seed),
             clean_accuracy,
             runner=self._runner,
-            conditions=conditions(self._threads, self.task.device.type),
+            conditions=conditions(self._threads, self.task.device),
             cache=self._table_cache,
         )
 
@@ -214,7 +210,7 @@ class Campaign:
             table=table,
             lost=Cost(retrain=ee, seconds=seconds),
             execution={
-                **conditions(self._threads, self.task.device.type),
+                **conditions(self._threads, self.task.device),
                 "executor": repr(self._runner.executor),
             },
             plan=plain(self._plan),

@@ -1,8 +1,11 @@
 """What a run's results depend on. A run goes on only under the fingerprint it was begun with."""
 
+import functools
+import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,9 @@ from chipmend.network.precision import has_bf16
 from chipmend.network.task import Task
 from chipmend.records import digest_of, plain
 from chipmend.version import __version__
+
+SHOWING = ("cli", "plan", "report")
+"""Rooms whose code changes no result."""
 
 
 def fingerprint(
@@ -36,23 +42,40 @@ def fingerprint(
         "network and data": task.digest(),
         "chips": digest_of([(chip.id, chip.faults.digest()) for chip in chips]),
         **{name: digest_of_behaviour(part) for name, part in plan.items()},
-        **conditions(threads, task.device.type),
+        **conditions(threads, task.device),
     }
 
 
-def conditions(threads: int, device: str) -> dict[str, Any]:
-    """The part of a fingerprint that is not the user's: versions, device, precision, threads."""
+def conditions(threads: int, device: torch.device) -> dict[str, Any]:
+    """The part of a fingerprint that is not the user's: code, device, precision, threads."""
     return {
         "chipmend": __version__,
+        "code": digest_of_code(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
-        "device": device,
+        "device": "cpu" if device.type == "cpu" else _name_of(device),
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        "dtype": "bfloat16" if has_bf16(device) else "float32",
+        "dtype": "bfloat16" if has_bf16(device.type) else "float32",
         "threads per worker": threads,
     }
+
+
+@functools.cache
+def digest_of_code() -> str:
+    """Hex digest of the code that results depend on: all of chipmend but what reads and shows."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        inside = path.relative_to(package)
+        if inside.parts[0] not in SHOWING:
+            digest.update(f"{inside.as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _name_of(device: torch.device) -> str:
+    return f"{device.type} {torch.cuda.get_device_name(device)}"
 
 
 def check_same(kept: Mapping[str, Any], now: Mapping[str, Any], folder: object) -> None:
