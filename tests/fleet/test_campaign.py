@@ -5,17 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from campaigns import ANALYSIS, ARRAY, CONSTRAINT, POLICIES, chips, mended, records
+from campaigns import ANALYSIS, ARRAY, CONSTRAINT, POLICIES, RETRAIN, chips, mended, records
 from chipmend.errors import FaultMapError, FingerprintError, LotError, PlanError
 from chipmend.faults import Chip, FaultMap
 from chipmend.fleet import mend
 from chipmend.fleet.ledger import Bin
-from chipmend.policy import Fixed
+from chipmend.policy import Fixed, Reduce
 from chipmend.repairs import pruned_weights
 
 
@@ -158,6 +159,19 @@ def test_bad_lots_are_refused_before_any_work(task):
 def test_policies_of_the_same_name_are_refused(task):
     with pytest.raises(PlanError, match=r"Fixed\(0.5\)"):
         mended(task, run=None, policies=[Fixed(epochs=0.5), Fixed(epochs=0.5)])
+
+
+def test_a_policy_that_retrains_otherwise_than_its_analysis_is_refused(task):
+    other = replace(RETRAIN, learning_rate=0.01)
+    with pytest.raises(PlanError, match="Reduce-max retrains otherwise than the analysis"):
+        mended(task, run=None, policies=[Reduce(retrain=other)])
+    mended(task, run=None, policies=[Fixed(epochs=0.5, retrain=other)])
+    mended(task, run=None, policies=[Reduce(retrain=replace(RETRAIN, epochs=3.0))])
+
+
+def test_policies_of_one_kind_are_told_apart_by_their_labels(task):
+    policies = [Fixed(epochs=0.5), Fixed(epochs=0.5, retrain=RETRAIN, label="other rate")]
+    assert list(mended(task, run=None, policies=policies).policies) == ["Fixed(0.5)", "other rate"]
 
 
 def test_a_policy_that_forgets_a_chip_is_refused(task):

@@ -73,6 +73,7 @@ def test_names_tell_amounts_and_schedules_apart():
     policies = [Fixed(epochs=0.1), Fixed(epochs=0.1, decaying=True), Fixed(epochs=1), FixedSteps()]
     names = ["Fixed(0.1)", "Fixed(0.1, decaying)", "Fixed(1)", "FAP"]
     assert [policy.name for policy in policies] == names
+    assert Fixed(epochs=0.1, label="mine").name == "mine"
 
 
 @pytest.mark.parametrize("epochs", [-0.1, math.nan, math.inf])

@@ -46,7 +46,8 @@ def planned(rate, **fields):
         (0.4, "min", 0.25),
         (0.15, "max", 0.25),
         (0.0, "max", 0.0),
-        (0.51, "max", math.inf),
+        (0.51, "max", 1.0),  # towards 90 %: the largest amount that was analysed
+        (0.89, "min", 1.0),
         (0.9, "min", math.inf),
         (1.0, "max", math.inf),
     ],
@@ -85,6 +86,8 @@ def test_a_chip_that_no_amount_would_save_is_scrapped_before_any_work():
     assert steps == []
     said = "'drop <= 2 points' was not reached in the analysis at an effective fault rate of 90 %"
     assert answer == Scrap(said)
+    _, beyond = walked(Reduce(), 1.0)
+    assert beyond == Scrap(f"{said}, and the chip has 100 %")
 
 
 def test_without_a_table_it_says_so():
@@ -95,6 +98,7 @@ def test_without_a_table_it_says_so():
 def test_names_tell_statistics_apart():
     policies = [Reduce(), Reduce(statistic="mean"), Reduce(statistic="quantile", quantile=0.9)]
     assert [p.name for p in policies] == ["Reduce-max", "Reduce-mean", "Reduce-90%"]
+    assert Reduce(label="mine").name == "mine"
 
 
 @pytest.mark.parametrize("quantile", [0.0, -0.5, 1.01, math.nan])

@@ -126,6 +126,7 @@ def test_no_more_chips_are_wrongly_shipped_than_its_confidence_allows(
 
 def test_its_name_tells_the_increment():
     assert UntilMet(increment=0.05).name == "UntilMet(0.05)"
+    assert UntilMet(label="mine").name == "mine"
 
 
 def test_every_chip_is_alone():

@@ -10,7 +10,7 @@ from chipmend.hardware import Array
 from chipmend.repairs import pruned_weights
 from chipmend.repairs.chip import repair
 from chipmend.resilience import Analysis, trajectory
-from chipmend.steps import Measure, Prune, Recalibrate, Retrain
+from chipmend.steps import Decaying, Measure, Prune, Recalibrate, Retrain
 
 ARRAY = Array(rows=8, cols=8)
 RETRAIN = Retrain(learning_rate=0.05, batch=32, recalibrate=Recalibrate(samples=64))
@@ -113,3 +113,8 @@ def test_clustered_faults_are_drawn_clustered(task):
 def test_an_analysis_that_measures_nothing_sensible_is_refused(fields, said):
     with pytest.raises(TableError, match=said):
         Analysis(**fields)
+
+
+def test_a_schedule_under_which_amounts_mean_nothing_on_the_way_is_refused():
+    with pytest.raises(TableError, match="decaying"):
+        Analysis(retrain=Retrain(schedule=Decaying()))

@@ -101,13 +101,19 @@ def test_rounding_of_a_mean_does_not_spoil_a_drop_that_is_met_exactly():
         (0.1, 0.5),
         (0.25, 0.75),
         (0.4, 1.0),
-        (0.4000001, math.inf),  # next to a rate that is not reached
+        (0.4000001, 1.0),  # towards a rate that is not reached: the largest amount
+        (0.7999999, 1.0),
         (0.8, math.inf),
         (1.0, math.inf),
     ],
 )
 def test_a_chip_s_amount_is_interpolated_in_its_effective_rate(rate, epochs):
     assert TABLE.needed_for(rate, BAR, "max") == pytest.approx(epochs)
+
+
+def test_the_lowest_rate_that_no_amount_was_enough_for_is_known():
+    assert TABLE.unreachable_from(BAR, "max") == 0.8
+    assert table(reaching(0.1, 0.25)).unreachable_from(BAR, "max") == math.inf
 
 
 def test_above_the_grid_the_last_slope_goes_on_up_to_the_largest_amount():
@@ -179,7 +185,8 @@ def slow_needed_for(table, rate, bar, statistic, quantile):
     for left, right in itertools.pairwise(range(len(places))):
         if rate <= places[right] or right == len(places) - 1:
             if heights[right] == math.inf:
-                return math.inf
+                between = rate < places[right] and heights[left] != math.inf
+                return table.amounts[-1] if between else math.inf
             slope = (heights[right] - heights[left]) / (places[right] - places[left])
             return min(heights[left] + slope * (rate - places[left]), table.amounts[-1])
     raise AssertionError
@@ -219,6 +226,12 @@ def test_amounts_rise_with_the_rate_and_stay_among_those_analysed(made, statisti
     assert found[0] == 0
     assert all(low <= high + 1e-12 for low, high in itertools.pairwise(found))
     assert all(0 <= amount <= 1 or math.isinf(amount) for amount in found)
+
+
+def test_a_quantile_is_the_least_count_of_repeats_that_makes_it_up_however_it_is_rounded():
+    repeats = [reaching(0.1, amount, n) for n, amount in enumerate([0.25] * 7 + [0.5] * 18)]
+    assert table(*repeats).needed_for(0.1, BAR, "quantile", 0.28) == pytest.approx(0.25)
+    assert table(*repeats).needed_for(0.1, BAR, "quantile", 0.281) == pytest.approx(0.5)
 
 
 def test_sums_and_rates_are_those_of_the_trajectories():

@@ -7,7 +7,7 @@ interruptions.
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from chipmend.repairs.cost import Cost
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
+from chipmend.steps import Retrain
 
 PICTURES = 12
 """Chips of a lot whose fault maps reports show."""
@@ -66,7 +67,20 @@ class Setup:
         if not names or double:
             raise PlanError(
                 f"policies of the same name: {', '.join(double)}" if names else "no policy",
-                hint="give at least one policy, and each policy once",
+                hint="give at least one policy, and each policy once; a label tells two apart",
+            )
+        for policy in self.policies:
+            if policy.needs_table:
+                self._check_trains_as_analysed(policy)
+
+    def _check_trains_as_analysed(self, policy: Policy) -> None:
+        retrain = getattr(policy, "retrain", None)
+        if isinstance(retrain, Retrain) and replace(retrain, epochs=1) != replace(
+            self.analysis.retrain, epochs=1
+        ):
+            raise PlanError(
+                f"{policy.name} retrains otherwise than the analysis that it goes by",
+                hint="give the policy and the analysis the same 'retrain'",
             )
 
 

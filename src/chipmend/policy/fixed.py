@@ -74,6 +74,7 @@ class Fixed:
         decaying: Whether the learning rate decays over the amount, rather than staying constant
             under weight averaging.
         retrain: How to retrain; its amount and schedule do not count.
+        label: Name in tables; made of the amount where none is given.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -82,6 +83,7 @@ class Fixed:
     epochs: float
     decaying: bool = False
     retrain: Retrain = field(default_factory=Retrain)
+    label: str = ""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.epochs) and self.epochs >= 0):
@@ -90,7 +92,7 @@ class Fixed:
     @property
     def name(self) -> str:
         """Name in tables."""
-        return f"Fixed({self.epochs:g}{', decaying' if self.decaying else ''})"
+        return self.label or f"Fixed({self.epochs:g}{', decaying' if self.decaying else ''})"
 
     @property
     def needs_table(self) -> bool:

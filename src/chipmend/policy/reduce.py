@@ -26,7 +26,8 @@ class Reduce:
         statistic: Which of the repeats' amounts to take; the paper takes the maximum, since the
             mean trains too little.
         quantile: Which one, for ``quantile``: a fraction of the repeats.
-        retrain: How to retrain; its amount does not count.
+        retrain: How to retrain, as the analysis did; its amount does not count.
+        label: Name in tables; made of the statistic where none is given.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -35,6 +36,7 @@ class Reduce:
     statistic: Statistic = "max"
     quantile: float = 1.0
     retrain: Retrain = field(default_factory=Retrain)
+    label: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.quantile <= 1:
@@ -45,6 +47,8 @@ class Reduce:
     @property
     def name(self) -> str:
         """Name in tables."""
+        if self.label:
+            return self.label
         if self.statistic == "quantile":
             return f"Reduce-{100 * self.quantile:g}%"
         return f"Reduce-{self.statistic}"
@@ -77,5 +81,8 @@ class Reduce:
     def _planned(self, die: Die, constraint: Constraint, table: ResilienceTable) -> Group:
         rate = die.effective_rate
         epochs = table.needed_for(rate, constraint, self.statistic, self.quantile)
-        reason = f"an effective fault rate of {100 * rate:.3g} %"
+        lost = table.unreachable_from(constraint, self.statistic, self.quantile)
+        reason = f"an effective fault rate of {100 * min(rate, lost):.3g} %"
+        if lost < rate:
+            reason += f", and the chip has {100 * rate:.3g} %"
         return Group(chips=(die.chip.id,), epochs=round(epochs, 9), reason=reason)

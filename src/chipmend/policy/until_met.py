@@ -26,6 +26,7 @@ class UntilMet:
         confidence: Confidence, over all looks together, that a chip that is shipped meets the
             constraint on images like those of the validation split.
         retrain: How to retrain; its amount does not count.
+        label: Name in tables; made of the increment where none is given.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -35,6 +36,7 @@ class UntilMet:
     most: float = 4.0
     confidence: float = 0.95
     retrain: Retrain = field(default_factory=Retrain)
+    label: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -50,7 +52,7 @@ class UntilMet:
     @property
     def name(self) -> str:
         """Name in tables."""
-        return f"UntilMet({self.increment:g})"
+        return self.label or f"UntilMet({self.increment:g})"
 
     @property
     def needs_table(self) -> bool:

@@ -21,7 +21,7 @@ from chipmend.records import ByKind
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.repairs.workbench import Tick, Workbench
 from chipmend.resilience.table import Trajectory, check_amounts
-from chipmend.steps import Measure, Prune, Recipe, Retrain, Step
+from chipmend.steps import Anytime, Measure, Prune, Recipe, Retrain, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,12 @@ class Analysis:
 
     def __post_init__(self) -> None:
         check_amounts(self.amounts)
+        if not isinstance(self.retrain.schedule, Anytime):
+            raise TableError(
+                "an analysis with a decaying schedule: its amounts would not mean the same along "
+                "a trajectory as alone",
+                hint="leave the schedule anytime",
+            )
         if not self.rates or self.repeats < 1:
             raise TableError("an analysis without rates or repeats", hint="give at least one")
         for rate in self.rates:

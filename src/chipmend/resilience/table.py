@@ -124,10 +124,10 @@ class ResilienceTable:
     ) -> float:
         """The amount that a chip needs, by its own effective fault rate.
 
-        Monotone: a higher rate never needs less. Between two rates the amount is interpolated;
-        next to an unreachable one it is unreachable. Below the lowest rate it goes to what a chip
-        without faults needs, nothing; above the highest it goes on as between the last two, up to
-        the largest amount analysed.
+        Monotone: a higher rate never needs less. Between two rates the amount is interpolated, and
+        towards an unreachable one it is the largest analysed; from that one on it is unreachable.
+        Below the lowest rate it goes to what a chip without faults needs, nothing; above the
+        highest it goes on as between the last two, up to the largest amount analysed.
 
         Args:
             effective_rate: Share of the network's weights on the chip's faulty PEs.
@@ -140,16 +140,37 @@ class ResilienceTable:
         """
         if effective_rate == 0:
             return 0.0
+        if effective_rate >= self.unreachable_from(constraint, statistic, quantile):
+            return UNREACHABLE
+        amounts = self._amounts_by_rate(constraint, statistic, quantile)
+        wanted = _interpolated(effective_rate, list(amounts), list(amounts.values()))
+        return min(wanted, self.amounts[-1])
+
+    def unreachable_from(
+        self, constraint: Constraint, statistic: Statistic, quantile: float = 1.0
+    ) -> float:
+        """The lowest effective fault rate analysed at which no amount was enough.
+
+        Args:
+            constraint: What to reach on validation.
+            statistic: Which of the repeats' amounts to take.
+            quantile: Which one, for ``quantile``.
+
+        Returns:
+            A fraction; infinite if every rate was reached.
+        """
+        amounts = self._amounts_by_rate(constraint, statistic, quantile)
+        return min((rate for rate, n in amounts.items() if math.isinf(n)), default=math.inf)
+
+    def _amounts_by_rate(
+        self, constraint: Constraint, statistic: Statistic, quantile: float
+    ) -> dict[float, float]:
+        """Amounts that never fall, by mean effective rate, from a chip without faults on."""
         found = [_mean([t.effective_rate for t in self.at(rate)]) for rate in self.rates]
-        points = sorted(
-            zip(found, self.needed_at_rates(constraint, statistic, quantile), strict=True)
-        )
-        rates, amounts = zip((0.0, 0.0), *points, strict=True)
-        amounts = np.maximum.accumulate(amounts).tolist()
+        needed = self.needed_at_rates(constraint, statistic, quantile)
+        rates, amounts = zip((0.0, 0.0), *sorted(zip(found, needed, strict=True)), strict=True)
         # few or tiny maps may fall on one effective rate: the last of it has the greatest amount
-        at_rate = dict(zip(rates, amounts, strict=True))
-        wanted = _interpolated(effective_rate, list(at_rate), list(at_rate.values()))
-        return wanted if math.isinf(wanted) else min(wanted, self.amounts[-1])
+        return dict(zip(rates, np.maximum.accumulate(amounts).tolist(), strict=True))
 
 
 def accuracy_wanted(constraint: Constraint, clean_accuracy: float) -> float:
@@ -196,7 +217,5 @@ def _interpolated(at: float, places: list[float], values: list[float]) -> float:
         return values[0]
     above = next((i for i, place in enumerate(places) if place >= at), len(places) - 1)
     left, right = values[above - 1], values[above]
-    if math.isinf(right):
-        return UNREACHABLE
     share = (at - places[above - 1]) / (places[above] - places[above - 1])
     return left + share * (right - left)
