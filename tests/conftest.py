@@ -1,5 +1,7 @@
 """What all tests share: a network and data so small that training takes milliseconds."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -14,9 +16,20 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+USERS_CACHE = os.environ.get("CHIPMEND_CACHE", "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """No test sees or changes what the user has cached, whatever the scope of its fixtures."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CHIPMEND_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    """No test sees what another one, or the user, has cached."""
+def cache_of_the_test(tmp_path_factory, monkeypatch):
+    """No test sees what another one has cached."""
     monkeypatch.setenv("CHIPMEND_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
@@ -24,7 +37,9 @@ def own_cache(tmp_path_factory, monkeypatch):
 def real():
     """The real data set, from wherever this machine has it or can have it from; it is cached."""
     try:
-        return fashion_mnist()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("CHIPMEND_CACHE", USERS_CACHE)
+            return fashion_mnist()
     except DataError as error:
         pytest.skip(f"Fashion-MNIST cannot be had: {error.message}")
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from campaigns import POLICIES, chips, mended
+from campaigns import POLICIES, RETRAIN, chips, mended
 from chipmend.errors import StoreError
 from chipmend.fleet import read_outcome
 from chipmend.fleet.outcome import FILE
@@ -57,7 +57,7 @@ def test_sums_are_over_the_records_of_each_policy(outcome):
         assert sums.met == sum(r.met for r in records)
 
 
-@pytest.mark.parametrize("policies", [POLICIES, [Reduce(statistic="max")]])
+@pytest.mark.parametrize("policies", [POLICIES, [Reduce(statistic="max", retrain=RETRAIN)]])
 def test_nothing_that_json_does_not_know_is_written(task, policies, tmp_path):
     def refuse(name):
         raise AssertionError(name)

@@ -1,8 +1,12 @@
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
-from chipmend.confidence import Accuracy
+import pytest
+
+from chipmend.confidence import Accuracy, Drop
 from chipmend.report import figures
+from report.conftest import WICKED
 
 
 def titles(figure):
@@ -39,8 +43,96 @@ def test_the_constraint_on_accuracy_is_drawn_as_it_is(outcome):
     assert titles(figure)[0] == "constraint: 90 %"
 
 
-def test_every_chip_has_its_amount(outcome):
-    assert len(titles(figures.amount_of_chips("Reduce-max", outcome))) == 3
+def test_every_chip_but_the_unrepairable_has_its_amount(outcome):
+    assert titles(figures.amount_of_chips("Reduce-max", outcome)) == [
+        "a: 25 % faulty, 0.5 epochs",
+        f"{WICKED}: 25 % faulty, 0 epochs",
+    ]
+
+
+def mark(figure, title, kind):
+    """The element of a kind under a title."""
+    groups = [g for g in ET.fromstring(figure.svg).iter("g") if g.findtext("title") == title]
+    (found,) = [e for group in groups for e in group if e.tag == kind]
+    return found.attrib
+
+
+def ticks(figure):
+    """Where the written values of both axes lie: across by x, up by y."""
+    texts = [e for e in ET.fromstring(figure.svg).iter("text") if "tick" in e.get("class", "")]
+    value = {e: float(e.text.removesuffix(" %")) * (0.01 if "%" in e.text else 1) for e in texts}
+    across = [(value[e], float(e.get("x"))) for e in texts if "up" not in e.get("class")]
+    up = [(value[e], float(e.get("y")) - 3.5) for e in texts if "up" in e.get("class")]
+    return across, up
+
+
+def on_axis(scale, place):
+    """The value at a place, read off two ticks as a person would."""
+    (low, start), *_, (high, end) = scale
+    return low + (place - start) / (end - start) * (high - low)
+
+
+def read_off(figure, across, up):
+    scale_across, scale_up = ticks(figure)
+    return on_axis(scale_across, float(across)), on_axis(scale_up, float(up))
+
+
+def dot(figure, title):
+    found = mark(figure, title, "circle")
+    return read_off(figure, found["cx"], found["cy"])
+
+
+def test_dots_of_figure_2a_lie_where_their_numbers_say(outcome):
+    figure = figures.accuracy_over_amount(outcome.table, outcome)
+    found = dot(figure, "50 % of PEs faulty, 0.5 epochs: 82.5 %")
+    assert found == pytest.approx((0.5, 0.825), abs=0.005)
+    line = mark(figure, "50 % of PEs faulty", "polyline")["points"].split()
+    points = [read_off(figure, *point.split(",")) for point in line]
+    assert points == [
+        pytest.approx(point, abs=0.005) for point in [(0, 0.45), (0.5, 0.825), (1.0, 0.91)]
+    ]
+
+
+def test_error_bars_of_figure_2b_reach_from_the_least_to_the_most(outcome):
+    shifted = replace(
+        outcome.table,
+        trajectories=tuple(
+            replace(t, effective_rate=t.rate / 2) for t in outcome.table.trajectories
+        ),
+    )
+    figure = figures.amount_over_rate(shifted, outcome)
+    title = "5 %: 0 to 0.5, mean 0.25 epochs"
+    assert dot(figure, title) == pytest.approx((0.05, 0.25), abs=0.005)
+    left, top, bottom = re.fullmatch(
+        r"M(\S+) (\S+)h8m-4 0V(\S+)m-4 0h8", mark(figure, title, "path")["d"]
+    ).groups()
+    assert read_off(figure, float(left) + 4, top) == pytest.approx((0.05, 0.5), abs=0.005)
+    assert read_off(figure, float(left) + 4, bottom) == pytest.approx((0.05, 0.0), abs=0.005)
+
+
+def test_dots_of_figure_3_lie_at_the_chip_s_own_rate_and_accuracy(outcome):
+    upper = figures.accuracy_of_chips("Reduce-max", outcome)
+    assert dot(upper, "a: 25 % faulty, 91 %, met") == pytest.approx((0.25, 0.91), abs=0.002)
+    lower = figures.amount_of_chips("Reduce-max", outcome)
+    assert dot(lower, "a: 25 % faulty, 0.5 epochs") == pytest.approx((0.25, 0.5), abs=0.005)
+
+
+def test_the_rule_of_figure_3_is_the_drop_from_the_clean_test_accuracy(outcome):
+    figure = figures.accuracy_of_chips("Reduce-max", outcome)  # clean on test: 92.5 %
+    height = re.search(r"M52 (\S+)H", mark(figure, "constraint: 90.7 %", "path")["d"]).group(1)
+    assert on_axis(ticks(figure)[1], float(height)) == pytest.approx(0.907, abs=0.002)
+
+
+@pytest.mark.parametrize("constraint", [Drop(0.018), Accuracy(0.97)])
+def test_nothing_better_than_the_clean_network_falls_off_the_axis(outcome, constraint):
+    better = replace(outcome.records[0], accuracy=0.96)
+    made = replace(outcome, constraint=constraint, records=[better, *outcome.records[1:]])
+    figure = figures.accuracy_of_chips("Fixed(0.5)", made)
+    assert dot(figure, "a: 25 % faulty, 96 %, met")[1] == pytest.approx(0.96, abs=0.002)
+    bar = 0.907 if isinstance(constraint, Drop) else 0.97
+    rule = mark(figure, f"constraint: {100 * bar:g} %", "path")["d"]
+    height = re.search(r"M52 (\S+)H", rule).group(1)
+    assert on_axis(ticks(figure)[1], float(height)) == pytest.approx(bar, abs=0.002)
 
 
 def test_bars_say_the_sums(outcome):

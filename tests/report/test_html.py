@@ -60,6 +60,66 @@ def test_names_of_chips_are_text_wherever_they_stand(outcome):
     assert WICKED in " ".join(Text(html).texts)
 
 
+def cells(html, heading):
+    """The numbers of the row of a table of the page, by the heading of their column."""
+    tables = html.split("<table")[1:]
+    table = next(t for t in tables if f'<th scope="col">{heading}</th>' in t)
+    headings = re.findall(r'<th scope="col">(.*?)</th>', table)
+    rows = [
+        re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)
+        for row in re.findall(r"<tr>(.*?)</tr>", table)
+    ]
+    return {row[0]: dict(zip(headings, row, strict=True)) for row in rows[1:]}
+
+
+def test_the_ledger_says_each_cost_under_its_own_heading(outcome):
+    """Two of three chips cost 0.5 + 0.0125 + 0.03 EE and 12 s; the analysis 6 EE."""
+    ledger = cells(page(outcome), "retraining")
+    assert ledger["Reduce-max"] == {
+        "policy": "Reduce-max",
+        "retraining": f"{2 * 0.5 / 3:.3f}",
+        "recalibration": f"{2 * 0.0125 / 3:.3f}",
+        "looks": f"{2 * 0.03 / 3:.3f}",
+        "in all": f"{2 * 0.5425 / 3:.3f}",
+        "analysis (total)": "6.0",
+        **{
+            f"with analysis, {fleet:,} chips": f"{2 * 0.5425 / 3 + 6 / fleet:.3f}"
+            for fleet in (100, 1000, 5000)
+        },
+        "overspent": f"{(0.5425 - 0.2625) / 3:.3f}",
+        "seconds": f"{2 * 12 / 3:.1f}",
+    }
+    assert ledger["Fixed(0.5)"]["with analysis, 100 chips"] == f"{2 * 0.5425 / 3:.3f}"
+
+
+def test_the_bin_table_counts_chips(outcome):
+    bins = cells(page(outcome), "retrained")
+    row = bins["Fixed(0.5)"]
+    assert (row["retrained"], row["scrapped"], row["unrepairable"], row["pruned"]) == (*"111", "·")
+    assert row["met"].startswith("<strong>1</strong>")
+
+
+def cheaper(outcome, policy, **changes):
+    records = [
+        replace(r, **changes) if (r.policy, r.chip) == (policy, "a") else r for r in outcome.records
+    ]
+    return replace(outcome, records=records)
+
+
+def test_the_verdict_is_who_meets_most_then_who_is_cheapest_with_the_analysis(outcome):
+    def verdict(made):
+        return re.search('<p class="verdict">(.*?)</p>', page(made)).group(1)
+
+    tied = verdict(outcome)
+    assert "1 ship under Fixed(0.5)" in tied
+    assert f"at {2 * 0.5425 / 3:.3g} epoch-equivalents per chip." in tied
+    assert tied.endswith("On as many, at no lower cost: Reduce-max.")
+    missed = verdict(cheaper(outcome, "Fixed(0.5)", met=False))
+    assert "1 ship under Reduce-max" in missed
+    assert f"at {2 * 0.5425 / 3 + 6 / 3:.3g} epoch-equivalents per chip, the analysis" in missed
+    assert missed.endswith("Every other policy meets it on fewer chips.")
+
+
 def test_the_page_names_the_weights_that_are_not_placed(outcome):
     assert "weight shadow registers." in page(outcome)
     with_others = replace(outcome, assumed_healthy=["up.weight", "<table>.weight"])
@@ -130,6 +190,27 @@ class TestInChromium:
         assert chips == ["dead", "a", "&lt;script&gt;alert(1)&lt;/script&gt;&amp;amp;"]
         assert 'aria-sort="descending"' in table
         assert "3 rows" in html
+
+    @pytest.mark.parametrize(
+        ("clicks", "order"), [(1, ["-9", "2.5", "10", "-"]), (2, ["10", "2.5", "-9", "-"])]
+    )
+    def test_numbers_are_sorted_as_numbers_and_nothing_comes_last(
+        self, outcome, tmp_path, clicks, order
+    ):
+        accuracies = [0.1, None, -0.09, 0.025]
+        records = [
+            replace(outcome.records[0], chip=f"c{n}", accuracy=a) for n, a in enumerate(accuracies)
+        ]
+        script = "document.querySelector('[data-column=\"7\"]').click();" * clicks
+        path = tmp_path / "r.html"
+        made = page(replace(outcome, records=records, policies={"Fixed(0.5)": {}}))
+        path.write_text(made.replace("</body>", f"<script>{script}</script></body>"))
+        html, complaints = dom(path, tmp_path)
+        table = html[html.index('id="chips"') : html.index("</table>", html.index('id="chips"'))]
+        rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
+        assert complaints == []
+        shown = [row[7].removesuffix(" %").removesuffix("0").removesuffix(".0") for row in rows]
+        assert shown == order
 
     @pytest.mark.parametrize("width", [360, 1600])
     def test_no_screen_scrolls_sideways(self, outcome, tmp_path, width):

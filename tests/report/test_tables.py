@@ -1,7 +1,9 @@
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
+from chipmend.repairs import Cost
 from chipmend.report import markdown_table, text_table
 
 
@@ -23,6 +25,33 @@ def test_the_terminal_table_fits_and_says_the_sums(outcome):
         f"{(0.5425 - 0.2625) / 3:.3f}",
         "8.0",
     ]
+
+
+def test_no_number_is_cut_off_however_long_names_and_lots_are(outcome):
+    """The names of the study, 1,000 chips, and all costs at their widest."""
+    names = ["Fixed(0.25, decaying)", "[/b]", "[red]Reduce[/red]", "a label of thirty characters!!"]
+    chips = [replace(outcome.chips[0], chip=f"c{n}") for n in range(1000)]
+    records = [
+        replace(
+            outcome.records[0],
+            policy=name,
+            chip=chip.chip,
+            cost=Cost(retrain=1.2345, seconds=9876.0),
+        )
+        for name in names
+        for chip in chips
+    ]
+    large = replace(outcome, policies={name: {} for name in names}, records=records, chips=chips)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(text_table(large))
+    text = console.export_text()
+    assert "…" not in text
+    for heading in ("met", "scrap", "mean %", "min %", "EE+", "over"):
+        assert heading in text
+    assert text.count("1000/1000") == 4
+    assert text.count("9876") == 4
+    assert "[/b]" in text
+    assert "[red]" in text
 
 
 def test_the_markdown_table_spreads_the_analysis_over_fleets(outcome):

@@ -1,6 +1,7 @@
 """Progress bars with time left, for anything that takes more than two seconds."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
 
@@ -8,12 +9,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
 from chipmend.cli.app import err
 
@@ -29,13 +32,12 @@ class Bars:
             MofNCompleteColumn(),
             TextColumn("{task.fields[ee]:.2f} EE"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            _TimeLeft(self._left),
             console=err,
             disable=not err.is_terminal,
         )
         self._phase: TaskID | None = None
-        self._ee, self._done, self._began = 0.0, 0, 0.0
+        self._ee, self._done, self._began, self._heard = 0.0, 0, 0.0, 0.0
 
     def __enter__(self) -> "Bars":
         self._bars.start()
@@ -51,7 +53,8 @@ class Bars:
 
     def phase(self, name: str, jobs: int, done: int) -> None:
         """A phase begins."""
-        self._ee, self._done, self._began = 0.0, done, time.monotonic()
+        self._ee, self._done = 0.0, done
+        self._began = self._heard = time.monotonic()
         self._phase = self._bars.add_task(name, total=jobs, completed=done, ee=0.0)
 
     def advance(self, ee: float) -> None:
@@ -64,16 +67,37 @@ class Bars:
         """A job of the phase is done."""
         if self._phase is None:
             return
+        self._heard = time.monotonic()
         self._bars.advance(self._phase)
         if not err.is_terminal:
             err.print(self._line(), highlight=False, soft_wrap=True)
 
     def _line(self) -> str:
         task = next(task for task in self._bars.tasks if task.id == self._phase)
-        seconds = time.monotonic() - self._began
-        left = (task.total or 0) - task.completed
-        remaining = timedelta(seconds=round(seconds / (task.completed - self._done) * left))
         return (
             f"{task.description}: {task.completed:g} of {task.total:g}, {self._ee:.2f} EE, "
-            f"{remaining} left"
+            f"{self._left(task)}"
         )
+
+    def _left(self, task: Task) -> str:
+        """Time left, if the jobs to come take as long on average as those of this run."""
+        if task.id != self._phase or not task.total:
+            return ""
+        done = task.completed - self._done
+        if not done:
+            return "? left" if task.completed < task.total else ""
+        per_job = (self._heard - self._began) / done
+        seconds = per_job * (task.total - task.completed) - (time.monotonic() - self._heard)
+        return f"{timedelta(seconds=round(max(0.0, seconds)))} left"
+
+
+class _TimeLeft(ProgressColumn):
+    """What a function says of a task."""
+
+    def __init__(self, left: Callable[[Task], str]) -> None:
+        super().__init__()
+        self._left = left
+
+    def render(self, task: Task) -> Text:
+        """As rich wants it."""
+        return Text(self._left(task))

@@ -198,7 +198,10 @@ class Campaign:
         for chip in self.chips:
             if chip.faults.fatal:
                 found.update(
-                    {(p.name, chip.id): _unrepairable(p, chip) for p in self.setup.policies}
+                    {
+                        (p.name, chip.id): _unrepairable(p, chip, self._effective_rate(chip))
+                        for p in self.setup.policies
+                    }
                 )
         return self._summed_up(clean_accuracy, found, paths, table)
 
@@ -269,14 +272,14 @@ def _records(result: dict[str, Any], job: Job, policies: Sequence[Policy]) -> li
     ]
 
 
-def _unrepairable(policy: Policy, chip: Chip) -> ChipRecord:
+def _unrepairable(policy: Policy, chip: Chip, effective_rate: float) -> ChipRecord:
     return ChipRecord(
         chip=chip.id,
         policy=policy.name,
         bin=Bin.UNREPAIRABLE,
         reason=chip.faults.fatal,
         fault_rate=float(np.mean(chip.faults.unusable)),
-        effective_rate=1.0,
+        effective_rate=effective_rate,
         steps=(),
         shared_by=1,
         accuracy=None,

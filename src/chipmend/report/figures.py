@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from chipmend.confidence.constraint import Accuracy
-from chipmend.fleet.ledger import ChipRecord, PolicySum
+from chipmend.fleet.ledger import Bin, ChipRecord, PolicySum
 from chipmend.fleet.outcome import Outcome
 from chipmend.report.svg import SERIES, Axis, Chart, bars, percent
 from chipmend.resilience.table import ResilienceTable, accuracy_wanted
@@ -36,10 +36,11 @@ def accuracy_over_amount(table: ResilienceTable, outcome: Outcome) -> Figure:
     bar = accuracy_wanted(outcome.constraint, table.clean_accuracy)
     means = {rate: _means(table, rate) for rate in table.rates}
     lowest = min(min(accuracies) for accuracies in means.values())
+    highest = max(bar, table.clean_accuracy, *(max(accuracies) for accuracies in means.values()))
     chart = Chart(
         "accuracy against amount of retraining",
         Axis("epochs of retraining", 0.0, table.amounts[-1] or 1.0),
-        _accuracy_axis("validation accuracy", min(lowest, bar), table.clean_accuracy),
+        _accuracy_axis("validation accuracy", min(lowest, bar), highest),
     )
     chart.rule(bar, f"constraint: {percent(bar)}")
     for place, (rate, accuracies) in enumerate(means.items()):
@@ -92,7 +93,9 @@ def accuracy_of_chips(policy: str, outcome: Outcome) -> Figure:
         f"{policy}: test accuracy against fault rate",
         _rate_axis(outcome),
         _accuracy_axis(
-            "test accuracy", max(min([*shipped, bar]), bar - 0.08), outcome.clean_accuracy
+            "test accuracy",
+            max(min([*shipped, bar]), bar - 0.08),
+            max([*shipped, bar, outcome.clean_accuracy]),
         ),
     )
     chart.rule(bar, f"constraint: {percent(bar)}")
@@ -118,11 +121,15 @@ def amount_of_chips(policy: str, outcome: Outcome) -> Figure:
         Axis("epochs of retraining", 0.0, 1.05 * top),
     )
     for record in outcome.records_of(policy):
+        if record.bin == Bin.UNREPAIRABLE:
+            continue
         label = (
             f"{record.chip}: {percent(record.effective_rate)} faulty, {_epochs(record):.3g} epochs"
         )
         chart.dot((record.effective_rate, _epochs(record)), 0, label)
-    return Figure(chart.svg(), f"{policy}: amount of retraining of each chip.")
+    return Figure(
+        chart.svg(), f"{policy}: amount of retraining of each chip, unrepairable ones left out."
+    )
 
 
 def met_bars(sums: list[PolicySum]) -> Figure:

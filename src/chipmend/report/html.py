@@ -84,15 +84,21 @@ def _analysis_figures(outcome: Outcome) -> list[figures.Figure]:
 
 
 def _verdict(outcome: Outcome, sums: list[PolicySum]) -> str:
-    """The run in a sentence or two."""
-    best = max(sums, key=lambda s: (s.met, -s.ee_per_chip_of(len(outcome.chips))))
+    """The run in a sentence or two: who meets the constraint most often, and cheapest."""
+    chips = len(outcome.chips)
+    best = max(sums, key=lambda s: (s.met, -s.ee_per_chip_of(chips)))
+    analysis = ", the analysis included" if best.ee_analysis else ""
     said = (
-        f"Of {best.chips} chips, {best.met} ship under {best.policy} with a network that meets "
-        f"'{outcome.constraint}', at {best.ee_per_chip:.3g} epoch-equivalents per chip."
+        f"Of {chips} chips, {best.met} ship under {best.policy} with a network that meets "
+        f"'{outcome.constraint}', at {best.ee_per_chip_of(chips):.3g} epoch-equivalents per chip"
+        f"{analysis}."
     )
     if len(sums) == 1:
         return said
-    return f"{said} None of the other {len(sums) - 1} policies meets it on more chips."
+    others = [s.policy for s in sums if s.met == best.met and s is not best]
+    if not others:
+        return f"{said} Every other policy meets it on fewer chips."
+    return f"{said} On as many, at no lower cost: {', '.join(others)}."
 
 
 def _ledger(outcome: Outcome, s: PolicySum) -> dict[str, Any]:
