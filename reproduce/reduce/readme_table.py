@@ -7,10 +7,10 @@ rewrites the table from the copy.
 """
 
 import re
-import shutil
 import sys
 from pathlib import Path
 
+from chipmend.errors import ChipmendError
 from chipmend.files import write_bytes
 from chipmend.fleet import read_outcome
 from chipmend.report import markdown_table
@@ -30,10 +30,12 @@ def readme_with_table() -> str:
 
 def main(arguments: list[str]) -> None:
     """Take a run's outcome, if one is named, and rewrite the README."""
-    if arguments:
-        RESULTS.mkdir(exist_ok=True)
-        shutil.copy(Path(arguments[0]) / "outcome.json", RESULTS / "outcome.json")
-    write_bytes(README, readme_with_table().encode())
+    try:
+        if arguments:
+            read_outcome(arguments[0]).write(RESULTS)
+        write_bytes(README, readme_with_table().encode())
+    except ChipmendError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,8 @@ class Workshop:
     def process(self, *words, code=None, **options):
         """The same in a process of its own."""
         command = [sys.executable, "-c", code] if code else [console_script()]
-        tell = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
+        tell = {**os.environ, "OMP_NUM_THREADS": "1"}
+        tell.pop("PYTHONPATH", None)  # what a plan names lies beside it
         return subprocess.run(
             [*command, *map(str, words)],
             cwd=self.folder,

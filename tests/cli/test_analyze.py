@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -16,6 +17,14 @@ def test_the_table_is_shown_written_and_summed_up(workshop):
     assert rebuilt(ResilienceTable, summary["table"]) == table
     assert set(summary["needed"]) == {"min", "mean", "max"}
     assert "drop <= 10 points" in shown
+    for place, rate in enumerate(("20 %", "50 %")):
+        row = next(line for line in shown.splitlines() if rate in line)
+        needed = [summary["needed"][s][place] for s in ("min", "mean", "max")]
+        said = [word for word in re.split(r"\s{2,}|[│┃]", row) if word.strip(" │┃")][-3:]
+        words = ["not reached" if n is None else f"{n:.3g}" for n in needed]
+        assert [word.strip() for word in said] == words
+    least, most = summary["needed"]["min"], summary["needed"]["max"]
+    assert least != most, "else nothing tells the columns apart"
     assert shown.splitlines()[-1] == str(path)
 
 

@@ -102,6 +102,21 @@ def test_names_of_chips_are_shown_as_they_are(workshop):
     assert "chip [red]x[/red]:" in workshop.done("chips", "show", "lot.npz")
 
 
+def test_faults_are_counted_by_class(workshop):
+    pes = np.zeros((4, 4), bool)
+    pes[0, :3] = True
+    broken = cm.FaultMap(rows=4, cols=4, faulty_pes=pes, dead_rows=((1, 0), (2, 2)), dead_cols=(3,))
+    dead = cm.FaultMap(rows=4, cols=4, faulty_pes=~pes, fatal="no clock")
+    cm.write_chips([cm.Chip("a", broken), cm.Chip("b", dead)], "lot.npz")
+    workshop.done("chips", "show", "lot.npz", "--json", "s.json")
+    assert workshop.summary()["classes"] == {
+        "pe": 3 + 13,
+        "dead_row": 2,
+        "dead_col": 1,
+        "fatal": 1,
+    }
+
+
 @pytest.mark.parametrize("size", ["²x4", "1000000x1000000", "4x", "axb", "4x4x4", "-4x4"])
 def test_a_size_that_is_none_is_an_error_of_ours(workshop, size):
     workshop.refused("chips", "make", "--array", size, "--rate", "0.1", "-o", "l")

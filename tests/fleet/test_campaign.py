@@ -1,3 +1,4 @@
+import base64
 import json
 import os
 import random
@@ -13,7 +14,7 @@ import pytest
 
 from campaigns import ANALYSIS, ARRAY, CONSTRAINT, POLICIES, RETRAIN, chips, mended, records
 from chipmend.errors import FaultMapError, FingerprintError, LotError, PlanError
-from chipmend.faults import Chip, FaultMap
+from chipmend.faults import Chip, FaultMap, png_picture
 from chipmend.fleet import mend
 from chipmend.fleet.ledger import Bin
 from chipmend.policy import Fixed, Reduce
@@ -82,6 +83,7 @@ def test_work_lost_to_a_kill_is_on_the_bill(task, tmp_path):
     process.wait()
     outcome = mended(task, run=tmp_path / "run", policies=[Fixed(epochs=0.5)])
     assert outcome.lost.ee >= 1.0
+    assert outcome.lost.seconds > 0
     assert outcome.summary()["ee_lost"] == outcome.lost.ee
 
 
@@ -156,6 +158,20 @@ def test_bad_lots_are_refused_before_any_work(task):
         mended(task, run=None, lot=[small])
 
 
+def test_facts_of_a_chip_are_those_of_its_map_with_its_picture(task):
+    pes = np.zeros((8, 8), bool)
+    pes[0, :3] = True
+    faults = FaultMap(
+        rows=8, cols=8, faulty_pes=pes, dead_rows=((1, 4), (2, 0)), dead_cols=(7,), version=3
+    )
+    outcome = mended(task, run=None, lot=[Chip("a", faults)], policies=[Fixed(epochs=0.0)])
+    (facts,) = outcome.chips
+    assert base64.b64decode(facts.picture) == png_picture(faults)
+    assert (facts.chip, facts.faulty_pes, facts.dead_rows, facts.dead_cols) == ("a", 3, 2, 1)
+    assert (facts.version, facts.fatal) == (3, "")
+    assert facts.fault_rate == faults.unusable.mean()
+
+
 def test_policies_of_the_same_name_are_refused(task):
     with pytest.raises(PlanError, match=r"Fixed\(0.5\)"):
         mended(task, run=None, policies=[Fixed(epochs=0.5), Fixed(epochs=0.5)])
@@ -166,7 +182,10 @@ def test_a_policy_that_retrains_otherwise_than_its_analysis_is_refused(task):
     with pytest.raises(PlanError, match="Reduce-max retrains otherwise than the analysis"):
         mended(task, run=None, policies=[Reduce(retrain=other)])
     mended(task, run=None, policies=[Fixed(epochs=0.5, retrain=other)])
-    mended(task, run=None, policies=[Reduce(retrain=replace(RETRAIN, epochs=3.0))])
+    alike = mended(task, run=None, policies=[Reduce(retrain=replace(RETRAIN, epochs=3.0))])
+    filled_in = mended(task, run=None, policies=[Reduce()])
+    assert records(filled_in) == records(alike)
+    assert filled_in.policies["Reduce-max"]["retrain"]["learning_rate"] == RETRAIN.learning_rate
 
 
 def test_policies_of_one_kind_are_told_apart_by_their_labels(task):

@@ -27,7 +27,7 @@ def test_a_policy_and_a_list_of_one_mean_the_same():
 
 
 def test_plans_that_mean_the_same_are_equal():
-    short = plan(policy={"kind": "reduce"})
+    short = plan(policy={"kind": "reduce", "retrain": {}})
     long = plan(
         seed=0,
         model={"width": 0.25, "zoo": "vgg11"},

@@ -87,8 +87,3 @@ def test_the_complete_example_of_the_documentation_holds_the_defaults_it_says_it
     assert fixed == Fixed(epochs=0.5)
     assert made.analysis == plan().analysis
     assert (made.chips.spatial, made.chips.spread) == (plan().chips.spatial, "drawn")
-
-
-def test_without_a_policy_reduce_decides_and_retrains_as_the_analysis_does():
-    (policy,) = plan(analysis={"retrain": {"learning_rate": 0.5}}).deciders()
-    assert policy == Reduce(retrain=Retrain(learning_rate=0.5))

@@ -36,7 +36,7 @@ def mend(
     *,
     array: Array,
     constraint: Constraint,
-    policies: Sequence[Policy] | None = None,
+    policies: Sequence[Policy] = (Reduce(),),
     analysis: Analysis | None = None,
     seed: int = 0,
     hindsight: bool = True,
@@ -53,7 +53,7 @@ def mend(
         chips: The lot.
         array: The array and its placement.
         constraint: What each chip has to reach.
-        policies: Who decides; by default Reduce, retraining as the analysis does.
+        policies: Who decides.
         analysis: The resilience analysis, for policies that need a table.
         seed: The seed of everything random.
         hindsight: Whether to read, for the report, how much would have sufficed for each chip.
@@ -73,12 +73,11 @@ def mend(
     Raises:
         ChipmendError: Says what is wrong, where, and what to do.
     """
-    analysis = analysis or Analysis()
     setup = Setup(
         array=array,
         constraint=constraint,
-        policies=(Reduce(retrain=analysis.retrain),) if policies is None else tuple(policies),
-        analysis=analysis,
+        policies=tuple(policies),
+        analysis=analysis or Analysis(),
         seed=seed,
         hindsight=hindsight,
     )

@@ -30,12 +30,12 @@ from chipmend.network.gemm import assumed_healthy
 from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Policy
+from chipmend.policy.reduce import Reduce
 from chipmend.records import plain, rebuilt
 from chipmend.repairs.cost import Cost
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Retrain
 
 PICTURES = 12
 """Chips of a lot whose fault maps reports show."""
@@ -69,19 +69,21 @@ class Setup:
                 f"policies of the same name: {', '.join(double)}" if names else "no policy",
                 hint="give at least one policy, and each policy once; a label tells two apart",
             )
-        for policy in self.policies:
-            if policy.needs_table:
-                self._check_trains_as_analysed(policy)
+        object.__setattr__(self, "policies", tuple(map(self._trained_as_analysed, self.policies)))
 
-    def _check_trains_as_analysed(self, policy: Policy) -> None:
-        retrain = getattr(policy, "retrain", None)
-        if isinstance(retrain, Retrain) and replace(retrain, epochs=1) != replace(
-            self.analysis.retrain, epochs=1
-        ):
+    def _trained_as_analysed(self, policy: Policy) -> Policy:
+        """A policy that goes by the analysis trains as the analysis did, or is refused."""
+        if not isinstance(policy, Reduce):
+            return policy
+        analysed = replace(self.analysis.retrain, epochs=1.0)
+        if policy.retrain is None:
+            return replace(policy, retrain=analysed)
+        if replace(policy.retrain, epochs=1.0) != analysed:
             raise PlanError(
                 f"{policy.name} retrains otherwise than the analysis that it goes by",
-                hint="give the policy and the analysis the same 'retrain'",
+                hint="leave its 'retrain' out, or make it that of the analysis",
             )
+        return policy
 
 
 class Campaign:

@@ -192,10 +192,6 @@ OnePolicy = Annotated[
 ]
 
 
-BY_DEFAULT = Reduce()
-"""Stands for a Reduce that retrains as the plan's analysis does."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that a run does.
@@ -206,7 +202,7 @@ class Plan:
         array: The array and its placement.
         chips: The lot.
         constraint: What each chip has to reach.
-        policies: Who decides; by default Reduce, retraining as the analysis does.
+        policies: Who decides.
         analysis: The resilience analysis.
         execution: How it is executed.
         seed: The seed of everything random but the making of chips.
@@ -231,7 +227,7 @@ class Plan:
         Annotated[Drop, Tag("with drop")] | Annotated[Accuracy, Tag("with accuracy")],
         _with("drop", "accuracy"),
     ]
-    policies: tuple[OnePolicy, ...] = field(default_factory=lambda: (BY_DEFAULT,))
+    policies: tuple[OnePolicy, ...] = field(default_factory=lambda: (Reduce(),))
     analysis: Analysis = field(default_factory=Analysis)
     execution: Execution = field(default_factory=Execution)
     seed: int = 0
@@ -262,14 +258,10 @@ class Plan:
 
     def deciders(self) -> tuple[Policy, ...]:
         """The policies, those of the user's built."""
-        return tuple(map(self._decider, self.policies))
-
-    def _decider(self, policy: OnePolicy) -> Policy:
-        if policy is BY_DEFAULT:
-            return Reduce(retrain=self.analysis.retrain)
-        if isinstance(policy, FactoryPolicy):
-            return made(policy.factory, policy.options, "policy")
-        return policy
+        return tuple(
+            made(p.factory, p.options, "policy") if isinstance(p, FactoryPolicy) else p
+            for p in self.policies
+        )
 
     def _network(self) -> Any:
         if isinstance(self.model, FactoryModel):

@@ -7,7 +7,7 @@ References:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from chipmend.confidence.constraint import Constraint
@@ -26,7 +26,8 @@ class Reduce:
         statistic: Which of the repeats' amounts to take; the paper takes the maximum, since the
             mean trains too little.
         quantile: Which one, for ``quantile``: a fraction of the repeats.
-        retrain: How to retrain, as the analysis did; its amount does not count.
+        retrain: How to retrain; its amount does not count. A campaign fills in what its analysis
+            did, and refuses anything else.
         label: Name in tables; made of the statistic where none is given.
     """
 
@@ -35,7 +36,7 @@ class Reduce:
     kind: Literal["reduce"] = "reduce"
     statistic: Statistic = "max"
     quantile: float = 1.0
-    retrain: Retrain = field(default_factory=Retrain)
+    retrain: Retrain | None = None
     label: str = ""
 
     def __post_init__(self) -> None:
@@ -75,7 +76,7 @@ class Reduce:
         """Prune, retrain by the planned amount, ship; scrap what no amount would save."""
         if math.isinf(group.epochs):
             return Scrap(f"'{constraint}' was not reached in the analysis at {group.reason}")
-        steps = amount_steps(group.epochs, self.retrain)
+        steps = amount_steps(group.epochs, self.retrain or Retrain())
         return steps[len(seen)] if len(seen) < len(steps) else Ship()
 
     def _planned(self, die: Die, constraint: Constraint, table: ResilienceTable) -> Group:

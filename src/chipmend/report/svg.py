@@ -150,8 +150,9 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]], top: float) -> str:
     for place, (name, value, shown) in enumerate(rows):
         length = 190 * value / top if top > 0 else 0.0
         y = place * height
+        squeezed = ' textLength="128" lengthAdjust="spacingAndGlyphs"' if len(name) > 20 else ""
         parts.append(
-            f'<text class="name" x="132" y="{y + 16}">{escape(name)}</text>'
+            f'<text class="name" x="132" y="{y + 16}"{squeezed}>{escape(name)}</text>'
             f'<rect class="bar s{place % SERIES}" x="138" y="{y + 4}" width="{length:.1f}" '
             f'height="16"/>'
             f'<text class="value" x="{144 + length:.1f}" y="{y + 16}">{escape(shown)}</text>'
