@@ -115,13 +115,13 @@ class _Describing:
         return [self.of(type(module)), self.of(held)]
 
     def _class(self, kind: type) -> Any:
-        if _is_by_name(kind.__module__):
+        if _is_by_name(kind):
             return _name(kind)
         code = {name: item for name, item in vars(kind).items() if _is_behaviour(name, item)}
         return [_name(kind), self.of(kind.__bases__), self.of(code)]
 
     def _function(self, function: types.FunctionType) -> Any:
-        if _is_by_name(function.__module__):
+        if _is_by_name(function):
             return _name(function)
         cells = [_held(cell) for cell in function.__closure__ or ()]
         named = {
@@ -174,8 +174,10 @@ def _is_behaviour(name: str, item: object) -> bool:
     return isinstance(item, types.FunctionType | wrapped | bool | int | float | str | tuple)
 
 
-def _is_by_name(module: str | None) -> bool:
-    return (module or "").partition(".")[0] in _BY_NAME
+def _is_by_name(thing: type | types.FunctionType) -> bool:
+    """Whether its name stands for one thing alone: what is made anew at each call has no such."""
+    package = (thing.__module__ or "").partition(".")[0]
+    return package in _BY_NAME and "<" not in thing.__qualname__
 
 
 def _name(thing: Any) -> str:
