@@ -1,0 +1,46 @@
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from campaigns import mended
+from chipmend.policy import FixedSteps
+from chipmend.report import markdown_table
+
+SCRIPT = Path(__file__).parents[2] / "reproduce" / "reduce" / "readme_table.py"
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """The script, at work on a README and a folder of results of the test's own."""
+    spec = importlib.util.spec_from_file_location("readme_table", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    shutil.copy(module.README, tmp_path / "README.md")
+    monkeypatch.setattr(module, "README", tmp_path / "README.md")
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    return module
+
+
+def test_a_run_s_table_stands_in_the_readme_and_its_outcome_in_the_results(script, task, tmp_path):
+    before = script.README.read_text()
+    outcome = mended(task, run=tmp_path / "run", policies=[FixedSteps()])
+    script.main([str(tmp_path / "run")])
+    after = script.README.read_text()
+    assert markdown_table(outcome) in after
+    outside = [
+        re.sub("<!-- reduce.*end of reduce study -->", "", t, flags=re.S) for t in (before, after)
+    ]
+    assert outside[0] == outside[1] != before
+    script.main([])
+    assert script.README.read_text() == after
+    assert (script.RESULTS / "outcome.json").read_bytes() == (
+        tmp_path / "run" / "outcome.json"
+    ).read_bytes()
+
+
+def test_a_folder_without_a_finished_run_is_an_error_in_words(script, tmp_path):
+    with pytest.raises(SystemExit, match="error: there is no finished run in"):
+        script.main([str(tmp_path / "nowhere")])
