@@ -68,6 +68,15 @@ def test_on_a_terminal_there_is_a_bar_per_phase_with_the_time_left(
         assert "left" not in shown()
 
 
+def test_a_phase_without_training_speaks_of_no_epochs(monkeypatch, capsys, clock):
+    monkeypatch.setattr(module, "err", Console(stderr=True, force_terminal=False, width=120))
+    with module.Bars() as bars:
+        bars.phase("scoring the clean network", 2, 0)
+        clock.now += 5
+        bars.job_done()
+    assert capsys.readouterr().err == "scoring the clean network: 1 of 2, 0:00:05 left\n"
+
+
 def test_nothing_is_counted_before_a_phase(monkeypatch, capsys):
     monkeypatch.setattr(module, "err", Console(stderr=True, force_terminal=False))
     with module.Bars() as bars:

@@ -30,7 +30,7 @@ class Bars:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[ee]:.2f} EE"),
+            TextColumn("{task.fields[ee]}"),
             TimeElapsedColumn(),
             _TimeLeft(self._left),
             console=err,
@@ -55,13 +55,13 @@ class Bars:
         """A phase begins."""
         self._ee, self._done = 0.0, done
         self._began = self._heard = time.monotonic()
-        self._phase = self._bars.add_task(name, total=jobs, completed=done, ee=0.0)
+        self._phase = self._bars.add_task(name, total=jobs, completed=done, ee="")
 
     def advance(self, ee: float) -> None:
         """So many epoch-equivalents were worked."""
         self._ee += ee
         if self._phase is not None:
-            self._bars.update(self._phase, ee=self._ee)
+            self._bars.update(self._phase, ee=f"{self._ee:.2f} EE")
 
     def job_done(self) -> None:
         """A job of the phase is done."""
@@ -74,10 +74,9 @@ class Bars:
 
     def _line(self) -> str:
         task = next(task for task in self._bars.tasks if task.id == self._phase)
-        return (
-            f"{task.description}: {task.completed:g} of {task.total:g}, {self._ee:.2f} EE, "
-            f"{self._left(task)}"
-        )
+        ee = f"{task.fields['ee']}, " if task.fields["ee"] else ""
+        done = f"{task.completed:g} of {task.total:g}"
+        return f"{task.description}: {done}, {ee}{self._left(task)}"
 
     def _left(self, task: Task) -> str:
         """Time left, if the jobs to come take as long on average as those of this run."""
