@@ -23,6 +23,8 @@ def text_table(outcome: Outcome) -> Table:
         caption="per chip: EE epoch-equivalents, EE+ with the analysis spread over 100 chips, "
         "over beyond what would have sufficed, s seconds",
         box=SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
     )
     table.add_column("policy", overflow="fold")
     for heading in ("met", "scrap", "mean %", "min %", "EE", "EE+", "over", "s"):
