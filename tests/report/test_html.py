@@ -112,11 +112,12 @@ def test_the_verdict_is_who_meets_most_then_who_is_cheapest_with_the_analysis(ou
 
     tied = verdict(outcome)
     assert "1 ship under Fixed(0.5)" in tied
-    assert f"at {2 * 0.5425 / 3:.3g} epoch-equivalents per chip." in tied
-    assert tied.endswith("On as many, at no lower cost: Reduce-max.")
+    assert f"at {2 * 0.5425 / 3:.3f} epoch-equivalents per chip." in tied
+    dearer = f"Reduce-max at {2 * 0.5425 / 3 + 6 / 3:.3f} (2.000 of them for the analysis)."
+    assert tied.endswith(f"On as many, at no lower cost: {dearer}")
     missed = verdict(cheaper(outcome, "Fixed(0.5)", met=False))
     assert "1 ship under Reduce-max" in missed
-    assert f"at {2 * 0.5425 / 3 + 6 / 3:.3g} epoch-equivalents per chip, the analysis" in missed
+    assert f"at {2 * 0.5425 / 3 + 6 / 3:.3f} epoch-equivalents per chip (2.000 of them" in missed
     assert missed.endswith("Every other policy meets it on fewer chips.")
 
 

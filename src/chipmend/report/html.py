@@ -87,18 +87,27 @@ def _verdict(outcome: Outcome, sums: list[PolicySum]) -> str:
     """The run in a sentence or two: who meets the constraint most often, and cheapest."""
     chips = len(outcome.chips)
     best = max(sums, key=lambda s: (s.met, -s.ee_per_chip_of(chips)))
-    analysis = ", the analysis included" if best.ee_analysis else ""
     said = (
         f"Of {chips} chips, {best.met} ship under {best.policy} with a network that meets "
-        f"'{outcome.constraint}', at {best.ee_per_chip_of(chips):.3g} epoch-equivalents per chip"
-        f"{analysis}."
+        f"'{outcome.constraint}', at {best.ee_per_chip_of(chips):.3f} epoch-equivalents per "
+        f"chip{_for_the_analysis(best, chips)}."
     )
     if len(sums) == 1:
         return said
-    others = [s.policy for s in sums if s.met == best.met and s is not best]
+    others = [s for s in sums if s.met == best.met and s is not best]
     if not others:
         return f"{said} Every other policy meets it on fewer chips."
-    return f"{said} On as many, at no lower cost: {', '.join(others)}."
+    priced = "; ".join(
+        f"{s.policy} at {s.ee_per_chip_of(chips):.3f}{_for_the_analysis(s, chips)}" for s in others
+    )
+    return f"{said} On as many, at no lower cost: {priced}."
+
+
+def _for_the_analysis(s: PolicySum, chips: int) -> str:
+    """How much of what a chip cost is its share of the analysis."""
+    if not s.ee_analysis:
+        return ""
+    return f" ({s.ee_per_chip_of(chips) - s.ee_per_chip:.3f} of them for the analysis)"
 
 
 def _ledger(outcome: Outcome, s: PolicySum) -> dict[str, Any]:
