@@ -31,6 +31,8 @@ def readme_with_table() -> str:
 def main(arguments: list[str]) -> None:
     """Take a run's outcome, if one is named, and rewrite the README."""
     try:
+        if not arguments and not RESULTS.exists():
+            sys.exit("error: no results are kept yet: give the run folder of the finished study")
         if arguments:
             read_outcome(arguments[0]).write(RESULTS)
         write_bytes(README, readme_with_table().encode())

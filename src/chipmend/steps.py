@@ -151,6 +151,8 @@ def check_recipe(recipe: Sequence[Step], whose: str) -> None:
     Raises:
         PlanError: Something in it is no step, or it does not begin with pruning.
     """
+    if isinstance(recipe, Step):
+        raise PlanError(f"{whose} is a single {recipe.kind}", hint="give a list of steps")
     for step in recipe:
         if not isinstance(step, Step):
             raise PlanError(

@@ -36,13 +36,17 @@ def test_the_version_is_shown(workshop):
         (["chips", "make", "--array", "4x4"], "requires an argument"),
         ([*MAKE, "--count", "x"], "--count"),
         ([*MAKE, "--spatial", "round"], "round"),
-        (["report", "a", "b"], "b"),
     ],
 )
 def test_a_misspelt_command_line_is_refused_with_what_there_is(workshop, words, said):
     error = workshop.refused(*words)
     assert said in error
     assert "chipmend COMMAND --help" in error
+
+
+def test_a_word_too_many_and_a_number_that_is_none_are_told_in_words(workshop):
+    assert "nothing is asked for by 'b'" in workshop.refused("report", "a", "b")
+    assert "write a whole number" in workshop.refused(*MAKE, "--count", "1.5")
 
 
 def test_an_interruption_says_how_to_go_on(workshop, monkeypatch):
@@ -94,3 +98,11 @@ def test_help_does_not_import_torch(workshop, words):
     code = "import sys; from chipmend.cli import main; import chipmend.cli.app as a\n"
     code += f"ended = a.run({words})\nsys.exit(ended or 7 * ('torch' in sys.modules))"
     assert workshop.process(code=code).returncode == 0
+
+
+def test_a_table_is_whole_in_a_narrow_terminal(workshop, monkeypatch):
+    plan = workshop.plan(policy={"kind": "steps", "label": "a name of thirty characters !!"})
+    monkeypatch.setenv("COLUMNS", "30")
+    shown = workshop.done("mend", plan)
+    assert "a name of thirty characters !!" in shown
+    assert "…" not in shown

@@ -1,8 +1,11 @@
 """Whatever a user may give: an error of ours that says what, where and what next."""
 
+import os
 import resource
 import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ from chipmend.errors import (
 )
 from chipmend.fleet import read_outcome
 from chipmend.fleet.store import SqliteStore
+from cli.conftest import console_script
 
 MAKE = ("chips", "make", "-o", "made.npz")
 IMPORT = ("chips", "import", "f.csv", "-o", "made.npz", "--array")
@@ -389,6 +393,7 @@ def test_a_store_that_is_no_store_is_refused(workshop):
     (workshop.folder / "run" / "run.sqlite").write_bytes(b"not a database at all" * 99)
     error = workshop.refused("mend", workshop.plan())
     assert "run.sqlite" in error
+    assert "the file was damaged: move it away" in error
 
 
 def test_a_report_or_summary_that_cannot_be_written_keeps_the_run(workshop, monkeypatch):
@@ -397,6 +402,110 @@ def test_a_report_or_summary_that_cannot_be_written_keeps_the_run(workshop, monk
     assert "cannot write" in error
     monkeypatch.setattr("chipmend.fleet.mending.Mending.__call__", None)
     workshop.done("mend", workshop.plan(), "--json", "s.json")
+
+
+OVERWRITING = [
+    "chips make --array 4x4 --rate 0.1 -o made --json made",
+    "chips import faults.csv --array 4x4 -o faults.csv",
+    "chips import faults.csv --array 4x4 -o made --json faults.csv",
+    "chips export lot.npz -o lot.npz",
+    "chips export lot.npz -o ./run/../lot.npz",
+    "chips show lot.npz --picture lot.npz",
+    "chips show lot.npz --picture made --json made",
+    "analyze plan.toml --json plan.toml",
+    "analyze plan.toml --json run/table.json",
+    "mend plan.toml --json plan.toml",
+    "mend plan.toml --json lot.npz",
+    "compare plan.toml --json run/report.html",
+    "compare plan.toml --json run/run.sqlite",
+    "report run --output run/outcome.json",
+    "report run --json run/report.html",
+]
+
+
+@pytest.mark.parametrize("words", OVERWRITING)
+def test_nothing_is_written_over_what_is_read_or_over_another_output(workshop, words):
+    lot_of(workshop)
+    (workshop.folder / "faults.csv").write_text(HEADER + "a,none,,,,,\n")
+    workshop.plan(chips={"file": "lot.npz"})
+    (workshop.folder / "run").mkdir()
+    before = {path.name: path.read_bytes() for path in workshop.folder.iterdir() if path.is_file()}
+    assert "would be written over" in workshop.refused(*words.split())
+    after = {path.name: path.read_bytes() for path in workshop.folder.iterdir() if path.is_file()}
+    assert after == before
+    assert not list((workshop.folder / "run").iterdir())
+
+
+def test_a_device_may_be_written_to_twice(workshop):
+    words = ("--array", "4x4", "--rate", "0.1", "-o", "/dev/null", "--json", "/dev/null")
+    workshop.done("chips", "make", *words)
+
+
+def test_files_are_there_also_when_nobody_reads_on(workshop):
+    """A pipe into a program that ends at once."""
+    words = "chips make --array 4x4 --rate 0.1 -o lot.npz --json s.json"
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [console_script(), *words.split()],
+        cwd=workshop.folder,
+        stdout=write,
+        stderr=subprocess.PIPE,
+    )
+    os.close(write)
+    assert b"Traceback" not in ended.stderr
+    assert ended.returncode == 1
+    assert workshop.summary()["chips"] == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
+def test_a_full_terminal_is_our_error(workshop):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [console_script(), "chips", "--help"],
+            cwd=workshop.folder, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert ended.returncode == 2
+    assert "cannot write to the standard output" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_terminal_without_block_characters_shows_something_else(workshop):
+    lot_of(workshop)
+    code = "import sys; from chipmend.cli.app import run; sys.exit(run())"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "chips", "show", "lot.npz"],
+        cwd=workshop.folder, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_resilience_table_that_cannot_be_cached_does_not_stop_the_run(
+    workshop, monkeypatch, tmp_path, caplog
+):
+    (tmp_path / "cache").touch()
+    monkeypatch.setenv("CHIPMEND_CACHE", str(tmp_path / "cache"))
+    workshop.done("analyze", workshop.plan())
+    (warning,) = caplog.messages
+    assert "cannot write" in warning
+    assert "other runs will measure the analysis again" in warning
+
+
+@pytest.mark.parametrize("name", ["plan.toml", "plan.toml/x"])
+def test_a_file_is_no_run_folder(workshop, name):
+    workshop.plan()
+    assert "there is no finished run in" in workshop.refused("report", name)
+
+
+def test_a_csv_of_semicolons_is_told_so(workshop):
+    (workshop.folder / "f.csv").write_text(HEADER.replace(",", ";"))
+    assert "separate columns by commas" in workshop.refused(*IMPORT, "4x4")
+
+
+def test_clustering_of_what_is_not_clustered_is_refused(workshop):
+    words = (*MAKE, "--array", "4x4", "--rate", "0.1", "--alpha", "0.5")
+    assert "--alpha 0.5 says nothing about uniform faults" in workshop.refused(*words)
 
 
 def test_a_second_campaign_in_the_same_folder_is_refused(workshop):

@@ -83,3 +83,23 @@ def test_nothing_is_counted_before_a_phase(monkeypatch, capsys):
         bars.advance(1.0)
         bars.job_done()
     assert capsys.readouterr().err == ""
+
+
+def test_beside_each_other_jobs_are_waited_for_and_the_clock_starts_with_the_first(
+    monkeypatch, capsys, clock
+):
+    """Two workers take 20 s to start, then every job takes 60 s."""
+    monkeypatch.setattr(module, "err", Console(stderr=True, force_terminal=False, width=120))
+    with module.Bars() as bars:
+        bars.phase("mending chips", 6, 0)
+        clock.now += 20
+        bars.job_begun()
+        bars.job_begun()
+        for _ in range(2):
+            clock.now += 60
+            bars.job_done()
+            bars.job_begun()
+            bars.job_done()
+            bars.job_begun()
+    left = [line.split(", ")[-1] for line in capsys.readouterr().err.splitlines()]
+    assert left == ["? left", "0:02:00 left", "0:02:00 left", "0:01:00 left"]

@@ -126,3 +126,38 @@ def test_a_size_that_is_none_is_an_error_of_ours(workshop, size):
 def test_a_count_that_is_none_is_an_error_of_ours(workshop, count):
     words = ("--array", "4x4", "--rate", "0.1", "-o", "l")
     workshop.refused("chips", "make", *words, f"--count={count}")
+
+
+def test_what_looks_like_an_emoji_is_shown_as_it_is(workshop):
+    csv = "chip,class,row,col,word,bit,value\nlot:100:3,none,,,,,\n"
+    (workshop.folder / "f.csv").write_text(csv)
+    workshop.done("chips", "import", "f.csv", "--array", "4x4", "-o", "a:x:.npz")
+    assert "chip lot:100:3: 0 %" in workshop.done("chips", "show", "a:x:.npz")
+    assert "0.5:x" in workshop.refused("chips", "make", "--array=4x4", "--rate=0.5:x", "-o=b")
+
+
+def test_an_unrepairable_die_is_shown_as_such_and_left_out_of_the_rates(workshop):
+    csv = "chip,class,row,col,word,bit,value\na,pe,0,0,,,\nb,fatal,,,,,clock tree\n"
+    (workshop.folder / "f.csv").write_text(csv)
+    workshop.done("chips", "import", "f.csv", "--array", "2x2", "-o", "l", "--json", "s.json")
+    assert workshop.summary()["rate_per_pe"] == {"min": 0.25, "mean": 0.25, "max": 0.25}
+    shown = workshop.done("chips", "show", "l")
+    assert "min 25 %, mean 25 %, max 25 %; 1 unrepairable left out" in shown
+    assert "chip a: 25 % of PEs" in shown
+    assert "chip b: unrepairable: clock tree" in workshop.done("chips", "show", "l", "--chip", "b")
+
+
+def test_a_lot_of_unrepairable_dies_has_no_rates(workshop):
+    csv = "chip,class,row,col,word,bit,value\nb,fatal,,,,,clock tree\n"
+    (workshop.folder / "f.csv").write_text(csv)
+    workshop.done("chips", "import", "f.csv", "--array", "2x2", "-o", "l", "--json", "s.json")
+    assert workshop.summary()["rate_per_pe"] == {}
+    shown = workshop.done("chips", "show", "l")
+    assert "no chip can be repaired; 1 unrepairable left out" in shown
+    assert "chip b: unrepairable: clock tree" in shown
+
+
+def test_a_picture_keeps_its_lines_in_a_narrow_terminal(workshop, monkeypatch):
+    workshop.done("chips", "make", "--array", "4x50", "--rate", "1", "-o", "l")
+    monkeypatch.setenv("COLUMNS", "20")
+    assert workshop.done("chips", "show", "l").splitlines()[-2:] == ["█" * 50] * 2

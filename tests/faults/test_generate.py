@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from chipmend.errors import LotError
+from chipmend.errors import ArrayError, LotError
 from chipmend.faults import Clustered, Lines, Uniform, fault_map, make_chips
 from chipmend.faults.generate import mean_coverage
 from chipmend.hardware import Array
@@ -215,3 +215,14 @@ def test_ten_thousand_large_maps_would_take_under_a_minute():
 def test_an_unknown_spread_is_refused():
     with pytest.raises(LotError, match="no spread 'Even'"):
         make_chips(Array(rows=2, cols=2), rate=(0.1, 0.5), count=2, spread="Even")
+
+
+@pytest.mark.parametrize("rate", ["0.1", (0.1, 0.2, 0.3), (0.1,), None])
+def test_a_rate_of_another_kind_is_refused(rate):
+    with pytest.raises(LotError, match="a fault rate of"):
+        make_chips(Array(rows=4, cols=4), rate=rate, count=1)
+
+
+def test_what_is_no_array_is_refused():
+    with pytest.raises(ArrayError, match=r"\(4, 4\) is no array"):
+        make_chips((4, 4), rate=0.1, count=1)

@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, chips
-from chipmend.errors import FaultMapError, FingerprintError, StoreError, WorkerError
+from chipmend.errors import (
+    ChipmendError,
+    FaultMapError,
+    FingerprintError,
+    LotError,
+    StoreError,
+    WorkerError,
+)
 from chipmend.fleet import analyze, arrangement, mend, read_outcome
 from chipmend.fleet.analyzing import Analyzing
 from chipmend.fleet.arrangement import Arrangement
@@ -133,3 +140,27 @@ def test_the_clean_accuracy_of_a_table_is_that_of_the_clean_network(task):
 def test_arrangements_are_measured_only_when_asked_for(task, monkeypatch):
     monkeypatch.setattr(arrangement, "throughput", None)
     assert mended(task, workers=1).records
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"constraint": 0.05}, "0.05 is no constraint"),
+        ({"policies": Reduce()}, "is no list of policies"),
+        ({"policies": []}, "no policy"),
+        ({"policies": ["reduce"]}, "'reduce' is no policy: it lacks name"),
+        ({"array": (6, 5)}, r"\(6, 5\) is no array"),
+    ],
+)
+def test_what_is_of_another_kind_is_told_at_once(task, monkeypatch, wrong, said):
+    monkeypatch.setattr("chipmend.fleet.api.fastest", None)
+    with pytest.raises(ChipmendError, match=said):
+        mended(task, workers=None, threads=None, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("lot", "said"), [("lot.npz", "'lot.npz' is no lot"), (["lot.npz"], "'lot.npz' is no chip")]
+)
+def test_what_are_no_chips_is_told_at_once(task, lot, said):
+    with pytest.raises(LotError, match=said):
+        mend(task, lot, array=ARRAY, constraint=CONSTRAINT)

@@ -57,7 +57,7 @@ def test_sums_are_those_worked_out_by_hand():
     assert sums.ee_analysis == 100
     assert sums.seconds == pytest.approx(1 + 10 + 2)
     assert sums.seconds_analysis == 50
-    assert sums.ee_overspent == pytest.approx(1.25 - 0.625)
+    assert sums.ee_overspent == sums.ee_overspent_per_chip == pytest.approx(1.25 - 0.625)
 
 
 @pytest.mark.parametrize("fleet", [100, 1000, 5000])
@@ -66,9 +66,20 @@ def test_the_analysis_is_spread_over_a_fleet(fleet):
     assert sums.ee_per_chip_of(fleet) == pytest.approx(5 / 7 + 100 / fleet)
 
 
+def test_overspending_is_averaged_over_the_chips_that_met_the_constraint_alone():
+    path = [PathPoint(epochs=0.0, accuracy=0.9, met=True, ee=0.25)]
+    met = [r for r in RECORDS if r.met]
+    sums = sum_up(RECORDS, {r.chip: path for r in RECORDS}, Cost())
+    expected = sum(max(0.0, r.ee - 0.25) for r in met)
+    assert 0 < len(met) < len(RECORDS)
+    assert sums.ee_overspent == pytest.approx(expected)
+    assert sums.ee_overspent_per_chip == pytest.approx(expected / len(met))
+
+
 def test_where_nothing_ships_there_is_no_accuracy():
     sums = sum_up(RECORDS[3:6], {}, Cost())
     assert (sums.accuracy_mean, sums.accuracy_min, sums.ee_overspent) == (None, None, None)
+    assert sums.ee_overspent_per_chip is None
     assert (sums.met, sums.shipped, sums.scrapped) == (0, 0, 3)
 
 

@@ -10,12 +10,16 @@ class Listening:
     """Notes what it is told."""
 
     def __init__(self):
-        self.phases, self.ee, self.done = [], [], []
+        self.phases, self.ee, self.done, self.begun = [], [], [], []
 
     def phase(self, name, jobs, done):
         self.phases.append((name, jobs, done))
         self.ee.append(0.0)
         self.done.append(0)
+        self.begun.append(0)
+
+    def job_begun(self):
+        self.begun[-1] += 1
 
     def advance(self, ee):
         self.ee[-1] += ee
@@ -50,6 +54,7 @@ def test_a_campaign_tells_its_phases_and_every_job(task, tmp_path, workers):
         ("mending chips", 4, 0),
     ]
     assert ears.done == [2, 4, 4]
+    assert ears.begun == [0, 4, 4]
 
 
 def test_measuring_the_machine_is_a_phase_as_well(task, tmp_path, monkeypatch):
@@ -82,4 +87,10 @@ def test_what_an_earlier_run_did_is_told_as_done(task, tmp_path):
 
 def test_nobody_needs_to_listen():
     nobody = Unwatched()
-    assert nobody.phase("a", 1, 0) is nobody.advance(1.0) is nobody.job_done() is None
+    assert (
+        nobody.phase("a", 1, 0)
+        is nobody.job_begun()
+        is nobody.advance(1.0)
+        is nobody.job_done()
+        is None
+    )

@@ -59,6 +59,12 @@ def test_the_user_s_network_is_copied_and_never_changed():
     assert [m.training for m in model.modules()] == [m.training for m in before.modules()]
 
 
+def test_what_is_no_network_is_refused():
+    pair = (torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(NetworkError, match="'x' is no network"):
+        Task("x", train=pair, validation=pair, test=pair)
+
+
 def test_fresh_networks_share_nothing():
     own = task()
     one, other = own.fresh_network(), own.fresh_network()

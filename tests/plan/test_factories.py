@@ -91,5 +91,11 @@ def test_data_that_are_not_three_splits_are_our_error(factories, function):
 
 
 def test_a_policy_that_cannot_be_built_is_our_error(factories):
-    with pytest.raises(PlanError, match=r"policy\.factory: .*TypeError"):
+    with pytest.raises(PlanError, match=r"policies\.0\.factory: .*TypeError"):
         plan(policy={"factory": f"{factories}:Own", "options": {"epoch": 1}}).deciders()
+
+
+@pytest.mark.parametrize("function", ["wrong", "two"])
+def test_what_is_no_policy_is_our_error_that_says_what_it_lacks(factories, function):
+    with pytest.raises(PlanError, match="is no policy: it lacks name, needs_table, plan, next"):
+        plan(policy={"factory": f"{factories}:{function}"}).deciders()

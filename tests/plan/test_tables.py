@@ -42,19 +42,16 @@ def test_chips_are_made_as_by_hand():
     assert [chip.faults for chip in made] == [chip.faults for chip in expected]
 
 
-@pytest.mark.parametrize(
-    ("chips", "said"),
-    [
-        ({"rate": 1.5, "count": 1}, "rate of 1.5"),
-        ({"rate": float("nan"), "count": 1}, "rate of nan"),
-        ({"rate": [0.5, 0.1], "count": 1}, "swap"),
-        ({"rate": 0.1, "count": 0}, "zero chips"),
-        ({"file": "nowhere.npz"}, "cannot read the lot nowhere.npz"),
-    ],
-)
-def test_chips_that_cannot_be_made_are_our_error(chips, said):
-    with pytest.raises(LotError, match=said):
-        plan(chips=chips).lot()
+def test_a_lot_that_is_nowhere_is_our_error():
+    with pytest.raises(LotError, match=r"cannot read the lot nowhere\.npz"):
+        plan(chips={"file": "nowhere.npz"}).lot()
+
+
+def test_a_plan_names_the_files_that_it_reads():
+    assert plan().files() == []
+    model = {"factory": "a:b", "weights": "w.safetensors"}
+    named = plan(chips={"file": "lot.npz"}, model=model).files()
+    assert [path.name for path in named] == ["w.safetensors", "lot.npz"]
 
 
 def test_a_width_without_trained_weights_is_our_error_that_says_which_there_are():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from chipmend.errors import FaultMapError, PlanError, RepairError
-from chipmend.faults import Chip, FaultMap
+from chipmend.errors import FaultMapError, LotError, PlanError, RepairError
+from chipmend.faults import Chip, FaultMap, Lot
 from chipmend.hardware import Array
 from chipmend.network import accuracy, scores
 from chipmend.repairs import pruned_weights
@@ -66,3 +66,10 @@ def test_a_chip_with_a_fatal_fault_is_refused_with_its_reason(task):
     )
     with pytest.raises(RepairError, match="chip dead cannot be repaired: no clock"):
         repair(task, dead, array=ARRAY)
+
+
+def test_a_single_step_or_a_whole_lot_is_told_from_what_is_wanted(task):
+    with pytest.raises(PlanError, match="the recipe is a single prune"):
+        repair(task, chip(), array=ARRAY, steps=Prune())
+    with pytest.raises(LotError, match=r"Lot\(.*\) is no chip"):
+        repair(task, Lot.of([chip()]), array=ARRAY)

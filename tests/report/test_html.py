@@ -3,11 +3,15 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 
+from chipmend.faults.picture import COLOURS
+from chipmend.fleet.ledger import Bin
 from chipmend.report import page, write_report
+from chipmend.report.html import BINS
 from report.conftest import WICKED
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -86,7 +90,7 @@ def test_the_ledger_says_each_cost_under_its_own_heading(outcome):
             f"with analysis, {fleet:,} chips": f"{2 * 0.5425 / 3 + 6 / fleet:.3f}"
             for fleet in (100, 1000, 5000)
         },
-        "overspent": f"{(0.5425 - 0.2625) / 3:.3f}",
+        "overspent": f"{0.5425 - 0.2625:.3f}",
         "seconds": f"{2 * 12 / 3:.1f}",
     }
     assert ledger["Fixed(0.5)"]["with analysis, 100 chips"] == f"{2 * 0.5425 / 3:.3f}"
@@ -95,8 +99,27 @@ def test_the_ledger_says_each_cost_under_its_own_heading(outcome):
 def test_the_bin_table_counts_chips(outcome):
     bins = cells(page(outcome), "retrained")
     row = bins["Fixed(0.5)"]
-    assert (row["retrained"], row["scrapped"], row["unrepairable"], row["pruned"]) == (*"111", "·")
+    assert (row["retrained"], row["scrapped"], row["unrepairable"]) == (*"111",)
+    assert not {"pruned", "repaired", "failed"} & set(row)
+    shipped = replace(outcome, records=[*outcome.records[:-1], pruned(outcome.records[-1])])
+    rows = cells(page(shipped), "retrained")
+    assert [row["pruned"] for row in rows.values()] == ["·", "1"]
     assert row["met"].startswith("<strong>1</strong>")
+
+
+def pruned(record):
+    return replace(record, bin=Bin.PRUNED, accuracy=0.9)
+
+
+def test_every_bin_that_is_shown_is_explained(outcome):
+    note = re.search('<p class="note">(<b>retrained.*?)</p>', page(outcome)).group(1)
+    assert re.findall("<b>(.*?)</b>", note) == ["retrained", "scrapped", "unrepairable"]
+    assert set(BINS) == set(Bin)
+
+
+def test_the_colours_of_fault_maps_are_explained(outcome):
+    for name in ("faulty PE", "dead row", "dead column"):
+        assert f'<i style="background: rgb{COLOURS[name]}"></i>{name}' in page(outcome)
 
 
 def cheaper(outcome, policy, **changes):
@@ -119,6 +142,9 @@ def test_the_verdict_is_who_meets_most_then_who_is_cheapest_with_the_analysis(ou
     assert "1 ship under Reduce-max" in missed
     assert f"at {2 * 0.5425 / 3 + 6 / 3:.3f} epoch-equivalents per chip (2.000 of them" in missed
     assert missed.endswith("Every other policy meets it on fewer chips.")
+    nobody = cheaper(cheaper(outcome, "Fixed(0.5)", met=False), "Reduce-max", met=False)
+    expected = f"No policy gives any of the 3 chips a network that meets '{outcome.constraint}'."
+    assert unescape(verdict(nobody)) == expected
 
 
 def test_the_page_names_the_weights_that_are_not_placed(outcome):

@@ -114,5 +114,24 @@ def test_the_program_writes_weights_that_score_as_it_says(tmp_path, monkeypatch,
     assert [line.split(":")[0] for line in said[:2]] == ["epoch 1", "epoch 2"]
     model = vgg11(channels=3, width=0.05)
     read_weights_(model, path)
-    for line, samples in zip(said[2:], (splits.validation, splits.test), strict=True):
+    assert said[4] == str(path)
+    for line, samples in zip(said[2:4], (splits.validation, splits.test), strict=True):
         assert line.endswith(f"{scores(model, samples, accuracy).mean():.4f}")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--epochs=0"], "0 is too few: give 1 or more"),
+        (["--epochs=1.5"], "invalid _count value"),
+        (["--data=cifar-10"], "error: "),
+        (["--width=0.001"], "error: width 0.001 leaves VGG11 without channels"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_in_words(words, said, capsys, monkeypatch):
+    splits = Splits(*(split(BATCH, (1, 32, 32), seed) for seed in range(3)))
+    monkeypatch.setitem(DATA_SETS, "fashion-mnist", lambda _: splits)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chipmend.cli.app import Json, app, finish, out
+from chipmend.cli.app import app, check_outputs, finish, print_whole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,12 +16,12 @@ TABLE = "table.json"
 
 
 @app.command
-def analyze(plan: Path, /, *, json: Json = None) -> None:
+def analyze(plan: Path, /, *, json: Path | None = None) -> None:
     """Measure accuracy over fault rates and amounts of retraining; the same command resumes it.
 
     Args:
         plan: The plan, a TOML file.
-        json: Also write the whole table here.
+        json: Also write the amounts needed and the whole table here.
     """
     from chipmend.cli.bars import Bars
     from chipmend.files import write_bytes
@@ -30,6 +30,8 @@ def analyze(plan: Path, /, *, json: Json = None) -> None:
     from chipmend.records import plain
 
     read, _ = read_plan(plan)
+    made = read.execution.run / TABLE
+    check_outputs(made, json, inputs=[plan])
     with Bars() as bars:
         table = analyzed(
             read.task(),
@@ -41,9 +43,13 @@ def analyze(plan: Path, /, *, json: Json = None) -> None:
             threads=read.execution.threads,
             progress=bars,
         )
-    out.print(_shown(table, read))
-    made = write_bytes(read.execution.run / TABLE, _as_json(table))
-    finish(made, lambda: _summary(table, read, plain(table)), json)
+    write_bytes(made, _as_json(table))
+    finish(
+        made,
+        lambda: _summary(table, read, plain(table)),
+        json,
+        lambda: print_whole(_shown(table, read)),
+    )
 
 
 def _summary(table: "ResilienceTable", plan: "Plan", whole: Any) -> dict[str, Any]:

@@ -4,13 +4,15 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from rich.console import Console
+from rich.table import Table
 
-from chipmend.errors import ChipmendError
+from chipmend.errors import ChipmendError, StoreError
 from chipmend.files import write_bytes
 from chipmend.version import __version__
 
@@ -27,15 +29,18 @@ Json = Annotated[
 
 def _whole(_: object, tokens: Sequence[Any]) -> int:
     """A whole number as it is written: 1.5 is none, and is not rounded to one."""
-    return int(tokens[0].value)
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError("write a whole number") from None
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]
 
 INTERRUPTED = 130
 
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -48,13 +53,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 2 an error of ours, 130 interrupted.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without block characters is no error
     try:
         app(arguments, exit_on_error=False, print_error=False, console=out)
     except ChipmendError as error:
         _tell(str(error))
         return 2
+    except UnusedCliTokensError as error:
+        extra = " ".join(error.unused_tokens or [])
+        _tell(f"nothing is asked for by {extra!r}\n  hint: leave it out, or see --help")
+        return 2
     except CycloptsError as error:
         _tell(f"{error}\n  hint: 'chipmend --help' and 'chipmend COMMAND --help' say what there is")
+        return 2
+    except OSError as error:  # files are our own errors; what is left is the terminal
+        cause = error.strerror or error
+        _tell(f"cannot write to the standard output: {cause}\n  hint: what was made is kept")
         return 2
     except SystemExit as ended:  # how cyclopts ends what went well, and what was interrupted
         code = int(ended.code or 0)
@@ -67,12 +83,50 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def finish(made: Path | None, summary: Callable[[], Any], json_file: Path | None) -> None:
-    """End a verb: write the summary if asked, and name what was made."""
+def check_outputs(*outputs: Path | None, inputs: Sequence[Path] = ()) -> None:
+    """Refuse to write over what is read, or twice to the same file.
+
+    Args:
+        outputs: What a verb will write; None where nothing is asked for.
+        inputs: What it reads.
+
+    Raises:
+        StoreError: Two of them are one file.
+    """
+    taken = {path.resolve(): path for path in inputs}
+    for path in filter(None, outputs):
+        if path.exists() and not path.is_file():
+            continue  # a pipe or a device may be written to twice
+        if path.resolve() in taken:
+            raise StoreError(
+                f"{path} would be written over {taken[path.resolve()]}: nothing was done",
+                hint="give every output a file of its own",
+            )
+        taken[path.resolve()] = path
+
+
+def finish(
+    made: Path | None,
+    summary: Callable[[], Any],
+    json_file: Path | None,
+    say: Callable[[], object] = lambda: None,
+) -> None:
+    """End a verb: write the summary if asked, say what came of it, and name what was made.
+
+    Every file is on disk before the first word, so that nothing is lost when nobody reads on.
+    """
     if json_file is not None:
         write_bytes(json_file, (json.dumps(summary(), indent=2) + "\n").encode())
+    say()
     if made is not None:
         out.print(str(made), soft_wrap=True, highlight=False, markup=False)
+
+
+def print_whole(table: Table) -> None:
+    """Print a table at its natural width: in a narrow terminal lines wrap, and nothing is cut."""
+    natural = out.measure(table, options=out.options.update(max_width=1000)).maximum
+    shown = Console(file=out.file, emoji=False, width=max(out.width, natural))
+    shown.print(table)
 
 
 def _tell(message: str) -> None:

@@ -38,6 +38,7 @@ class Bars:
         )
         self._phase: TaskID | None = None
         self._ee, self._done, self._began, self._heard = 0.0, 0, 0.0, 0.0
+        self._under_way = self._at_once = 0
 
     def __enter__(self) -> "Bars":
         self._bars.start()
@@ -55,7 +56,15 @@ class Bars:
         """A phase begins."""
         self._ee, self._done = 0.0, done
         self._began = self._heard = time.monotonic()
+        self._under_way = self._at_once = 0
         self._phase = self._bars.add_task(name, total=jobs, completed=done, ee="")
+
+    def job_begun(self) -> None:
+        """A job of the phase is begun; the clock starts with the first, when its worker is up."""
+        if not self._at_once:
+            self._began = time.monotonic()
+        self._under_way += 1
+        self._at_once = max(self._at_once, self._under_way)
 
     def advance(self, ee: float) -> None:
         """So many epoch-equivalents were worked."""
@@ -68,6 +77,7 @@ class Bars:
         if self._phase is None:
             return
         self._heard = time.monotonic()
+        self._under_way -= 1
         self._bars.advance(self._phase)
         if not err.is_terminal:
             err.print(self._line(), highlight=False, soft_wrap=True)
@@ -79,11 +89,14 @@ class Bars:
         return f"{task.description}: {done}, {ee}{self._left(task)}"
 
     def _left(self, task: Task) -> str:
-        """Time left, if the jobs to come take as long on average as those of this run."""
+        """Time left, if the jobs to come take as long on average as those of this run.
+
+        It is not told before as many jobs are done as go on at once: the others are well on, too.
+        """
         if task.id != self._phase or not task.total:
             return ""
         done = task.completed - self._done
-        if not done:
+        if not done or done < self._at_once < task.total - self._done:
             return "? left" if task.completed < task.total else ""
         per_job = (self._heard - self._began) / done
         seconds = per_job * (task.total - task.completed) - (time.monotonic() - self._heard)

@@ -1,9 +1,10 @@
 """What mend, compare and demo have in common: run a plan, write the report, say what came of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chipmend.cli.app import finish, out
+from chipmend.cli.app import check_outputs, finish, print_whole
 from chipmend.cli.bars import Bars
 
 if TYPE_CHECKING:
@@ -12,25 +13,32 @@ if TYPE_CHECKING:
 REPORT = "report.html"
 
 
-def carry_out(plan: "Plan", tables: dict[str, Any], *, json_file: Path | None) -> None:
+def carry_out(
+    plan: "Plan", tables: dict[str, Any], *, json_file: Path | None, inputs: Sequence[Path] = ()
+) -> None:
     """Run a plan's campaign, or go on with it.
 
     Args:
         plan: The plan.
         tables: The plan as the user wrote it.
         json_file: Where to write the machine-readable summary, if anywhere.
+        inputs: What the verb reads, and must not write over.
     """
     from chipmend.fleet.api import mend
+    from chipmend.fleet.outcome import FILE as OUTCOME
+    from chipmend.fleet.store.sqlite import FILE as STORE
     from chipmend.report import text_table, write_report
 
-    lot = plan.lot()
+    kept = [plan.execution.run / name for name in (REPORT, OUTCOME, STORE)]
+    check_outputs(json_file, inputs=[*inputs, *plan.files(), *kept])
+    policies, lot = plan.deciders(), plan.lot()
     with Bars() as bars:
         outcome = mend(
             plan.task(),
             lot,
             array=plan.array,
             constraint=plan.constraint,
-            policies=plan.deciders(),
+            policies=policies,
             analysis=plan.analysis,
             seed=plan.seed,
             run=plan.execution.run,
@@ -40,5 +48,9 @@ def carry_out(plan: "Plan", tables: dict[str, Any], *, json_file: Path | None) -
             plan=tables,
         )
     report = write_report(outcome, plan.execution.run / REPORT)
-    out.print(text_table(outcome))
-    finish(report, lambda: outcome.summary(str(report)), json_file)
+    finish(
+        report,
+        lambda: outcome.summary(str(report)),
+        json_file,
+        lambda: print_whole(text_table(outcome)),
+    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from chipmend.cli.app import Json, Whole, app, finish, out
+from chipmend.cli.app import Json, Whole, app, check_outputs, finish, out
 from chipmend.errors import ArrayError, LotError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def make(
     count: Whole = 1,
     spatial: Literal["uniform", "clustered", "lines"] = "uniform",
     spread: Literal["drawn", "even"] = "drawn",
-    alpha: float = 2.0,
+    alpha: float | None = None,
     nested: bool = False,
     seed: Whole = 0,
     json: Json = None,
@@ -43,14 +43,21 @@ def make(
         count: How many chips.
         spatial: How faults lie on the die.
         spread: Whether rates are drawn in the range, or spread evenly over it.
-        alpha: How much clustered dies differ; small is much, inf is not at all.
+        alpha: How much clustered dies differ: small is much, inf is not at all; 2 by default.
         nested: Whether a chip's map at a lower rate is a part of its map at a higher rate.
         seed: The seed.
         json: Also write a machine-readable summary here.
     """
     from chipmend.faults import Clustered, Lines, Uniform, make_chips, write_lot
 
-    kinds = {"uniform": Uniform(), "lines": Lines(), "clustered": Clustered(alpha=alpha)}
+    check_outputs(output, json)
+    if alpha is not None and spatial != "clustered":
+        raise LotError(
+            f"--alpha {alpha:g} says nothing about {spatial} faults",
+            hint="leave it out, or add --spatial clustered",
+        )
+    clustered = Clustered() if alpha is None else Clustered(alpha=alpha)
+    kinds = {"uniform": Uniform(), "lines": Lines(), "clustered": clustered}
     lot = make_chips(
         _array(array),
         rate=_rate(rate),
@@ -61,8 +68,7 @@ def make(
         spread=spread,
     )
     write_lot(lot, output)
-    _describe(lot)
-    finish(output, lambda: _summary(lot), json)
+    finish(output, lambda: _summary(lot), json, lambda: _describe(lot))
 
 
 @chips.command(name="import")
@@ -77,10 +83,10 @@ def import_(faults: Path, /, *, array: Size, output: Output, json: Json = None) 
     """
     from chipmend.faults import read_csv, write_lot
 
+    check_outputs(output, json, inputs=[faults])
     lot = read_csv(faults, _array(array))
     write_lot(lot, output)
-    _describe(lot)
-    finish(output, lambda: _summary(lot), json)
+    finish(output, lambda: _summary(lot), json, lambda: _describe(lot))
 
 
 @chips.command
@@ -94,6 +100,7 @@ def export(lot: Path, /, *, output: Output, json: Json = None) -> None:
     """
     from chipmend.faults import read_lot, write_csv
 
+    check_outputs(output, json, inputs=[lot])
     read = read_lot(lot)
     write_csv(read, output)
     finish(output, lambda: _summary(read), json)
@@ -112,21 +119,18 @@ def show(
 
     Args:
         lot: The lot file.
-        chip: The chip to picture; by default the one in the middle of the lot.
+        chip: The chip to picture; by default one in the middle of the lot.
         picture: Also write the picture here, as a PNG.
         json: Also write a machine-readable summary here.
     """
-    from chipmend.faults import ascii_picture, png_picture, read_lot
+    from chipmend.faults import png_picture, read_lot
     from chipmend.files import write_bytes
 
+    check_outputs(picture, json, inputs=[lot])
     read = read_lot(lot)
     shown = _chip(read, chip)
-    _describe(read)
-    share = f"{100 * shown.faults.rate:.3g} % of PEs must not be used"
-    out.print(f"\nchip {shown.id}: {share}", highlight=False, markup=False)
-    out.print(ascii_picture(shown.faults.unusable), highlight=False, markup=False)
     made = None if picture is None else write_bytes(picture, png_picture(shown.faults))
-    finish(made, lambda: _summary(read), json)
+    finish(made, lambda: _summary(read), json, lambda: (_describe(read), _draw(shown)))
 
 
 def _array(size: str) -> "Array":
@@ -152,7 +156,8 @@ def _rate(text: str) -> float | tuple[float, float]:
 
 def _chip(lot: "Lot", chip: str | None) -> "Chip":
     if chip is None:
-        return lot[len(lot) // 2]
+        repairable = [i for i, c in enumerate(lot) if not c.faults.fatal] or range(len(lot))
+        return lot[repairable[len(repairable) // 2]]
     found = next((c for c in lot if c.id == chip), None)
     if found is None:
         raise LotError(
@@ -162,11 +167,15 @@ def _chip(lot: "Lot", chip: str | None) -> "Chip":
 
 
 def _summary(lot: "Lot") -> dict[str, Any]:
-    rates = [chip.faults.rate for chip in lot]
+    """Counts over the lot; rates are those of the dies that are not dead altogether."""
+    rates = [chip.faults.rate for chip in lot if not chip.faults.fatal]
+    spread = (
+        {"min": min(rates), "mean": sum(rates) / len(rates), "max": max(rates)} if rates else {}
+    )
     return {
         "chips": len(lot),
         "array": [lot[0].faults.rows, lot[0].faults.cols],
-        "rate_per_pe": {"min": min(rates), "mean": sum(rates) / len(rates), "max": max(rates)},
+        "rate_per_pe": spread,
         "classes": _classes(lot),
     }
 
@@ -186,8 +195,18 @@ def _describe(lot: "Lot") -> None:
     rows, cols = summary["array"]
     rates = summary["rate_per_pe"]
     out.print(f"{len(lot)} chips of {rows} x {cols} PEs")
-    out.print(
-        "unusable PEs (base: per PE): "
-        + ", ".join(f"{name} {100 * rate:.3g} %" for name, rate in rates.items())
-    )
+    shares = ", ".join(f"{name} {100 * rate:.3g} %" for name, rate in rates.items())
+    fatal = summary["classes"]["fatal"]
+    left_out = f"; {fatal} unrepairable left out" if fatal else ""
+    out.print(f"unusable PEs (base: per PE): {shares or 'no chip can be repaired'}{left_out}")
     out.print(", ".join(f"{name} faults: {count}" for name, count in summary["classes"].items()))
+
+
+def _draw(chip: "Chip") -> None:
+    from chipmend.faults import ascii_picture
+
+    share = f"{100 * chip.faults.rate:.3g} % of PEs must not be used"
+    said = f"unrepairable: {chip.faults.fatal}" if chip.faults.fatal else share
+    out.print(f"\nchip {chip.id}: {said}", highlight=False, markup=False, soft_wrap=True)
+    picture = ascii_picture(chip.faults.unusable)
+    out.print(picture, highlight=False, markup=False, soft_wrap=True)

@@ -23,4 +23,4 @@ def mend(plan: Path, /, *, json: Json = None) -> None:
             f"{plan} has {len(read.policies)} policies, and a chip can be mended under one",
             hint="leave one, or compare them with 'chipmend compare'",
         )
-    carry_out(read, tables, json_file=json)
+    carry_out(read, tables, json_file=json, inputs=[plan])

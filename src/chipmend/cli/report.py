@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chipmend.cli.app import Json, app, finish
+from chipmend.cli.app import Json, app, check_outputs, finish
 
 
 @app.command
@@ -15,9 +15,12 @@ def report(run: Path, /, *, output: Path | None = None, json: Json = None) -> No
         json: Also write a machine-readable summary here.
     """
     from chipmend.cli.carry_out import REPORT
-    from chipmend.fleet.outcome import read_outcome
+    from chipmend.fleet.outcome import FILE, read_outcome
+    from chipmend.fleet.store.sqlite import FILE as STORE
     from chipmend.report import write_report
 
+    made = output or run / REPORT
+    check_outputs(made, json, inputs=[run / FILE, run / STORE])
     outcome = read_outcome(run)
-    made = write_report(outcome, output or run / REPORT)
+    write_report(outcome, made)
     finish(made, lambda: outcome.summary(str(made)), json)

@@ -107,6 +107,19 @@ class Accuracy:
 Constraint = Drop | Accuracy
 
 
+def check_constraint(constraint: object) -> None:
+    """Refuse what is no constraint.
+
+    Raises:
+        ConstraintError: Says what it is.
+    """
+    if not isinstance(constraint, Constraint):
+        raise ConstraintError(
+            f"{constraint!r} is no constraint",
+            hint="give Drop(0.018) for 1.8 points below clean, or Accuracy(0.91)",
+        )
+
+
 def measured(
     constraint: Constraint,
     scores: Float[np.ndarray, " samples"],

@@ -25,7 +25,7 @@ from chipmend.errors import LotError
 from chipmend.faults.defects import defects_on
 from chipmend.faults.lots import Lot
 from chipmend.faults.maps import Chip, FaultMap, Provenance
-from chipmend.hardware.array import Array
+from chipmend.hardware.array import Array, check_is_array
 from chipmend.seeds import chip_seed
 
 SMALLEST_ALPHA = 0.1
@@ -154,18 +154,33 @@ def make_chips(
         >>> make_chips(Array(rows=8, cols=8), rate=(0.1, 0.5), count=3)
         Lot(3 chips of 8 x 8 PEs)
     """
+    check_is_array(array)
     if spread not in get_args(Spread):
         raise LotError(
             f"there is no spread {spread!r}", hint=f"give {' or '.join(get_args(Spread))}"
         )
-    low, high = rate if isinstance(rate, tuple) else (rate, rate)
-    _check_rates(low, high)
-    if count < 1:
-        raise LotError(f"{count} chips asked for: zero chips make no lot", hint="ask for 1 or more")
+    low, high = check_lot_of(rate, count)
     return Lot.of(
         Chip(id_, fault_map(array, own, spatial, seed=seed, chip=id_, nested=nested), lot)
         for id_, own in _rates(low, high, count, None if spread == "even" else seed)
     )
+
+
+def check_lot_of(rate: float | tuple[float, float], count: int) -> tuple[float, float]:
+    """Give the lowest and the highest fault rate of a lot, or say why there can be none.
+
+    Raises:
+        LotError: Rates that are none, or no chip.
+    """
+    ends = rate if isinstance(rate, tuple) else (rate, rate)
+    if len(ends) != 2 or not all(isinstance(end, int | float) for end in ends):
+        raise LotError(
+            f"a fault rate of {rate!r}", hint="give a fraction, or the two ends of a range"
+        )
+    _check_rates(*ends)
+    if count < 1:
+        raise LotError(f"{count} chips asked for: zero chips make no lot", hint="ask for 1 or more")
+    return ends
 
 
 def _rates(low: float, high: float, count: int, seed: int | None) -> Iterator[tuple[str, float]]:

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from chipmend.errors import ChipmendError, FaultMapError, LotError
-from chipmend.hardware.array import Array
+from chipmend.hardware.array import Array, check_is_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +210,16 @@ def check_fits(chips: Iterable[Chip], array: Array) -> None:
         array: The array that a network shall be repaired for.
 
     Raises:
+        ArrayError: The array is none.
+        LotError: Something among the chips is none.
         FaultMapError: Names the first chip that does not fit.
     """
+    check_is_array(array)
     for chip in chips:
+        if not isinstance(chip, Chip):
+            raise LotError(
+                f"{chip!r} is no chip", hint="give chips, as read_chips or make_chips gives them"
+            )
         if (chip.faults.rows, chip.faults.cols) != (array.rows, array.cols):
             raise FaultMapError(
                 f"the fault map of chip {chip.id} is for an array of {chip.faults.rows} x "

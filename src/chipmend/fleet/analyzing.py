@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chipmend.errors import RepairError
+from chipmend.errors import RepairError, StoreError
 from chipmend.files import write_bytes
 from chipmend.fleet.runner import Runner
 from chipmend.hardware.array import Array
@@ -72,15 +72,23 @@ def resilience_table(
         trajectories=tuple(_trajectory(key, result) for key, result in measured.items()),
     )
     if path is not None:
-        write_bytes(path, json.dumps(plain(table)).encode())
+        _keep(table, path)
     return table
+
+
+def _keep(table: ResilienceTable, path: Path) -> None:
+    """Keep a table for other runs; this one has it anyway."""
+    try:
+        write_bytes(path, json.dumps(plain(table)).encode())
+    except StoreError as error:
+        logger.warning("%s: other runs will measure the analysis again", error.message)
 
 
 def _cached(path: Path) -> ResilienceTable | None:
     """The table that was kept there; none if there is none, or only a damaged one."""
     try:
         return rebuilt(ResilienceTable, json.loads(path.read_bytes()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError):
         logger.warning("%s is damaged: the resilience analysis is measured again", path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from chipmend.confidence.constraint import Constraint
+from chipmend.confidence.constraint import Constraint, check_constraint
 from chipmend.faults.maps import Chip
 from chipmend.files import cache_folder
 from chipmend.fleet.analyzing import Analyzing, resilience_table
@@ -22,7 +22,7 @@ from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
 from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
-from chipmend.policy.protocol import Policy
+from chipmend.policy.protocol import Policy, check_policies
 from chipmend.policy.reduce import Reduce
 from chipmend.records import plain
 from chipmend.resilience.analysis import Analysis
@@ -64,7 +64,7 @@ def mend(
             a main module under ``if __name__ == "__main__":``.
         threads: Threads of each worker; by default the processors are shared out evenly. Given
             alone, as many workers as the processors have room for.
-        progress: Who watches.
+        progress: Who watches, as ``with chipmend.cli.bars.Bars() as bars``; nobody by default.
         plan: The plan as the user gave it, for the report.
 
     Returns:
@@ -73,6 +73,8 @@ def mend(
     Raises:
         ChipmendError: Says what is wrong, where, and what to do.
     """
+    check_constraint(constraint)
+    check_policies(policies)
     setup = Setup(
         array=array,
         constraint=constraint,

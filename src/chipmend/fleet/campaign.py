@@ -29,7 +29,7 @@ from chipmend.network.evaluate import scores
 from chipmend.network.gemm import assumed_healthy
 from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
-from chipmend.policy.protocol import Policy
+from chipmend.policy.protocol import Policy, check_policies
 from chipmend.policy.reduce import Reduce
 from chipmend.records import plain, rebuilt
 from chipmend.repairs.cost import Cost
@@ -62,13 +62,7 @@ class Setup:
     hindsight: bool = True
 
     def __post_init__(self) -> None:
-        names = [policy.name for policy in self.policies]
-        double = sorted({name for name in names if names.count(name) > 1})
-        if not names or double:
-            raise PlanError(
-                f"policies of the same name: {', '.join(double)}" if names else "no policy",
-                hint="give at least one policy, and each policy once; a label tells two apart",
-            )
+        check_policies(self.policies)
         object.__setattr__(self, "policies", tuple(map(self._trained_as_analysed, self.policies)))
 
     def _trained_as_analysed(self, policy: Policy) -> Policy:

@@ -96,12 +96,14 @@ def check_chips(chips: Sequence[Chip], array: Array) -> None:
         LotError: No chips, or one identity twice.
         FaultMapError: Chips of another array.
     """
+    if isinstance(chips, Chip | str):
+        raise LotError(f"{chips!r} is no lot", hint="give a list of chips, or read_chips(path)")
     if not len(chips):
         raise LotError("there are no chips to mend", hint="give a lot of at least one chip")
+    check_fits(chips, array)
     double = sorted(i for i, times in Counter(chip.id for chip in chips).items() if times > 1)
     if double:
         raise LotError(f"chips of the same identity: {', '.join(double)}", hint="rename them")
-    check_fits(chips, array)
 
 
 def _planned(

@@ -96,6 +96,7 @@ class PolicySum:
         ee_analysis: Epoch-equivalents of the resilience analysis, if the policy needs it.
         ee_overspent: Spent beyond the least amount on the same path that would have met the
             constraint, over the chips that met it and whose path was measured; none if none was.
+        judged: How many chips these are.
         seconds: Worker seconds spent on the chips.
         seconds_analysis: Worker seconds of the analysis, if the policy needs it.
     """
@@ -111,6 +112,7 @@ class PolicySum:
     ee: float
     ee_analysis: float
     ee_overspent: float | None
+    judged: int
     seconds: float
     seconds_analysis: float
 
@@ -118,6 +120,11 @@ class PolicySum:
     def ee_per_chip(self) -> float:
         """Epoch-equivalents per chip, without analysis."""
         return self.ee / self.chips
+
+    @property
+    def ee_overspent_per_chip(self) -> float | None:
+        """Overspent epoch-equivalents per chip that met the constraint; none if none did."""
+        return None if self.ee_overspent is None else self.ee_overspent / self.judged
 
     def ee_per_chip_of(self, fleet: int) -> float:
         """Epoch-equivalents per chip with the analysis spread over a fleet."""
@@ -154,6 +161,7 @@ def sum_up(
         ee=sum(r.ee for r in records),
         ee_analysis=analysis.ee,
         ee_overspent=sum(overspent) if overspent else None,
+        judged=len(overspent),
         seconds=sum(r.cost.seconds / r.shared_by for r in records),
         seconds_analysis=analysis.seconds,
     )

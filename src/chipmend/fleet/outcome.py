@@ -135,7 +135,7 @@ def read_outcome(folder: str | Path) -> Outcome:
     path = Path(folder) / FILE
     try:
         return rebuilt(Outcome, json.loads(path.read_bytes()))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(
             f"there is no finished run in {folder}",
             hint="give the run folder of 'chipmend mend' or 'chipmend compare'; if the run was "
@@ -160,6 +160,7 @@ def _machine_sum(policy: PolicySum) -> dict[str, Any]:
         "ee_per_chip": policy.ee_per_chip,
         "ee_analysis": policy.ee_analysis,
         "ee_overspent": policy.ee_overspent,
+        "ee_overspent_per_chip_met": policy.ee_overspent_per_chip,
         "seconds": policy.seconds,
         "seconds_analysis": policy.seconds_analysis,
     }

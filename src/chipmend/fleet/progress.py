@@ -10,6 +10,10 @@ class Progress(Protocol):
         """A phase begins, with so many jobs, of which some were done in an earlier run."""
         ...
 
+    def job_begun(self) -> None:
+        """A job of the phase is begun, perhaps beside others."""
+        ...
+
     def advance(self, ee: float) -> None:
         """So many epoch-equivalents were worked since the last call."""
         ...
@@ -23,6 +27,9 @@ class Unwatched:
     """Nobody listens."""
 
     def phase(self, name: str, jobs: int, done: int) -> None:
+        """Nothing."""
+
+    def job_begun(self) -> None:
         """Nothing."""
 
     def advance(self, ee: float) -> None:

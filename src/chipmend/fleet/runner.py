@@ -98,6 +98,7 @@ class _Watch:
     def start(self, index: int) -> None:
         self._begun[index] = self._kept_at[index] = time.monotonic()
         self.store.begin(self.kind, self.jobs[index])
+        self.progress.job_begun()
 
     def spent(self, index: int) -> tuple[float, float]:
         """Epoch-equivalents and seconds that went into a job so far."""

@@ -51,6 +51,16 @@ class Array:
             )
 
 
+def check_is_array(array: object) -> None:
+    """Refuse what is no array.
+
+    Raises:
+        ArrayError: Says what it is.
+    """
+    if not isinstance(array, Array):
+        raise ArrayError(f"{array!r} is no array", hint="give Array(rows=64, cols=64)")
+
+
 def _whole(name: str, count: object) -> int:
     try:
         return operator.index(count)  # pyright: ignore[reportArgumentType]

@@ -54,6 +54,8 @@ class Task:
         loss: Loss = cross_entropy,
         device: str = "cpu",
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise NetworkError(f"{model!r} is no network", hint="give a torch.nn.Module")
         gemms(model)
         _check_finite(model)
         if healthy := assumed_healthy(model):

@@ -29,6 +29,7 @@ from chipmend.resilience.analysis import Analysis
 from chipmend.steps import Anytime, Decaying, Measure, Prune, Recalibrate, Retrain
 
 _ABSENT = ("missing", "missing_keyword_only_argument")
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _EITHER = {
     "model.factory": "model: write zoo, or factory",
     "data.factory": "data: write name, or factory",
@@ -41,7 +42,6 @@ _SHAPES = {
     "dataclass": "a table",
     "model_attributes": "a table",
     "dict": "a table",
-    "path": "a path in quotes",
     "string": "a text in quotes",
     "int": "a whole number",
     "float": "a number",
@@ -81,18 +81,22 @@ def mistake(error: Mapping[str, Any], tables: Mapping[str, Any], written: Mappin
         place = ["policy", *place[1 if isinstance(written["policy"], list) else 2 :]]
     name = ".".join(map(str, place)) or "the plan"
     if (
-        place[:2] == ["chips", "rate"] and "rate" in tables["chips"]
+        place[:2] == ["chips", "rate"]
+        and "rate" in tables["chips"]
+        and error["type"] not in _UNKNOWN
     ):  # either shape: pydantic tells what is wrong with each
         return f"chips.rate: write a number, or a list of two, not {tables['chips']['rate']!r}"
     kind, cause = error["type"], error.get("ctx", {}).get("error")
     if place == ["policy"] and "policies" in written:
         return "policy: stands beside policies; write [policy] or [[policies]]"
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+    if kind in _UNKNOWN:
         known = _known_fields(place)
         if place[-1] in known:
             return f"{name}: does not go together with the other fields there"
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
         return f"{name}: unknown" + (f"; did you mean {near[0]!r}?" if near else "")
+    if kind in _ABSENT and name == "chips.count" and "rate" not in tables["chips"]:
+        return _EITHER["chips.rate"]
     if kind in _ABSENT:
         return _EITHER.get(name, f"{name}: missing")
     if kind == "union_tag_not_found" or (kind == "union_tag_invalid" and not error["ctx"]["tag"]):

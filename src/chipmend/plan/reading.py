@@ -1,5 +1,6 @@
 """Reading a plan from TOML: all of its mistakes at once, or the plan."""
 
+import json
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -59,8 +60,11 @@ def parse_plan(tables: Mapping[str, Any], where: str, folder: Path = Path()) -> 
     if "policy" in whole and "policies" not in whole:
         alone = whole.pop("policy")
         whole["policies"] = alone if isinstance(alone, list) else [alone]
+    plans, whole = TypeAdapter(Plan), _from(folder, whole)
     try:
-        plan = TypeAdapter(Plan).validate_python(_from(folder, whole))
+        # strictly first, which JSON allows for lists and paths too: true is no number, nor is "1"
+        plans.validate_json(json.dumps(whole, default=str), strict=True)
+        plan = plans.validate_python(whole)
     except ValidationError as error:
         mistakes = list(dict.fromkeys(mistake(dict(e), whole, tables) for e in error.errors()))
         raise PlanError(

@@ -11,14 +11,14 @@ from torch import nn
 from chipmend.confidence.constraint import Accuracy, Drop
 from chipmend.data import DATA_SETS, Splits
 from chipmend.errors import PlanError
-from chipmend.faults.generate import Spatial, Uniform, make_chips
+from chipmend.faults.generate import Spatial, Uniform, check_lot_of, make_chips
 from chipmend.faults.lot_file import read_lot
 from chipmend.faults.lots import Lot
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.plan.factories import made
 from chipmend.policy.fixed import Fixed, FixedSteps
-from chipmend.policy.protocol import Policy
+from chipmend.policy.protocol import Policy, check_policies
 from chipmend.policy.reduce import Reduce
 from chipmend.policy.until_met import UntilMet
 from chipmend.resilience.analysis import Analysis
@@ -128,6 +128,9 @@ class MadeChips:
     spread: Literal["drawn", "even"] = "drawn"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        check_lot_of(self.rate, self.count)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactoryPolicy:
@@ -161,6 +164,11 @@ class Execution:
     workers: int | None = None
     threads: int | None = None
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads"):
+            if (count := getattr(self, name)) is not None and count < 1:
+                raise PlanError(f"{count} {name}", hint="give 1 or more, or leave it out")
 
 
 def _with(key: str, other: str) -> Discriminator:
@@ -232,6 +240,16 @@ class Plan:
     execution: Execution = field(default_factory=Execution)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        known = [p for p in self.policies if not isinstance(p, FactoryPolicy)]
+        if known or not self.policies:
+            check_policies(known)
+
+    def files(self) -> list[Path]:
+        """Files that the plan reads."""
+        named = [getattr(self.model, "weights", None), getattr(self.chips, "file", None)]
+        return [path for path in named if path is not None]
+
     def task(self) -> Task:
         """Build the network and read the data."""
         splits = self._splits()
@@ -258,10 +276,12 @@ class Plan:
 
     def deciders(self) -> tuple[Policy, ...]:
         """The policies, those of the user's built."""
-        return tuple(
-            made(p.factory, p.options, "policy") if isinstance(p, FactoryPolicy) else p
-            for p in self.policies
+        policies = tuple(
+            made(p.factory, p.options, f"policies.{place}") if isinstance(p, FactoryPolicy) else p
+            for place, p in enumerate(self.policies)
         )
+        check_policies(policies)
+        return policies
 
     def _network(self) -> Any:
         if isinstance(self.model, FactoryModel):

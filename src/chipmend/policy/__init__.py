@@ -9,6 +9,7 @@ from chipmend.policy.protocol import (
     Policy,
     Scrap,
     Ship,
+    check_policies,
     each_alone,
 )
 from chipmend.policy.reduce import Reduce
@@ -26,5 +27,6 @@ __all__ = [
     "Scrap",
     "Ship",
     "UntilMet",
+    "check_policies",
     "each_alone",
 ]

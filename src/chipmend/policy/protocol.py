@@ -12,6 +12,7 @@ from typing import Protocol
 
 from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.intervals import Measured
+from chipmend.errors import PlanError
 from chipmend.faults.maps import Chip
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import Step
@@ -97,3 +98,31 @@ class Policy(Protocol):
 def each_alone(dies: Sequence[Die], epochs: float = 0.0, reason: str = "") -> list[Group]:
     """A group of its own for every die."""
     return [Group(chips=(die.chip.id,), epochs=epochs, reason=reason) for die in dies]
+
+
+def check_policies(policies: Sequence[Policy]) -> None:
+    """Refuse what cannot decide together.
+
+    Raises:
+        PlanError: No policy, something that is none, or two of one name.
+    """
+    if not isinstance(policies, list | tuple):
+        raise PlanError(f"{policies!r} is no list of policies", hint="write [policy]")
+    if not policies:
+        raise PlanError("no policy", hint="give at least one")
+    for policy in policies:
+        lacking = [name for name in _MEMBERS if not hasattr(policy, name)]
+        if lacking:
+            raise PlanError(
+                f"{policy!r} is no policy: it lacks {', '.join(lacking)}",
+                hint="give a policy of chipmend.policy, or an object with all members of Policy",
+            )
+    names = [policy.name for policy in policies]
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise PlanError(
+            f"policies of the same name: {', '.join(double)}",
+            hint="give each policy once; a label tells two apart",
+        )
+
+
+_MEMBERS = ("name", "needs_table", "plan", "next")

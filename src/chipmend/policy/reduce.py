@@ -35,12 +35,17 @@ class Reduce:
 
     kind: Literal["reduce"] = "reduce"
     statistic: Statistic = "max"
-    quantile: float = 1.0
+    quantile: float | None = None
     retrain: Retrain | None = None
     label: str = ""
 
     def __post_init__(self) -> None:
-        if not 0 < self.quantile <= 1:
+        if (self.quantile is None) != (self.statistic != "quantile"):
+            raise PlanError(
+                f"reduce: statistic {self.statistic!r} with a quantile of {self.quantile}",
+                hint="a quantile goes with statistic 'quantile', and with no other",
+            )
+        if self.quantile is not None and not 0 < self.quantile <= 1:
             raise PlanError(
                 f"reduce: a quantile of {self.quantile}", hint="give a fraction above 0, up to 1"
             )
@@ -50,7 +55,7 @@ class Reduce:
         """Name in tables."""
         if self.label:
             return self.label
-        if self.statistic == "quantile":
+        if self.quantile is not None:
             return f"Reduce-{100 * self.quantile:g}%"
         return f"Reduce-{self.statistic}"
 
@@ -81,8 +86,9 @@ class Reduce:
 
     def _planned(self, die: Die, constraint: Constraint, table: ResilienceTable) -> Group:
         rate = die.effective_rate
-        epochs = table.needed_for(rate, constraint, self.statistic, self.quantile)
-        lost = table.unreachable_from(constraint, self.statistic, self.quantile)
+        quantile = self.quantile or 1.0
+        epochs = table.needed_for(rate, constraint, self.statistic, quantile)
+        lost = table.unreachable_from(constraint, self.statistic, quantile)
         reason = f"an effective fault rate of {100 * min(rate, lost):.3g} %"
         if lost < rate:
             reason += f", and the chip has {100 * rate:.3g} %"

@@ -50,6 +50,8 @@ def repair(
         The repaired network, how good it is on validation, and what it cost.
 
     Raises:
+        ArrayError: The array is none.
+        LotError: The chip is none.
         FaultMapError: The chip is of another array.
         PlanError: The steps do not begin with pruning, or one of them is none.
         RepairError: The chip cannot be repaired at all, or a step went astray.

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from chipmend.faults.picture import COLOURS
 from chipmend.files import write_bytes
 from chipmend.fleet.ledger import FLEETS, Bin, ChipRecord, PolicySum
 from chipmend.fleet.outcome import Outcome
@@ -22,6 +23,14 @@ ASSUMED_HEALTHY = (
     "activation and partial-sum buffers (ECC)",
     "weight shadow registers",
 )
+BINS = {
+    Bin.PRUNED: "ships with its faulty PEs bypassed and nothing else done",
+    Bin.REPAIRED: "ships after repair without a training step",
+    Bin.RETRAINED: "ships after retraining",
+    Bin.SCRAPPED: "given up by the policy: its constraint was not reached, or not for the cost",
+    Bin.UNREPAIRABLE: "has a fatal fault, such as a dead clock",
+    Bin.FAILED: "the computation failed, not the chip",
+}
 ROWS_SHOWN = 500
 """Rows of the chip table that are shown at a time."""
 
@@ -51,14 +60,16 @@ def page(outcome: Outcome) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_share, number=_number)
+    environment.filters.update(percent=percent, accuracy=_accuracy, number=_number)
     sums = outcome.sums()
     return environment.get_template("report.html.j2").render(
         outcome=outcome,
         sums=sums,
         ledgers=[_ledger(outcome, s) for s in sums],
         verdict=_verdict(outcome, sums),
-        bins=list(Bin),
+        bins=[bin_ for bin_ in Bin if any(s.bins.get(bin_) for s in sums)],
+        meanings=BINS,
+        colours={name: f"rgb{rgb}" for name, rgb in COLOURS.items() if name != "healthy"},
         fleets=FLEETS,
         analysis=_analysis_figures(outcome),
         policies=[
@@ -86,6 +97,10 @@ def _analysis_figures(outcome: Outcome) -> list[figures.Figure]:
 def _verdict(outcome: Outcome, sums: list[PolicySum]) -> str:
     """The run in a sentence or two: who meets the constraint most often, and cheapest."""
     chips = len(outcome.chips)
+    if not any(s.met for s in sums):
+        return (
+            f"No policy gives any of the {chips} chips a network that meets '{outcome.constraint}'."
+        )
     best = max(sums, key=lambda s: (s.met, -s.ee_per_chip_of(chips)))
     said = (
         f"Of {chips} chips, {best.met} ship under {best.policy} with a network that meets "
@@ -124,7 +139,7 @@ def _ledger(outcome: Outcome, s: PolicySum) -> dict[str, Any]:
         "per_chip": s.ee_per_chip,
         "analysis": s.ee_analysis,
         "spread": [s.ee_per_chip_of(fleet) for fleet in FLEETS],
-        "overspent": None if s.ee_overspent is None else s.ee_overspent / s.chips,
+        "overspent": s.ee_overspent_per_chip,
         "seconds": s.seconds / s.chips,
     }
 
@@ -152,8 +167,8 @@ def _for_script(rows: list[list[Any]]) -> Markup:
     return Markup(text)  # noqa: S704  escaped just now
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else percent(value)
+def _accuracy(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
 
 
 def _number(value: float | None) -> str:

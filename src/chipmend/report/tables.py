@@ -20,8 +20,9 @@ def text_table(outcome: Outcome) -> Table:
     table = Table(
         title=f"{len(outcome.chips)} chips, {outcome.constraint}, clean "
         f"{100 * outcome.clean_accuracy:.2f} %",
-        caption="per chip: EE epoch-equivalents, EE+ with the analysis spread over 100 chips, "
-        "over beyond what would have sufficed, s seconds",
+        caption="mean and min of the chips that ship; per chip: EE epoch-equivalents, EE+ with "
+        "the analysis spread over 100 chips, s seconds; over: EE beyond what would have "
+        "sufficed, per chip that met",
         box=SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
@@ -38,7 +39,7 @@ def text_table(outcome: Outcome) -> Table:
             _percent(s.accuracy_min),
             f"{s.ee_per_chip:.3f}",
             f"{s.ee_per_chip_of(100):.3f}",
-            _number(s.ee_overspent, s.chips),
+            _number(s.ee_overspent_per_chip),
             _seconds(s.seconds / s.chips),
         )
     return table
@@ -47,6 +48,8 @@ def text_table(outcome: Outcome) -> Table:
 def markdown_table(outcome: Outcome) -> str:
     """What each policy came to, for a README: costs per chip in epoch-equivalents.
 
+    The mean accuracy is that of the chips that ship.
+
     Args:
         outcome: What a campaign came to.
 
@@ -54,8 +57,8 @@ def markdown_table(outcome: Outcome) -> str:
         Lines of Markdown.
     """
     fleets = [f"with analysis over {fleet:,}" for fleet in FLEETS]
-    headings = ["policy", "chips met", "mean accuracy", "EE per chip", *fleets]
-    headings += ["total EE", "overspent", "seconds per chip"]
+    headings = ["policy", "chips met", "shipped", "mean accuracy", "EE per chip", *fleets]
+    headings += ["total EE", "overspent per chip met", "seconds per chip"]
     rows = [_markdown_row(s) for s in outcome.sums()]
     rule = ["---"] + ["---:"] * (len(headings) - 1)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [headings, rule, *rows]) + "\n"
@@ -66,11 +69,12 @@ def _markdown_row(s: PolicySum) -> list[str]:
     return [
         s.policy,
         f"{s.met} of {s.chips}",
+        str(s.shipped),
         f"{_percent(s.accuracy_mean)} %",
         f"{s.ee_per_chip:.3f}",
         *spread,
         f"{s.ee + s.ee_analysis:.1f}",
-        _number(s.ee_overspent, s.chips),
+        _number(s.ee_overspent_per_chip),
         f"{s.seconds / s.chips:.1f}",
     ]
 
@@ -79,8 +83,8 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}"
 
 
-def _number(total: float | None, chips: int) -> str:
-    return "-" if total is None else f"{total / chips:.3f}"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _seconds(seconds: float) -> str:

@@ -27,7 +27,8 @@ def trained_vgg11(data: str = "fashion-mnist", width: float = 0.25) -> nn.Sequen
         shipped = ", ".join(sorted(p.stem for p in WEIGHTS.glob("vgg11-*.safetensors")))
         raise NetworkError(
             f"there are no trained weights of VGG11 for {data} at width {width:g}",
-            hint=f"shipped are {shipped}; others are trained with 'python -m chipmend.zoo.train'",
+            hint=f"shipped are {shipped}; others are trained with 'python -m chipmend.zoo.train', "
+            "and named in a plan as in reproduce/reduce/full_width.toml",
         )
     network = vgg11(channels=1, width=width)
     read_weights_(network, path)

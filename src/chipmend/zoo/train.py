@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from chipmend.data import DATA_SETS
+from chipmend.errors import ChipmendError
 from chipmend.network.evaluate import accuracy, device_of, scores
 from chipmend.network.processor import keep_freed_memory
 from chipmend.network.samples import Samples
 from chipmend.zoo.vgg import vgg11
-from chipmend.zoo.weights import WEIGHTS, write_weights
+from chipmend.zoo.weights import write_weights
 
 BATCH, PEAK_RATE, WARM_UP_STEPS, DECAY = 128, 0.1, 400, 5e-4
 
@@ -68,16 +69,23 @@ def _step(
 
 
 def main(arguments: list[str]) -> None:
-    """Train VGG11 on a data set and write its weights; by default those that are shipped."""
+    """Train VGG11 on a data set and write its weights; the defaults give those that are shipped."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--data", choices=DATA_SETS, default="fashion-mnist")
     parser.add_argument("--path", help="folder of the data set")
     parser.add_argument("--width", type=float, default=0.25)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1, help="other counts round differently")
+    parser.add_argument("--epochs", type=_count, default=15)
+    parser.add_argument("--threads", type=_count, default=1, help="other counts round differently")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, help="by default among the shipped weights")
+    parser.add_argument("--out", type=Path, help="by default in this folder")
     options = parser.parse_args(arguments)
+    try:
+        _train(options)
+    except ChipmendError as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+def _train(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     torch.manual_seed(0)
@@ -87,11 +95,19 @@ def main(arguments: list[str]) -> None:
     for epoch, loss in enumerate(train(network, splits.train, epochs=options.epochs, seed=0)):
         sys.stdout.write(f"epoch {epoch + 1}: loss {loss:.4f}\n")
         sys.stdout.flush()
-    shipped = WEIGHTS / f"vgg11-{options.data}-{options.width:g}.safetensors"
-    write_weights(network, options.out or shipped)  # rounds the network to what the file holds
+    path = options.out or Path(f"vgg11-{options.data}-{options.width:g}.safetensors")
+    write_weights(network, path)  # rounds the network to what the file holds
     for name, samples in (("validation", splits.validation), ("test", splits.test)):
         share = scores(network, samples, accuracy).mean()
         sys.stdout.write(f"{name} accuracy after rounding: {share:.4f}\n")
+    sys.stdout.write(f"{path}\n")
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{count} is too few: give 1 or more")
+    return count
 
 
 if __name__ == "__main__":

@@ -72,6 +72,11 @@ def check_header(cells: Sequence[str], path: Path) -> list[str]:
     names = [cell.strip() for cell in cells]
     if not any(names):
         raise LotError(f"{path} is empty", hint=f"start with the line {','.join(COLUMNS)}")
+    if len(names) == 1 and re.search("[;\\t]", names[0]):
+        raise LotError(
+            f"{path} has no commas in its first line",
+            hint=f"separate columns by commas: {','.join(COLUMNS)}",
+        )
     missing = [name for name in COLUMNS if name not in names]
     unknown = [name for name in names if name not in (*COLUMNS, *CHIP_COLUMNS)]
     twice = sorted({name for name in names if names.count(name) > 1})

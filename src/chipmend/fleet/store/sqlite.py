@@ -113,9 +113,7 @@ class SqliteStore:
         except (SQLAlchemyError, OSError) as error:
             cause = str(getattr(error, "orig", None) or error)
             raise StoreError(
-                f"cannot use {self.folder / FILE}: {cause}",
-                hint="check that the run folder is writable and has room, and that the file was "
-                "not altered; then run the same again: everything kept so far stays kept",
+                f"cannot use {self.folder / FILE}: {cause}", hint=_hint(cause)
             ) from error
 
     def _check_version(self) -> None:
@@ -128,6 +126,15 @@ class SqliteStore:
                 f"{SCHEMA_VERSION}",
                 hint="use the chipmend that made the run, or begin in another folder",
             )
+
+
+def _hint(cause: str) -> str:
+    if "malformed" in cause or "not a database" in cause:
+        return "the file was damaged: move it away, or begin in another run folder"
+    return (
+        "check that the run folder is writable and has room; then run the same again: everything "
+        "kept so far stays kept"
+    )
 
 
 def _locked(folder: Path) -> IO[str]:
