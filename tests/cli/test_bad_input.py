@@ -466,8 +466,14 @@ def test_a_full_terminal_is_our_error(workshop):
             cwd=workshop.folder, stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert ended.returncode == 2
-    assert "cannot write to the standard output" in ended.stderr
+    assert "cannot use the standard output: No space left" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_path_that_cannot_be_one_is_told_with_its_name(workshop):
+    name = "x" * 300
+    error = workshop.refused("chips", "make", "--array=4x4", "--rate=0.1", "-o", name)
+    assert f"{name}: File name too long" in error
 
 
 def test_a_terminal_without_block_characters_shows_something_else(workshop):

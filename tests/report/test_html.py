@@ -9,9 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from chipmend.faults.picture import COLOURS
-from chipmend.fleet.ledger import Bin
+from chipmend.fleet.ledger import MEANINGS, Bin
 from chipmend.report import page, write_report
-from chipmend.report.html import BINS
 from report.conftest import WICKED
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -114,7 +113,7 @@ def pruned(record):
 def test_every_bin_that_is_shown_is_explained(outcome):
     note = re.search('<p class="note">(<b>retrained.*?)</p>', page(outcome)).group(1)
     assert re.findall("<b>(.*?)</b>", note) == ["retrained", "scrapped", "unrepairable"]
-    assert set(BINS) == set(Bin)
+    assert set(MEANINGS) == set(Bin)
 
 
 def test_the_colours_of_fault_maps_are_explained(outcome):

@@ -122,8 +122,8 @@ def test_the_program_writes_weights_that_score_as_it_says(tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--epochs=0"], "0 is too few: give 1 or more"),
-        (["--epochs=1.5"], "invalid _count value"),
+        (["--epochs=0"], "'0': give a whole number, 1 or more"),
+        (["--epochs=1.5"], "'1.5': give a whole number, 1 or more"),
         (["--data=cifar-10"], "error: "),
         (["--width=0.001"], "error: width 0.001 leaves VGG11 without channels"),
     ],

@@ -68,9 +68,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         _tell(f"{error}\n  hint: 'chipmend --help' and 'chipmend COMMAND --help' say what there is")
         return 2
-    except OSError as error:  # files are our own errors; what is left is the terminal
+    except OSError as error:
+        where = "the standard output" if error.filename is None else error.filename
         cause = error.strerror or error
-        _tell(f"cannot write to the standard output: {cause}\n  hint: what was made is kept")
+        _tell(f"cannot use {where}: {cause}\n  hint: check it; what was made before is kept")
         return 2
     except SystemExit as ended:  # how cyclopts ends what went well, and what was interrupted
         code = int(ended.code or 0)

@@ -22,7 +22,7 @@ from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
 from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
-from chipmend.policy.protocol import Policy, check_policies
+from chipmend.policy.protocol import Policy
 from chipmend.policy.reduce import Reduce
 from chipmend.records import plain
 from chipmend.resilience.analysis import Analysis
@@ -74,11 +74,10 @@ def mend(
         ChipmendError: Says what is wrong, where, and what to do.
     """
     check_constraint(constraint)
-    check_policies(policies)
     setup = Setup(
         array=array,
         constraint=constraint,
-        policies=tuple(policies),
+        policies=policies,
         analysis=analysis or Analysis(),
         seed=seed,
         hindsight=hindsight,

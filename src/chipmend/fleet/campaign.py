@@ -56,7 +56,7 @@ class Setup:
 
     array: Array
     constraint: Constraint
-    policies: tuple[Policy, ...]
+    policies: Sequence[Policy]
     analysis: Analysis = field(default_factory=Analysis)
     seed: int = 0
     hindsight: bool = True
@@ -128,7 +128,7 @@ class Campaign:
             task=self.task,
             array=self.setup.array,
             constraint=self.setup.constraint,
-            policies=self.setup.policies,
+            policies=tuple(self.setup.policies),
             seed=self.setup.seed,
             clean_validation=clean_validation,
             clean_test=clean_test,

@@ -15,13 +15,23 @@ FLEETS = (100, 1000, 5000)
 class Bin(StrEnum):
     """Where a chip ends up."""
 
-    PRUNED = "pruned"  # ships with the faulty PEs bypassed and nothing else done
-    REPAIRED = "repaired"  # ships after repair without a gradient step
+    PRUNED = "pruned"
+    REPAIRED = "repaired"
     RETRAINED = "retrained"
     SCRAPPED = "scrapped"
-    UNREPAIRABLE = "unrepairable"  # a fatal fault
-    FAILED = "failed"  # an error of the computation, not of the chip
+    UNREPAIRABLE = "unrepairable"
+    FAILED = "failed"
 
+
+MEANINGS = {
+    Bin.PRUNED: "ships with its faulty PEs bypassed and nothing else done",
+    Bin.REPAIRED: "ships after repair without a training step",
+    Bin.RETRAINED: "ships after retraining",
+    Bin.SCRAPPED: "given up by the policy",
+    Bin.UNREPAIRABLE: "has a fatal fault, such as a dead clock",
+    Bin.FAILED: "the computation failed, not the chip",
+}
+"""What each bin means, for people."""
 
 SHIPPED = (Bin.PRUNED, Bin.REPAIRED, Bin.RETRAINED)
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from chipmend.faults.picture import COLOURS
 from chipmend.files import write_bytes
-from chipmend.fleet.ledger import FLEETS, Bin, ChipRecord, PolicySum
+from chipmend.fleet.ledger import FLEETS, MEANINGS, Bin, ChipRecord, PolicySum
 from chipmend.fleet.outcome import Outcome
 from chipmend.report import figures
 from chipmend.report.svg import percent
@@ -23,14 +23,6 @@ ASSUMED_HEALTHY = (
     "activation and partial-sum buffers (ECC)",
     "weight shadow registers",
 )
-BINS = {
-    Bin.PRUNED: "ships with its faulty PEs bypassed and nothing else done",
-    Bin.REPAIRED: "ships after repair without a training step",
-    Bin.RETRAINED: "ships after retraining",
-    Bin.SCRAPPED: "given up by the policy: its constraint was not reached, or not for the cost",
-    Bin.UNREPAIRABLE: "has a fatal fault, such as a dead clock",
-    Bin.FAILED: "the computation failed, not the chip",
-}
 ROWS_SHOWN = 500
 """Rows of the chip table that are shown at a time."""
 
@@ -68,7 +60,7 @@ def page(outcome: Outcome) -> str:
         ledgers=[_ledger(outcome, s) for s in sums],
         verdict=_verdict(outcome, sums),
         bins=[bin_ for bin_ in Bin if any(s.bins.get(bin_) for s in sums)],
-        meanings=BINS,
+        meanings=MEANINGS,
         colours={name: f"rgb{rgb}" for name, rgb in COLOURS.items() if name != "healthy"},
         fleets=FLEETS,
         analysis=_analysis_figures(outcome),
