@@ -110,7 +110,7 @@ def finish(
     made: Path | None,
     summary: Callable[[], Any],
     json_file: Path | None,
-    say: Callable[[], object] = lambda: None,
+    tell: Callable[[], object] = lambda: None,
 ) -> None:
     """End a verb: write the summary if asked, say what came of it, and name what was made.
 
@@ -118,9 +118,14 @@ def finish(
     """
     if json_file is not None:
         write_bytes(json_file, (json.dumps(summary(), indent=2) + "\n").encode())
-    say()
+    tell()
     if made is not None:
-        out.print(str(made), soft_wrap=True, highlight=False, markup=False)
+        say(str(made))
+
+
+def say(text: str) -> None:
+    """Print words as they are: no marks are read in them, and lines are left to the terminal."""
+    out.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def print_whole(table: Table) -> None:

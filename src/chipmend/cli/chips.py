@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from chipmend.cli.app import Json, Whole, app, check_outputs, finish, out
+from chipmend.cli.app import Json, Whole, app, check_outputs, finish, say
 from chipmend.errors import ArrayError, LotError
 
 if TYPE_CHECKING:
@@ -194,12 +194,12 @@ def _describe(lot: "Lot") -> None:
     summary = _summary(lot)
     rows, cols = summary["array"]
     rates = summary["rate_per_pe"]
-    out.print(f"{len(lot)} chips of {rows} x {cols} PEs")
+    say(f"{len(lot)} chips of {rows} x {cols} PEs")
     shares = ", ".join(f"{name} {100 * rate:.3g} %" for name, rate in rates.items())
     fatal = summary["classes"]["fatal"]
     left_out = f"; {fatal} unrepairable left out" if fatal else ""
-    out.print(f"unusable PEs (base: per PE): {shares or 'no chip can be repaired'}{left_out}")
-    out.print(", ".join(f"{name} faults: {count}" for name, count in summary["classes"].items()))
+    say(f"unusable PEs (base: per PE): {shares or 'no chip can be repaired'}{left_out}")
+    say(", ".join(f"{name} faults: {count}" for name, count in summary["classes"].items()))
 
 
 def _draw(chip: "Chip") -> None:
@@ -207,6 +207,6 @@ def _draw(chip: "Chip") -> None:
 
     share = f"{100 * chip.faults.rate:.3g} % of PEs must not be used"
     said = f"unrepairable: {chip.faults.fatal}" if chip.faults.fatal else share
-    out.print(f"\nchip {chip.id}: {said}", highlight=False, markup=False, soft_wrap=True)
+    say(f"\nchip {chip.id}: {said}")
     picture = ascii_picture(chip.faults.unusable)
-    out.print(picture, highlight=False, markup=False, soft_wrap=True)
+    say(picture)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chipmend.cli.app import Json, app, out
+from chipmend.cli.app import Json, app, say
 
 PLAN = Path(__file__).parent / "demo.toml"
 
@@ -25,8 +25,5 @@ def demo(*, run: Path = Path("runs/demo"), data: Path | None = None, json: Json 
     tables["execution"]["run"] = str(run.absolute())
     if data is not None:
         tables["data"]["path"] = str(data.absolute())
-    out.print(
-        "VGG11 at quarter width on Fashion-MNIST, 12 chips of 64 x 64 PEs, 2 to 25 % faulty",
-        soft_wrap=True,
-    )
+    say("VGG11 at quarter width on Fashion-MNIST, 12 chips of 64 x 64 PEs, 2 to 25 % faulty")
     carry_out(parse_plan(tables, str(PLAN)), tables, json_file=json)
