@@ -460,12 +460,15 @@ def test_files_are_there_also_when_nobody_reads_on(workshop):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
 def test_a_full_terminal_is_our_error(workshop):
+    """Python keeps what it could not write, and tries again at the end of the process."""
+    buffered = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
-            [console_script(), "chips", "--help"],
+            [console_script(), "chips", "--help"], env=buffered,
             cwd=workshop.folder, stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert ended.returncode == 2
+    assert "ignored" not in ended.stderr
     assert "cannot use the standard output: No space left" in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -1,7 +1,9 @@
 """The command line: one app, its errors, and what every verb does in the same way."""
 
+import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
@@ -69,8 +71,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _tell(f"{error}\n  hint: 'chipmend --help' and 'chipmend COMMAND --help' say what there is")
         return 2
     except OSError as error:
-        where = "the standard output" if error.filename is None else error.filename
-        cause = error.strerror or error
+        where, cause = error.filename, error.strerror or error
+        if where is None:
+            where = "the standard output"
+            _drop_output()
         _tell(f"cannot use {where}: {cause}\n  hint: check it; what was made before is kept")
         return 2
     except SystemExit as ended:  # how cyclopts ends what went well, and what was interrupted
@@ -133,6 +137,12 @@ def print_whole(table: Table) -> None:
     natural = out.measure(table, options=out.options.update(max_width=1000)).maximum
     shown = Console(file=out.file, emoji=False, width=max(out.width, natural))
     shown.print(table)
+
+
+def _drop_output() -> None:
+    """Let go of what the standard output did not take: at the exit it would be tried again."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(message: str) -> None:
