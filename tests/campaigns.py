@@ -86,7 +86,7 @@ def run_to_the_end():
 
     folder = Path(sys.argv[1])
     run = LocalProcesses.run
-    LocalProcesses.run = lambda self, work, jobs, **ears: run(self, Slowed(work, 0.5), jobs, **ears)
+    LocalProcesses.run = lambda self, work, jobs, **ears: run(self, Slowed(work, 1.0), jobs, **ears)
     outcome = mended(tiny_task(), run=folder / "run", workers=2)
     (folder / "records.json").write_text(json.dumps(records(outcome)))
 

@@ -1,8 +1,10 @@
 import base64
+import contextlib
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -52,25 +54,40 @@ def test_a_finished_run_is_not_worked_on_again(task, tmp_path, undisturbed, monk
 
 
 def test_records_equal_an_undisturbed_run_after_any_kill(task, tmp_path, undisturbed):
-    """Six processes are killed at random moments; the seventh is left to end."""
-    moments = random.Random(1)
-    script = [sys.executable, "-c", "import campaigns; campaigns.run_to_the_end()"]
-    kills = 0
-    while kills < 6:
-        process = subprocess.Popen(
-            [*script, str(tmp_path)], cwd=_tests(), env=_environment(tmp_path)
-        )
-        try:
-            process.wait(moments.uniform(2.0, 5.0))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-        else:
-            assert process.returncode == 0
-            (tmp_path / "run" / "run.sqlite").unlink()  # it ended too soon: begin anew
-    subprocess.run([*script, str(tmp_path)], cwd=_tests(), env=_environment(tmp_path), check=True)
+    """Six processes are killed at random moments of their work; the seventh is left to end."""
+    moments, kept = random.Random(1), []
+    script = [sys.executable, "-c", "import campaigns; campaigns.run_to_the_end()", str(tmp_path)]
+    while len(kept) < 6:
+        begun = _kept(tmp_path)["attempts"]
+        process = subprocess.Popen(script, cwd=_tests(), env=_environment(tmp_path))
+        while process.poll() is None and not _works_on(tmp_path, begun, least=len(kept)):
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.0, 0.6))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+        kept.append(_kept(tmp_path))
+    assert any(0 < each["analysis"] < 4 for each in kept)  # in the midst of the analysis
+    assert any(0 < each["mend"] < 4 for each in kept)  # and of the lot
+    subprocess.run(script, cwd=_tests(), env=_environment(tmp_path), check=True)
     assert json.loads((tmp_path / "records.json").read_text()) == undisturbed
+
+
+def _works_on(folder, begun, *, least):
+    """Whether a new attempt at a job has begun, and so many results at least are kept."""
+    now = _kept(folder)
+    return now["attempts"] > begun and now["analysis"] + now["mend"] >= least
+
+
+def _kept(folder):
+    """Results of each kind, and attempts, that a run's store holds."""
+    path = folder / "run" / "run.sqlite"
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+            (attempts,) = store.execute("select count(*) from attempts").fetchone()
+            kinds = dict(store.execute("select kind, count(*) from results group by kind"))
+    except sqlite3.OperationalError:  # no store as yet
+        return {"attempts": 0, "analysis": 0, "mend": 0}
+    return {"analysis": 0, "mend": 0} | kinds | {"attempts": attempts}
 
 
 def test_work_lost_to_a_kill_is_on_the_bill(task, tmp_path):
