@@ -19,7 +19,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -rs -n 2 --dist worksteal
 
 # torch goes first, so that nothing pulls another build of it in.
 $(READY): pyproject.toml constraints.txt

@@ -221,6 +221,12 @@ def test_weights_or_statistics_that_are_not_finite_are_refused_by_name(value):
         task(with_statistic(value))
 
 
+def test_a_split_on_which_the_network_gives_no_numbers_is_refused_by_name():
+    inputs, targets = split(1)
+    with pytest.raises(DataError, match="no finite numbers on the validation split"):
+        task(validation=(inputs * torch.nan, targets))
+
+
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(device):
     with pytest.raises(NetworkError, match=f"there is no device '{device}'"):

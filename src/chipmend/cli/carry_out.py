@@ -1,16 +1,20 @@
 """What mend, compare and demo have in common: run a plan, write the report, say what came of it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chipmend.cli.app import check_outputs, finish, print_whole
+from chipmend.cli.app import check_outputs, finish, print_whole, say
 from chipmend.cli.bars import Bars
 
 if TYPE_CHECKING:
+    from chipmend.fleet import Outcome
     from chipmend.plan import Plan
 
 REPORT = "report.html"
+MOST_REASONS = 5
+"""Reasons of failure that are shown; the report has them all."""
 
 
 def carry_out(
@@ -27,7 +31,7 @@ def carry_out(
     from chipmend.fleet.api import mend
     from chipmend.fleet.outcome import FILE as OUTCOME
     from chipmend.fleet.store.sqlite import FILE as STORE
-    from chipmend.report import text_table, write_report
+    from chipmend.report import write_report
 
     kept = [plan.execution.run / name for name in (REPORT, OUTCOME, STORE)]
     check_outputs(json_file, inputs=[*inputs, *plan.files(), *kept])
@@ -52,5 +56,16 @@ def carry_out(
         report,
         lambda: outcome.summary(str(report)),
         json_file,
-        lambda: print_whole(text_table(outcome)),
+        lambda: _tell(outcome),
     )
+
+
+def _tell(outcome: "Outcome") -> None:
+    """Show the table, and why chips failed if any did."""
+    from chipmend.fleet import Bin
+    from chipmend.report import text_table
+
+    print_whole(text_table(outcome))
+    failures = Counter(r.reason for r in outcome.records if r.bin == Bin.FAILED)
+    for reason, count in failures.most_common(MOST_REASONS):
+        say(f"failed: {reason} ({count} of {len(outcome.records)} records)")

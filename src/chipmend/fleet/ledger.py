@@ -104,8 +104,9 @@ class PolicySum:
         accuracy_min: The least of them.
         ee: Epoch-equivalents spent on the chips, in all.
         ee_analysis: Epoch-equivalents of the resilience analysis, if the policy needs it.
-        ee_overspent: Spent beyond the least amount on the same path that would have met the
-            constraint, over the chips that met it and whose path was measured; none if none was.
+        ee_overspent: Spent beyond the least amount of the analysis' kind of retraining that would
+            have met the constraint, over the chips that met it and whose path was measured; none if
+            none was.
         judged: How many chips these are.
         seconds: Worker seconds spent on the chips.
         seconds_analysis: Worker seconds of the analysis, if the policy needs it.

@@ -96,6 +96,7 @@ class Task:
                 inputs, targets = split.batch(two)
                 with evaluating(self.model), torch.inference_mode():
                     outputs = self.model(inputs.to(self.device))
+                    _check_outputs(name, outputs)
                     self._score(name, outputs, targets.to(self.device))
             except ChipmendError:
                 raise
@@ -111,6 +112,14 @@ class Task:
         checked_scores(self.metric(outputs, targets), len(targets))
         if split == "training":
             self.loss(outputs, targets).item()
+
+
+def _check_outputs(split: str, outputs: object) -> None:
+    if isinstance(outputs, Tensor) and not torch.isfinite(outputs).all():
+        raise DataError(
+            f"the network gives no finite numbers on the {split} split",
+            hint="check that its inputs are finite, and scaled as in training",
+        )
 
 
 def _device(name: str) -> torch.device:
