@@ -61,21 +61,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         app(arguments, exit_on_error=False, print_error=False, console=out)
     except ChipmendError as error:
-        _tell(str(error))
+        _tell_error(str(error))
         return 2
     except UnusedCliTokensError as error:
         extra = " ".join(error.unused_tokens or [])
-        _tell(f"nothing is asked for by {extra!r}\n  hint: leave it out, or see --help")
+        _tell_error(f"nothing is asked for by {extra!r}\n  hint: leave it out, or see --help")
         return 2
     except CycloptsError as error:
-        _tell(f"{error}\n  hint: 'chipmend --help' and 'chipmend COMMAND --help' say what there is")
+        _tell_error(
+            f"{error}\n  hint: 'chipmend --help' and 'chipmend COMMAND --help' say what there is"
+        )
         return 2
     except OSError as error:
         where, cause = error.filename, error.strerror or error
         if where is None:
             where = "the standard output"
             _drop_output()
-        _tell(f"cannot use {where}: {cause}\n  hint: check it; what was made before is kept")
+        _tell_error(f"cannot use {where}: {cause}\n  hint: check it; what was made before is kept")
         return 2
     except SystemExit as ended:  # how cyclopts ends what went well, and what was interrupted
         code = int(ended.code or 0)
@@ -84,7 +86,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     else:
         code = 0
     if code == INTERRUPTED:
-        _tell("interrupted; the same command goes on where it stopped")
+        _tell_error("interrupted; the same command goes on where it stopped")
     return code
 
 
@@ -145,6 +147,6 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _tell(message: str) -> None:
+def _tell_error(message: str) -> None:
     err.print("[bold red]error:[/] ", end="")
     err.print(message, soft_wrap=True, highlight=False, markup=False)

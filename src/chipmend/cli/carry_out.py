@@ -56,11 +56,11 @@ def carry_out(
         report,
         lambda: outcome.summary(str(report)),
         json_file,
-        lambda: _tell(outcome),
+        lambda: _show(outcome),
     )
 
 
-def _tell(outcome: "Outcome") -> None:
+def _show(outcome: "Outcome") -> None:
     """Show the table, and why chips failed if any did."""
     from chipmend.fleet import Bin
     from chipmend.report import text_table
