@@ -6,7 +6,7 @@ norms, biases and activations do not.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
@@ -15,7 +15,22 @@ from torch.nn.parameter import is_lazy
 from chipmend.errors import NetworkError
 from chipmend.hardware.placement import WeightShape
 
+_PROJECTIONS = {"in_proj_weight": 0, "q_proj_weight": 0, "k_proj_weight": 1, "v_proj_weight": 2}
+"""Attention's input projections, and which third of their joint bias is theirs."""
 _OFF_THE_ARRAY = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """What is added to a layer's outputs.
+
+    Args:
+        name: The bias in the network.
+        first: Which of its numbers goes to the layer's first output.
+    """
+
+    name: str
+    first: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +41,13 @@ class Gemm:
         name: The weight's name in the network; the first one if several layers share it.
         weight: The parameter itself, ``outputs x inputs x kernel sizes``.
         shapes: How it is laid on the array; more than one if layers of different geometry share it.
+        biases: What is added to its outputs; more than one if layers that share it add others.
     """
 
     name: str
     weight: nn.Parameter
     shapes: tuple[WeightShape, ...]
+    biases: tuple["Bias | None", ...] = ()
 
 
 def gemms(model: nn.Module) -> list[Gemm]:
@@ -50,12 +67,10 @@ def gemms(model: nn.Module) -> list[Gemm]:
         [('weight', (WeightShape(outputs=6, inputs=2, kernel=9, groups=2),))]
     """
     found: dict[int, Gemm] = {}
-    for name, weight, shape in _placed(model):
-        known = found.get(id(weight))
-        if known is None:
-            found[id(weight)] = Gemm(name, weight, (shape,))
-        elif shape not in known.shapes:
-            found[id(weight)] = Gemm(known.name, weight, (*known.shapes, shape))
+    for name, weight, shape, bias in _placed(model):
+        known = found.get(id(weight)) or Gemm(name, weight, ())
+        shapes, biases = dict.fromkeys((*known.shapes, shape)), dict.fromkeys((*known.biases, bias))
+        found[id(weight)] = replace(known, shapes=tuple(shapes), biases=tuple(biases))
     if not found:
         raise NetworkError(
             "the network has no layer that the array can run",
@@ -64,25 +79,33 @@ def gemms(model: nn.Module) -> list[Gemm]:
     return list(found.values())
 
 
-def _placed(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, WeightShape]]:
+def _placed(
+    model: nn.Module,
+) -> Iterator[tuple[str, nn.Parameter, WeightShape, Bias | None]]:
     for path, module in model.named_modules():
-        for attribute, shape in _weights_of(module):
-            name = f"{path}.{attribute}" if path else attribute
-            yield name, _parameter(module, attribute, name), shape
+        before = f"{path}." if path else ""
+        for attribute, shape, bias in _weights_of(module):
+            name = before + attribute
+            if bias is not None:
+                held = module._parameters.get(bias.name) is not None
+                bias = replace(bias, name=before + bias.name) if held else None
+            yield name, _parameter(module, attribute, name), shape, bias
 
 
-def _weights_of(module: nn.Module) -> Iterator[tuple[str, WeightShape]]:
+def _weights_of(module: nn.Module) -> Iterator[tuple[str, WeightShape, Bias]]:
     if isinstance(module, nn.Linear):
-        yield "weight", WeightShape(module.out_features, module.in_features)
+        yield "weight", WeightShape(module.out_features, module.in_features), Bias("bias")
     elif isinstance(module, _ConvNd) and not isinstance(module, _ConvTransposeNd):
         inputs = module.in_channels // module.groups
         kernel = math.prod(module.kernel_size)
-        yield "weight", WeightShape(module.out_channels, inputs, kernel, module.groups)
+        shape = WeightShape(module.out_channels, inputs, kernel, module.groups)
+        yield "weight", shape, Bias("bias")
     elif isinstance(module, nn.MultiheadAttention):
-        for attribute in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
+        for attribute, part in _PROJECTIONS.items():
             weight = getattr(module, attribute)
             if weight is not None:
-                yield attribute, WeightShape(*weight.shape)
+                bias = Bias("in_proj_bias", part * module.embed_dim)
+                yield attribute, WeightShape(*weight.shape), bias
 
 
 def _parameter(module: nn.Module, attribute: str, name: str) -> nn.Parameter:
@@ -115,7 +138,7 @@ def assumed_healthy(model: nn.Module) -> list[str]:
 
     Of norms and PReLU none is listed: these never run on the array.
     """
-    placed = {id(weight) for _, weight, _ in _placed(model)}
+    placed = {id(weight) for _, weight, *_ in _placed(model)}
     return [
         f"{path}.{name}" if path else name
         for path, module in model.named_modules()

@@ -1,0 +1,106 @@
+import copy
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from chipmend.network.coupling import couplings, permute_
+from repairs.networks import inputs, network
+
+
+def joined(coupling):
+    """What moves together: names of weights with the axis that moves."""
+    return {(moved.name, moved.axis) for moved in coupling.moved if "weight" in moved.name}
+
+
+def blocks(coupling):
+    return sorted(np.bincount(coupling.block).tolist())
+
+
+def test_sums_concatenations_depthwise_and_grouped_layers_tie_channels():
+    found = couplings(network("residual"), inputs("residual", 4))
+    by_first = {min(joined(coupling)): coupling for coupling in found}
+    stream = by_first["depthwise.weight", 0]
+    assert joined(stream) == {
+        ("stem.weight", 0), ("norm.weight", 0), ("first.weight", 1), ("second.weight", 0),
+        ("outer.weight", 0), ("depthwise.weight", 0), ("grouped.weight", 1), ("joined.weight", 1),
+    }  # fmt: skip
+    assert blocks(stream) == [4, 4]  # the grouped layer takes four channels in each group
+    assert joined(by_first["first.weight", 0]) == {
+        ("first.weight", 0), ("inner.weight", 0), ("second.weight", 1),
+    }  # fmt: skip
+    assert joined(by_first["grouped.weight", 0]) == {("grouped.weight", 0), ("joined.weight", 1)}
+    assert blocks(by_first["grouped.weight", 0]) == [2, 2]
+    assert joined(by_first["head.weight", 1]) == {("joined.weight", 0), ("head.weight", 1)}
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("name", ["residual", "attending", "volume"])
+def test_the_function_is_the_same_after_any_permutation_of_all_couplings(name):
+    model, some = network(name), inputs(name, 8)
+    found = couplings(model, some)
+    assert found
+    moved = copy.deepcopy(model)
+    for seed, coupling in enumerate(found):
+        position = coupling.shuffled(seed)
+        assert not np.array_equal(position, np.arange(len(position)))
+        permute_(moved, coupling, position)
+    with torch.no_grad():
+        torch.testing.assert_close(moved(some), model(some), rtol=1e-4, atol=1e-5)
+    held = dict(moved.named_parameters())
+    assert any(not torch.equal(held[key], value) for key, value in model.named_parameters())
+
+
+def test_a_flattened_channel_moves_all_its_features():
+    model = network("volume")
+    (coupling,) = couplings(model, inputs("volume", 4))
+    moved = {each.name: each for each in coupling.moved}
+    assert moved["3.weight"].index.tolist() == np.arange(32).reshape(4, 8).tolist()
+    permuted = copy.deepcopy(model)
+    permute_(permuted, coupling, np.array([1, 2, 3, 0]))
+    before, after = model[3].weight.unflatten(1, (4, 8)), permuted[3].weight.unflatten(1, (4, 8))
+    assert torch.equal(after[:, [1, 2, 3, 0]], before)
+    assert torch.equal(permuted[0].weight[[1, 2, 3, 0]], model[0].weight)
+
+
+class Gated(nn.Module):
+    """Halves of one layer's outputs are multiplied with each other: they cannot move freely."""
+
+    def __init__(self):
+        super().__init__()
+        self.gated, self.free, self.head = nn.Linear(4, 8), nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        left, right = self.gated(x).chunk(2, 1)
+        return self.head(self.free(left * right.sigmoid()).relu())
+
+
+def test_what_cannot_be_permuted_keeps_its_place_and_is_told(caplog):
+    with caplog.at_level(logging.WARNING):
+        found = couplings(Gated(), torch.randn(4, 4))
+    assert [joined(coupling) for coupling in found] == [{("free.weight", 0), ("head.weight", 1)}]
+    assert "gated.weight" in caplog.text
+    assert "head" not in caplog.text, (
+        "that the network's outputs keep their places is a matter of course"
+    )
+
+
+def test_attention_keeps_its_places_and_the_rest_is_permuted(caplog):
+    found = couplings(network("attending"), inputs("attending", 4))
+    assert [joined(coupling) for coupling in found] == [
+        {("encoder.linear1.weight", 0), ("encoder.linear2.weight", 1)}
+    ]
+    assert "MultiheadAttention" in caplog.text
+
+
+def test_the_network_is_left_as_it_was():
+    model = network("residual").train()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    couplings(model, inputs("residual", 4))
+    assert all(module.training for module in model.modules())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
