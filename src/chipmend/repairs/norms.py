@@ -1,0 +1,89 @@
+"""Match norms: a channel keeps the mean and the spread that it has in the clean network.
+
+A batch or instance norm maps its input by stored statistics. When repair has changed a channel's
+mean and variance, the statistics are moved so that the channel comes out with the clean mean and
+variance. Nothing is learnt from the calibration data but the change, so data unlike the training
+data does no harm.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+LEAST_SPREAD = 1e-3
+"""Share of the clean variance below which a channel is taken to be lost, and is not amplified."""
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Mean and variance of each channel over calibration inputs."""
+
+    mean: Float[Tensor, " channels"]
+    variance: Float[Tensor, " channels"]
+
+
+def statistics(inputs: Float[Tensor, "samples channels *space"]) -> Statistics:
+    """Mean and variance of each channel of a norm's inputs."""
+    axes = [axis for axis in range(inputs.dim()) if axis != 1]
+    variance, mean = torch.var_mean(inputs, axes, correction=0)
+    return Statistics(mean, variance)
+
+
+def match_(norm: _NormBase, stored: Statistics, clean: Statistics, now: Statistics) -> None:
+    """Move a norm's statistics so that its outputs have their clean mean and variance.
+
+    Args:
+        norm: The norm, changed in place.
+        stored: What the clean network's norm has stored.
+        clean: Its inputs in the clean network.
+        now: Its inputs now.
+    """
+    floor = LEAST_SPREAD * norm.eps  # below it neither variance counts beside eps
+    scale = (now.variance + floor) / (clean.variance + floor)
+    scale.masked_fill_(scale < LEAST_SPREAD, 1.0)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    norm.running_var.copy_((stored.variance + norm.eps) * scale - norm.eps)
+    norm.running_mean.copy_(now.mean - (clean.mean - stored.mean) * scale.sqrt())
+
+
+def stored_statistics(norm: _NormBase) -> Statistics:
+    """A copy of what a norm has stored."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    return Statistics(norm.running_mean.clone(), norm.running_var.clone())
+
+
+@contextmanager
+def meeting_norms(
+    model: nn.Module, meet: Callable[[str, _NormBase, Statistics], object]
+) -> Iterator[None]:
+    """While inside, hand over the statistics of what comes into each norm, just before.
+
+    A norm that is used several times is met the first time only.
+
+    Args:
+        model: The network.
+        meet: Called with the norm's path, the norm, and the statistics of its inputs.
+    """
+    left = {
+        norm: path
+        for path, norm in model.named_modules()
+        if isinstance(norm, _NormBase) and norm.track_running_stats
+    }
+
+    def first(norm: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if norm in left and isinstance(norm, _NormBase):
+            meet(left.pop(norm), norm, statistics(args[0]))
+
+    hooks = [norm.register_forward_pre_hook(first) for norm in left]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

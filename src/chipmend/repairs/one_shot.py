@@ -1,0 +1,133 @@
+"""One-shot compensation: every layer alone, against the clean network's inputs, in closed form.
+
+The healthy weights of each output take over what its faulty ones did, as well as second moments of
+the clean inputs can tell. A constant goes to the bias or to the norm that follows, and that norm is
+matched from the same moments, without running the network.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from chipmend.network.gemm import Gemm, gemms
+from chipmend.network.grams import Gram
+from chipmend.network.intercepts import Intercept
+from chipmend.repairs.closed_form import Compensated, Known, compensated, damped
+from chipmend.repairs.norms import Statistics, match_, stored_statistics
+from chipmend.repairs.prune import Pruned, prune_
+
+
+@dataclass(frozen=True, eq=False)
+class CleanLayer:
+    """What one-shot compensation knows of one clean weight: the same for every chip.
+
+    Args:
+        weight: The clean weight as a matrix.
+        mean: Mean inputs of its outputs' blocks.
+        known: Damped moments with their inverse, or the inputs.
+        power: ``w^T H w`` of every output.
+        intercept: Where its outputs can be shifted.
+    """
+
+    weight: Float[Tensor, "n k"]
+    mean: Float[Tensor, "blocks k"]
+    known: Known
+    power: Float[Tensor, " n"]
+    intercept: Intercept
+
+    def mean_outputs(self, weight: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+        """Mean outputs over the calibration inputs, under some weight."""
+        by_block = weight.unflatten(0, (len(self.mean), -1))
+        return (by_block @ self.mean[:, :, None]).flatten()
+
+    def saliency(self) -> Float[Tensor, "n k"]:
+        """What losing each weight alone costs, as a share of its output's power."""
+        return self.known.loss_alone(self.weight) / self.power[:, None].clamp_min(1e-30)
+
+    def variance(self, repaired: Compensated) -> Float[Tensor, " n"]:
+        """Variance of the outputs after repair: at the optimum ``x^T H x = w^T H w - 2 loss``."""
+        added = self.known.damping_of(len(self.power)) * repaired.weights.square().sum(1)
+        return (self.power - 2 * repaired.loss - added).clamp_min(0)
+
+
+def clean_layers(
+    model: nn.Module,
+    known: Mapping[str, Gram],
+    places: Mapping[str, Intercept],
+    damping: float,
+) -> dict[str, CleanLayer]:
+    """Prepare what one-shot compensation of any chip needs.
+
+    Args:
+        model: The clean network.
+        known: Grams of its weights.
+        places: Their intercepts.
+        damping: Share of the mean second moment that is added to every diagonal.
+
+    Returns:
+        The layers by name of the weight; those without a Gram are missing.
+
+    Raises:
+        RepairError: Moments are singular.
+    """
+    return {
+        gemm.name: _clean_layer(gemm, known[gemm.name], places[gemm.name], damping)
+        for gemm in gemms(model)
+        if gemm.name in known
+    }
+
+
+def _clean_layer(gemm: Gemm, gram: Gram, place: Intercept, damping: float) -> CleanLayer:
+    weight = gemm.weight.detach().flatten(1).clone()
+    held = damped(gram, damping, centred=bool(place)).with_inverse()
+    return CleanLayer(weight, gram.mean, held, held.power(weight), place)
+
+
+def one_shot_(
+    network: nn.Module, layers: Mapping[str, CleanLayer], pruned: Pruned
+) -> tuple[dict[str, Tensor], int]:
+    """Compensate every layer of a clean network for its pruned weights, in place.
+
+    Args:
+        network: A copy of the clean network.
+        layers: The clean layers.
+        pruned: Its weights on faulty PEs.
+
+    Returns:
+        The loss of each output, by name of the weight, and the multiply-adds it all took.
+    """
+    losses, work = {}, 0
+    prune_(network, pruned)  # a layer that no calibration input reaches is not compensated
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for name, layer in layers.items():
+            repaired = compensated(layer.weight, pruned[name].flatten(1), layer.known)
+            parameters[name].copy_(repaired.weights.view_as(parameters[name]))
+            _shift_(network, layer, repaired)
+            losses[name] = repaired.loss
+            work += repaired.multiply_adds
+    return losses, work
+
+
+def _shift_(network: nn.Module, layer: CleanLayer, repaired: Compensated) -> None:
+    """Give the outputs back their clean mean, and where a norm follows their clean variance."""
+    place, clean = layer.intercept, layer.mean_outputs(layer.weight)
+    now = layer.mean_outputs(repaired.weights)
+    if place.bias is not None:
+        bias = network.get_parameter(place.bias.name)
+        bias[place.bias.first :][: len(now)] += clean - now
+        now = clean
+    if place.norm is not None:
+        norm = network.get_submodule(place.norm)
+        assert isinstance(norm, _NormBase)
+        spread = layer.power - layer.known.damping_of(len(now)) * layer.weight.square().sum(1)
+        match_(
+            norm,
+            stored_statistics(norm),
+            Statistics(clean, spread),
+            Statistics(now, layer.variance(repaired)),
+        )

@@ -1,0 +1,122 @@
+"""Fault-aware mapping (FAM): permute channels so that what is least salient meets faulty PEs.
+
+A permutation of coupled channels leaves the network's function alone and moves its weights over the
+array. Given all other permutations, the best one is a linear assignment: what it costs to put
+channel ``a`` where channel ``b`` was is the saliency of ``a``'s weights on the PEs that ``b``'s
+were on. Couplings are gone through until nothing improves.
+
+The network itself stays as it is: what is permuted is which of its weights are lost.
+
+References:
+    [Hanif2020] Hanif, Shafique, "SalvageDNN: salvaging deep neural network accelerators with
+        permanent faults through saliency-driven fault-aware mapping", Phil. Trans. R. Soc. A
+        378(2164), 2020.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from chipmend.network.coupling import Coupling, Moved
+from chipmend.repairs.prune import Pruned
+
+MOST_SWEEPS = 20
+LEAST_GAIN = 1e-4
+"""Share of the saliency lost that a reassignment has to save."""
+
+Positions = tuple[Int64[np.ndarray, " channels"], ...]
+"""Where the channels of each coupling go, coupling by coupling."""
+
+
+@dataclass(frozen=True, eq=False)
+class Remapped:
+    """A mapping of a network's channels for one fault map.
+
+    Args:
+        positions: Where the channels of each coupling go.
+        pruned: The weights that are lost then, in the network's own order of channels.
+        saliency_lost: Their saliency in all.
+        multiply_adds: What it took to find.
+    """
+
+    positions: Positions
+    pruned: dict[str, Tensor]
+    saliency_lost: float
+    multiply_adds: int
+
+
+def remapped(
+    pruned: Pruned,
+    saliency: Mapping[str, Float[Tensor, "..."]],
+    couplings: Sequence[Coupling],
+) -> Remapped:
+    """Find where the channels should go.
+
+    Args:
+        pruned: The weights that are lost as the network stands.
+        saliency: What losing each weight costs; of the weights' shapes, at least zero.
+        couplings: Channels that can change places.
+
+    Returns:
+        The mapping; as the network stands, if nothing is better.
+    """
+    search = _Search(pruned, saliency, couplings)
+    for _ in range(MOST_SWEEPS):
+        improved = [search.improve(place) for place in range(len(couplings))]
+        if not any(improved):
+            break
+    return Remapped(tuple(search.positions), search.lost, search.cost(), search.work)
+
+
+class _Search:
+    """The mapping found so far, and the weights that it loses."""
+
+    def __init__(
+        self, pruned: Pruned, saliency: Mapping[str, Tensor], couplings: Sequence[Coupling]
+    ) -> None:
+        self._saliency, self._couplings = saliency, couplings
+        self.lost = dict(pruned)
+        self.positions = [np.arange(len(coupling.block)) for coupling in couplings]
+        self.work = 0
+
+    def cost(self, names: Iterable[str] | None = None) -> float:
+        """Saliency lost in some weights, or in all."""
+        return sum(
+            float(self._saliency[name][self.lost[name]].sum(dtype=torch.float64))
+            for name in names or self.lost
+        )
+
+    def improve(self, place: int) -> bool:
+        """Reassign one coupling's channels, if that loses less."""
+        from scipy.optimize import linear_sum_assignment  # slow to import
+
+        coupling = self._couplings[place]
+        placed = [moved for moved in coupling.moved if moved.name in self.lost]
+        before = {moved.name: self.lost[moved.name] for moved in placed}
+        costs = np.where(
+            coupling.block[:, None] == coupling.block,
+            sum(self._costs(moved) for moved in placed),
+            np.inf,
+        )
+        taken = linear_sum_assignment(costs)[1]
+        had = self.cost(before)
+        for moved in placed:
+            self.lost[moved.name] = moved.moved_to(self.lost[moved.name], np.argsort(taken))
+        if self.cost(before) >= had * (1 - LEAST_GAIN):
+            self.lost.update(before)
+            return False
+        self.positions[place] = self.positions[place][taken]
+        return True
+
+    def _costs(self, moved: Moved) -> Float[np.ndarray, "channels channels"]:
+        """What each channel of one weight would lose in the place of each other."""
+        here = torch.from_numpy(moved.index >= 0)[:, :, None]
+        index = torch.from_numpy(moved.index.clip(min=0))
+        salient = moved.channels_first(self._saliency[moved.name]).flatten(1)[index] * here
+        lost = moved.channels_first(self.lost[moved.name]).flatten(1)[index] & here
+        self.work += len(index) * salient.numel()
+        return (salient.flatten(1) @ lost.flatten(1).to(salient.dtype).mT).numpy()

@@ -1,0 +1,206 @@
+"""Sequential compensation: fit each layer, on what repaired layers hand it, to the clean outputs.
+
+One forward pass of the calibration inputs repairs the whole network: just before a layer is
+computed its healthy weights are solved for, so that the stream goes on through the repaired layer,
+through branches and residual sums, whatever the network's shape. Norms are matched as the stream
+reaches them. Of each product a random subset of rows is looked at, the same in both networks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from chipmend.network.evaluate import device_of, evaluating
+from chipmend.network.gemm import gemms
+from chipmend.network.intercepts import Intercept
+from chipmend.network.products import Product, Products
+from chipmend.repairs.closed_form import Moments, cholesky, compensated
+from chipmend.repairs.norms import Statistics, match_, meeting_norms, stored_statistics
+from chipmend.repairs.prune import Pruned
+
+Part = tuple[str, int]
+"""A weight's name, and its first output that takes part in a product."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What a part of a weight has to give out, at some rows of its product.
+
+    Args:
+        places: Which rows, of the first use.
+        outputs: The clean network's outputs there, without the bias.
+        later: Clean inputs and outputs of each later use of the weight.
+    """
+
+    places: Int64[Tensor, " places"]
+    outputs: Float[Tensor, "places groups n"]
+    later: list[tuple[Float[Tensor, "places groups k"], Float[Tensor, "places groups n"]]] = field(
+        default_factory=list
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the clean network does with the calibration inputs.
+
+    Args:
+        parts: Targets by the weight's name and its first output that takes part.
+        norms: Statistics of the inputs of each norm, by its path.
+    """
+
+    parts: Mapping[Part, Target]
+    norms: Mapping[str, Statistics]
+
+
+def targets(model: nn.Module, inputs: Tensor, *, places: int, seed: int) -> Targets:
+    """Note what the clean network does with the calibration inputs.
+
+    Args:
+        model: The clean network.
+        inputs: The calibration inputs, all of them: they go through at once.
+        places: Rows to look at in each product.
+        seed: Chooses the rows.
+
+    Returns:
+        The targets.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    parts: dict[Part, Target] = {}
+
+    def meet(product: Product) -> None:
+        chosen = torch.randperm(product.samples, generator=generator)[:places]
+        chosen = chosen.sort().values.to(product.inputs.device)  # rows near each other lie near
+        rows = product.rows(chosen)
+        outputs = _outputs(rows, product.matrix())
+        if product.part in parts:
+            parts[product.part].later.append((rows, outputs))
+        else:
+            parts[product.part] = Target(chosen, outputs)
+
+    norms: dict[str, Statistics] = {}
+    with (
+        evaluating(model),
+        torch.no_grad(),
+        meeting_norms(model, lambda path, _, found: norms.__setitem__(path, found)),
+        Products(gemms(model), meet),
+    ):
+        model(inputs.to(device_of(model)))
+    return Targets(parts, norms)
+
+
+def sequential_(
+    network: nn.Module,
+    inputs: Tensor,
+    clean: Targets,
+    pruned: Pruned,
+    places: Mapping[str, Intercept],
+    *,
+    pull: float,
+) -> int:
+    """Repair a clean network for its pruned weights while inputs stream through it, in place.
+
+    Args:
+        network: A copy of the clean network.
+        inputs: The calibration inputs, as ``targets`` had them.
+        clean: What the clean network does with them.
+        pruned: The weights on faulty PEs.
+        places: Intercepts of the weights.
+        pull: Share of the mean second moment by which weights are held to the clean ones.
+
+    Returns:
+        The multiply-adds it took, those of the forward pass among them.
+
+    Raises:
+        RepairError: Moments are singular.
+    """
+    work, done = 0, set[Part]()
+
+    def meet(product: Product) -> None:
+        nonlocal work
+        work += product.multiply_adds
+        part = product.part
+        if part not in done and part in clean.parts:
+            done.add(part)
+            faulty = pruned[product.gemm.name].flatten(1)[product.outputs.start :]
+            fit = _Fit(network, product, clean.parts[part], places[product.gemm.name])
+            work += fit.solve_(faulty[: len(product.outputs)], pull)
+
+    def correct(path: str, norm: _NormBase, now: Statistics) -> None:
+        match_(norm, stored_statistics(norm), clean.norms[path], now)
+
+    with (
+        evaluating(network),
+        torch.no_grad(),
+        meeting_norms(network, correct),
+        Products(gemms(network), meet),
+    ):
+        network(inputs.to(device_of(network)))
+    return work
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """One part of a weight, about to be computed in the repaired stream."""
+
+    network: nn.Module
+    product: Product
+    target: Target
+    place: Intercept
+
+    def solve_(self, faulty: Tensor, pull: float) -> int:
+        """Solve for its healthy weights, write them, and return the multiply-adds."""
+        clean = self.product.matrix().clone()
+        target = self.target
+        rows = torch.cat([self.product.rows(target.places), *(rows for rows, _ in target.later)])
+        wanted = torch.cat([target.outputs, *(outputs for _, outputs in target.later)])
+        rows, wanted = rows.transpose(0, 1), wanted.transpose(0, 1)  # groups first
+        mean_in, mean_out = rows.mean(1, keepdim=True), wanted.mean(1, keepdim=True)
+        if self.place:
+            rows, wanted = rows - mean_in, wanted - mean_out
+        moments, work = second_moments(rows)
+        added = pull * moments.diagonal(dim1=1, dim2=2).mean(1)
+        added = torch.where(added > 0, added, 1.0)
+        moments.diagonal(dim1=1, dim2=2).add_(added[:, None])
+        grouped = clean.unflatten(0, (len(rows), -1))
+        missed = (wanted - rows @ grouped.mT).mT @ rows / rows.shape[1]
+        optimum = grouped + torch.cholesky_solve(missed.mT, cholesky(moments)).mT
+        solved = compensated(optimum.flatten(0, 1), faulty, Moments(moments, added))
+        self._write_(solved.weights, mean_in, mean_out)
+        work += 2 * rows.shape[1] * clean.numel() + len(rows) * rows.shape[-1] ** 3 // 3
+        return work + solved.multiply_adds
+
+    def _write_(self, weights: Tensor, mean_in: Tensor, mean_out: Tensor) -> None:
+        self.product.matrix().copy_(weights)
+        if (bias := self.place.bias) is not None:
+            now = mean_in @ weights.unflatten(0, (len(mean_in), -1)).mT
+            first = bias.first + self.product.outputs.start
+            held = self.network.get_parameter(bias.name)[first:][: len(weights)]
+            held += (mean_out - now).flatten()
+
+
+def second_moments(
+    rows: Float[Tensor, "groups samples k"],
+) -> tuple[Float[Tensor, "groups k k"], int]:
+    """Mean of ``x x^T`` over the rows, and the multiply-adds that it took.
+
+    They are symmetric, so only strips up to the diagonal are computed.
+    """
+    groups, samples, k = rows.shape
+    moments, work = rows.new_empty(groups, k, k), 0
+    for strip in torch.arange(k).tensor_split(max(1, min(8, k // 128))):
+        first, end = int(strip[0]), int(strip[-1]) + 1
+        part = rows[:, :, first:end].mT @ rows[:, :, :end] / samples
+        moments[:, first:end, :end] = part
+        moments[:, :end, first:end] = part.mT
+        work += groups * samples * (end - first) * end
+    return moments, work
+
+
+def _outputs(rows: Tensor, matrix: Tensor) -> Tensor:
+    """What comes of some rows, ``places x groups x outputs``."""
+    grouped = matrix.unflatten(0, (rows.shape[1], -1))
+    return (rows.transpose(0, 1) @ grouped.mT).transpose(0, 1)

@@ -1,0 +1,91 @@
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from chipmend.hardware import Array
+from chipmend.network import gemms
+from chipmend.network.coupling import couplings, permute_
+from chipmend.repairs.prune import pruned_weights
+from chipmend.repairs.remap import remapped
+from repairs.networks import inputs, network
+
+ARRAY = Array(rows=8, cols=4)
+
+
+def faults(seed=0, rate=0.3):
+    return np.random.default_rng(seed).random((ARRAY.rows, ARRAY.cols)) < rate
+
+
+def magnitude(model):
+    return {gemm.name: gemm.weight.detach().abs() for gemm in gemms(model)}
+
+
+def lost(pruned, saliency):
+    return sum(float(saliency[name][zero].sum()) for name, zero in pruned.items())
+
+
+@pytest.mark.parametrize("name", ["residual", "attending", "volume"])
+@pytest.mark.parametrize("placement", ["im2col", "channel"])
+def test_what_is_lost_is_what_the_permuted_network_loses_on_the_array(name, placement):
+    model, array = network(name), Array(rows=8, cols=4, placement=placement)
+    found = couplings(model, inputs(name, 4))
+    pruned = pruned_weights(model, faults(), array)
+    mapping = remapped(pruned, magnitude(model), found)
+    permuted, marked = copy.deepcopy(model), copy.deepcopy(model)
+    held = dict(marked.named_parameters())
+    for parameter in held.values():
+        parameter.data.zero_()
+    for weight, zero in mapping.pruned.items():
+        held[weight].data.copy_(zero)
+    for coupling, position in zip(found, mapping.positions, strict=True):
+        permute_(permuted, coupling, position)
+        permute_(marked, coupling, position)
+    for weight, zero in pruned_weights(permuted, faults(), array).items():
+        assert torch.equal(held[weight].bool(), zero)  # the logical map, moved, is the physical one
+
+
+@pytest.mark.parametrize("name", ["residual", "attending", "volume"])
+@pytest.mark.parametrize("seed", range(3))
+def test_less_saliency_is_lost_than_before_and_the_sum_is_stated(name, seed):
+    model = network(name)
+    pruned, saliency = pruned_weights(model, faults(seed), ARRAY), magnitude(model)
+    mapping = remapped(pruned, saliency, couplings(model, inputs(name, 4)))
+    assert mapping.saliency_lost == pytest.approx(lost(mapping.pruned, saliency), rel=1e-5)
+    assert mapping.saliency_lost < lost(pruned, saliency)
+    assert mapping.multiply_adds > 0
+
+
+def test_on_a_chain_of_two_layers_it_is_the_best_of_all_permutations():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
+    saliency, array = magnitude(model), Array(rows=3, cols=5)
+    faulty = np.random.default_rng(0).random((3, 5)) < 0.4
+    pruned = pruned_weights(model, faulty, array)
+    best = min(
+        float(saliency["0.weight"][pruned["0.weight"][list(order)]].sum())
+        + float(saliency["2.weight"][pruned["2.weight"][:, list(order)]].sum())
+        for order in itertools.permutations(range(5))
+    )
+    mapping = remapped(pruned, saliency, couplings(model, torch.randn(4, 6)))
+    assert mapping.saliency_lost == pytest.approx(best)
+
+
+def test_a_perfect_chip_keeps_its_mapping():
+    model = network("residual")
+    pruned = pruned_weights(model, faults(rate=0), ARRAY)
+    mapping = remapped(pruned, magnitude(model), couplings(model, inputs("residual", 4)))
+    assert all((p == np.arange(len(p))).all() for p in mapping.positions)
+    assert mapping.saliency_lost == 0
+
+
+def test_channels_stay_within_their_blocks():
+    model = network("residual")
+    found = couplings(model, inputs("residual", 4))
+    mapping = remapped(pruned_weights(model, faults(), ARRAY), magnitude(model), found)
+    for coupling, position in zip(found, mapping.positions, strict=True):
+        assert (coupling.block[position] == coupling.block).all()
+        assert sorted(position) == list(range(len(position)))

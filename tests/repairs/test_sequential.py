@@ -1,0 +1,126 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from chipmend.hardware import Array
+from chipmend.network.intercepts import intercepts
+from chipmend.repairs.prune import prune_, pruned_weights
+from chipmend.repairs.sequential import second_moments, sequential_, targets
+from repairs.networks import NETWORKS, inputs, network
+
+ARRAY = Array(rows=8, cols=4)
+ALL = 10**9
+
+
+def faults(rate=0.3, seed=0):
+    return np.random.default_rng(seed).random((ARRAY.rows, ARRAY.cols)) < rate
+
+
+def sequenced(model, some, faulty, *, pull=1e-3, places=ALL):
+    pruned = pruned_weights(model, faulty, ARRAY)
+    mended = copy.deepcopy(model)
+    clean = targets(model, some, places=places, seed=0)
+    work = sequential_(mended, some, clean, pruned, intercepts(model, some[:2]), pull=pull)
+    return mended, pruned, work
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_lost_weights_are_zero_and_the_outputs_come_closer_on_average(name):
+    model, some = network(name), inputs(name)
+    mended, pruned, work = sequenced(model, some, faults())
+    cut = copy.deepcopy(model)
+    prune_(cut, pruned)
+    held = dict(mended.named_parameters(remove_duplicate=False))
+    assert all((held[weight][zero] == 0).all() for weight, zero in pruned.items())
+    assert work > 0
+    with torch.no_grad():
+        wanted = model(some)
+        assert (mended(some) - wanted).norm() < (cut(some) - wanted).norm()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_chip_without_faults_keeps_its_network(name):
+    model, some = network(name), inputs(name)
+    mended, *_ = sequenced(model, some, faults(0))
+    for key, value in mended.state_dict().items():
+        torch.testing.assert_close(value, model.state_dict()[key], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_each_layer_is_fitted_on_what_repaired_layers_hand_it(bias):
+    """Two linear layers: the second one is the least squares fit on the first one's new outputs."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 9, bias=bias), nn.ReLU(), nn.Linear(9, 5, bias=bias))
+    some, pull = torch.randn(400, 10) + 1, 0.05
+    mended, pruned, _ = sequenced(model, some, faults(), pull=pull)
+    with torch.no_grad():
+        rows, wanted = mended[1](mended[0](some)).double(), model(some).double()
+        given = model[2].weight.double()
+        if bias:
+            torch.testing.assert_close(mended(some).mean(0), model(some).mean(0), rtol=0, atol=1e-4)
+            rows, wanted = rows - rows.mean(0), wanted - wanted.mean(0)
+    rows, wanted = rows / 20, wanted / 20
+    added = pull * rows.square().sum(0).mean()
+    for output, zero in enumerate(pruned["2.weight"]):
+        healthy = ~zero
+        tall = torch.cat([rows[:, healthy], added.sqrt() * torch.eye(int(healthy.sum()))])
+        toward = torch.cat([wanted[:, output], added.sqrt() * given[output, healthy]])
+        best = torch.linalg.lstsq(tall, toward[:, None]).solution.flatten()
+        torch.testing.assert_close(
+            mended[2].weight[output, healthy].double(), best, rtol=1e-3, atol=1e-3
+        )
+
+
+def test_norms_give_out_their_clean_mean_and_variance():
+    model, some = network("residual"), inputs("residual")
+    mended, *_ = sequenced(model, some, faults())
+    found = []
+    for each in (model, mended):
+        given = {}
+        for name in ("norm", "inner", "outer"):
+            each.get_submodule(name).register_forward_hook(
+                lambda _, __, out, name=name, given=given: given.__setitem__(name, out)
+            )
+        with torch.no_grad():
+            each(some)
+        found.append(given)
+    for name, clean in found[0].items():
+        for moment in (torch.mean, torch.var):
+            torch.testing.assert_close(
+                moment(found[1][name], (0, 2, 3)), moment(clean, (0, 2, 3)), rtol=1e-2, atol=1e-3
+            )
+
+
+def test_a_weight_used_twice_is_fitted_once_on_both_uses():
+    model, some = network("twice"), inputs("twice", 256)
+    mended, pruned, _ = sequenced(model, some, faults(), pull=1e-6)
+    weight = model.layer.weight.double()
+    again = model.layer(some).relu().double()
+    rows = torch.cat([some.double(), again]).detach()
+    wanted = (rows @ weight.mT).detach()
+    for output, zero in enumerate(pruned["layer.weight"]):
+        best = torch.linalg.lstsq(rows[:, ~zero], wanted[:, [output]]).solution.flatten()
+        found = mended.layer.weight[output, ~zero].double()
+        torch.testing.assert_close(found, best, rtol=1e-2, atol=1e-2)
+
+
+def test_some_rows_say_about_as_much_as_all():
+    model, some = network("residual"), inputs("residual", 256)
+    found = []
+    for places in (ALL, 2000):
+        mended, *_ = sequenced(model, some, faults(), places=places)
+        with torch.no_grad():
+            found.append((mended(some) - model(some)).norm())
+    assert found[1] < 1.3 * found[0]
+
+
+@pytest.mark.parametrize("k", [1, 127, 300, 1100])
+def test_second_moments_are_whole_and_symmetric(k):
+    rows = torch.randn(2, 50, k)
+    moments, work = second_moments(rows)
+    torch.testing.assert_close(moments, rows.mT @ rows / 50, rtol=1e-4, atol=1e-5)
+    assert torch.equal(moments, moments.mT)
+    assert 2 * 50 * k * k / 2 <= work <= 2 * 50 * k * k
