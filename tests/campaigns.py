@@ -12,12 +12,12 @@ from chipmend.hardware import Array
 from chipmend.policy import Fixed, FixedSteps, Reduce, UntilMet
 from chipmend.records import plain
 from chipmend.resilience import Analysis
-from chipmend.steps import Recalibrate, Retrain
+from chipmend.steps import Reestimate, Retrain
 from conftest import tiny_task
 
 ARRAY = Array(rows=8, cols=8)
 CONSTRAINT = Drop(0.1)
-RETRAIN = Retrain(learning_rate=0.05, batch=32, recalibrate=Recalibrate(samples=64))
+RETRAIN = Retrain(learning_rate=0.05, batch=32, recalibrate=Reestimate(samples=64))
 ANALYSIS = Analysis(rates=(0.1, 0.4), amounts=(0.0, 0.5, 1.0, 2.0), repeats=2, retrain=RETRAIN)
 POLICIES = (
     FixedSteps(),

@@ -7,17 +7,26 @@ from pydantic import TypeAdapter, ValidationError
 from chipmend.errors import PlanError
 from chipmend.steps import (
     Anytime,
+    ClosedForm,
+    Compensate,
     Decaying,
+    Magnitude,
+    Match,
     Measure,
+    OneShot,
     Prune,
     Recalibrate,
+    Reestimate,
+    Remap,
     Retrain,
+    Sequential,
     Step,
     check_recipe,
     retrained_epochs,
 )
 
-KINDS = [Prune, Recalibrate, Anytime, Decaying, Retrain, Measure]
+STEPS = [Prune, Remap, Recalibrate, Compensate, Retrain, Measure]
+KINDS = [*STEPS, Match, Reestimate, OneShot, Sequential, Magnitude, ClosedForm, Anytime, Decaying]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -35,7 +44,7 @@ def test_a_misspelt_field_is_refused_where_a_plan_is_read(kind):
         TypeAdapter(kind).validate_python({"kind": kind().kind, "misspelt": 1})
 
 
-@pytest.mark.parametrize("kind", [Prune, Recalibrate, Retrain, Measure])
+@pytest.mark.parametrize("kind", STEPS)
 def test_every_step_is_told_by_its_kind(kind):
     assert TypeAdapter(Step).validate_python({"kind": kind().kind}) == kind()
 
@@ -63,10 +72,40 @@ def test_impossible_settings_of_a_retraining_are_refused(wrong, said):
         Retrain(**wrong)
 
 
-@pytest.mark.parametrize("samples", [1, -3, 2.5])
-def test_an_impossible_number_of_calibration_samples_is_refused(samples):
-    with pytest.raises(PlanError, match=f"recalibrate: {samples} samples"):
-        Recalibrate(samples=samples)
+@pytest.mark.parametrize("kind", [Match, Reestimate, OneShot, Sequential])
+@pytest.mark.parametrize("samples", [1, 0, -3, 2.5])
+def test_an_impossible_number_of_calibration_samples_is_refused(kind, samples):
+    with pytest.raises(PlanError, match=f"{samples} samples give no variance"):
+        kind(samples=samples)
+    assert kind(samples=2).samples == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: OneShot(places=0), "one_shot: places: 0"),
+        (lambda: OneShot(damping=-0.1), "one_shot: damping -0.1"),
+        (lambda: Sequential(places=True), "sequential: places: True"),
+        (lambda: Sequential(pull=math.nan), "sequential: pull nan"),
+        (lambda: Recalibrate(form=Magnitude()), "recalibrate: the form is Magnitude"),
+        (lambda: Compensate(form=Match()), "compensate: the form is Match"),
+        (lambda: Remap(saliency=OneShot()), "remap: the saliency is OneShot"),
+    ],
+)
+def test_impossible_settings_of_a_repair_are_refused(wrong, said):
+    with pytest.raises(PlanError, match=said):
+        wrong()
+
+
+def test_channels_may_change_places_before_pruning_and_between_compensations():
+    check_recipe((Remap(), Prune(), Compensate()), "mine")
+    check_recipe((Prune(), Compensate(), Remap(), Compensate(), Retrain()), "mine")
+
+
+@pytest.mark.parametrize("step", [Remap(), Compensate()])
+def test_what_would_undo_a_retraining_is_refused(step):
+    with pytest.raises(PlanError, match=f"mine: {step.kind} after retraining would undo it"):
+        check_recipe((Prune(), Retrain(), step), "mine")
 
 
 @pytest.mark.parametrize(
@@ -93,14 +132,7 @@ def test_an_impossible_averaging_or_weight_decay_is_refused(wrong):
     assert (Anytime(averaging=0).averaging, Retrain(weight_decay=0).weight_decay) == (0, 0)
 
 
-@pytest.mark.parametrize("samples", [1, 0, -3])
-def test_too_few_samples_for_a_variance_are_refused(samples):
-    with pytest.raises(PlanError, match="no variance"):
-        Recalibrate(samples=samples)
-
-
 def test_the_least_that_makes_sense_is_allowed():
-    assert Recalibrate(samples=2).samples == 2
     assert Retrain(epochs=1e-9, learning_rate=1e-9, batch=1).batch == 1
 
 

@@ -32,7 +32,22 @@ if TYPE_CHECKING:
     from chipmend.repairs.chip import Repaired, repair
     from chipmend.report import write_report
     from chipmend.resilience import Analysis, ResilienceTable
-    from chipmend.steps import Anytime, Decaying, Measure, Prune, Recalibrate, Retrain
+    from chipmend.steps import (
+        Anytime,
+        ClosedForm,
+        Compensate,
+        Decaying,
+        Magnitude,
+        Match,
+        Measure,
+        OneShot,
+        Prune,
+        Recalibrate,
+        Reestimate,
+        Remap,
+        Retrain,
+        Sequential,
+    )
     from chipmend.zoo import trained_vgg11, vgg11
 
 _HOMES = {
@@ -57,7 +72,22 @@ _HOMES = {
     "chipmend.repairs.chip": ("Repaired", "repair"),
     "chipmend.report": ("write_report",),
     "chipmend.resilience": ("Analysis", "ResilienceTable"),
-    "chipmend.steps": ("Anytime", "Decaying", "Measure", "Prune", "Recalibrate", "Retrain"),
+    "chipmend.steps": (
+        "Anytime",
+        "ClosedForm",
+        "Compensate",
+        "Decaying",
+        "Magnitude",
+        "Match",
+        "Measure",
+        "OneShot",
+        "Prune",
+        "Recalibrate",
+        "Reestimate",
+        "Remap",
+        "Retrain",
+        "Sequential",
+    ),
     "chipmend.zoo": ("trained_vgg11", "vgg11"),
 }
 _RENAMED = {
@@ -73,7 +103,9 @@ __all__ = [
     "Array",
     "Chip",
     "ChipmendError",
+    "ClosedForm",
     "Clustered",
+    "Compensate",
     "Decaying",
     "Drop",
     "FaultMap",
@@ -81,14 +113,20 @@ __all__ = [
     "FixedSteps",
     "Lines",
     "Lot",
+    "Magnitude",
+    "Match",
     "Measure",
+    "OneShot",
     "Outcome",
     "Prune",
     "Recalibrate",
     "Reduce",
+    "Reestimate",
+    "Remap",
     "Repaired",
     "ResilienceTable",
     "Retrain",
+    "Sequential",
     "Task",
     "Uniform",
     "UntilMet",

@@ -15,6 +15,24 @@ _STRICT = {"extra": "forbid"}
 MOST_EPOCHS = 1_000_000
 
 
+def _check_count(what: str, count: object, least: int = 1) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or count < least:
+        raise PlanError(f"{what}: {count!r}", hint=f"give a whole number, at least {least}")
+
+
+def _check_samples(what: str, samples: object) -> None:
+    if not isinstance(samples, int) or samples < 2:
+        raise PlanError(
+            f"{what}: {samples} samples give no variance",
+            hint="give a whole number, at least 2",
+        )
+
+
+def _check_share(what: str, share: float) -> None:
+    if not (math.isfinite(share) and share >= 0):
+        raise PlanError(f"{what} {share}", hint="give a finite number from 0 up; 0.01 is common")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prune:
     """Zero the weights on faulty PEs (FAP)."""
@@ -25,23 +43,171 @@ class Prune:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recalibrate:
-    """Estimate the statistics of batch norms anew, from unlabelled training inputs.
+class Match:
+    """Give every channel the mean and spread that it has in the clean network on the same inputs.
+
+    Safe whatever the calibration inputs are, as they tell nothing but the change. A layer with a
+    bias and no norm behind it gets its mean back through the bias.
 
     Args:
-        samples: How many inputs; fewer if the training split is smaller.
+        samples: Calibration inputs; fewer if there are fewer.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["match"] = "match"
+    samples: int = 512
+
+    def __post_init__(self) -> None:
+        _check_samples("match", self.samples)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reestimate:
+    """Estimate the statistics of norms anew, for calibration inputs like the training inputs.
+
+    Args:
+        samples: Calibration inputs; fewer if there are fewer.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["reestimate"] = "reestimate"
+    samples: int = 2048
+
+    def __post_init__(self) -> None:
+        _check_samples("reestimate", self.samples)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalibrate:
+    """Correct the statistics of norms, from unlabelled calibration inputs.
+
+    Args:
+        form: How they are corrected.
     """
 
     __pydantic_config__ = _STRICT
 
     kind: Literal["recalibrate"] = "recalibrate"
-    samples: int = 2048
+    form: Annotated[Match | Reestimate, ByKind()] = field(default_factory=Match)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.samples, int) or self.samples < 2:
+        if not isinstance(self.form, Match | Reestimate):
             raise PlanError(
-                f"recalibrate: {self.samples} samples give no variance",
-                hint="give a whole number, at least 2",
+                f"recalibrate: the form is {self.form!r}", hint="give Match() or Reestimate()"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneShot:
+    """Every layer alone, against the clean network's inputs: a second for a chip.
+
+    Args:
+        samples: Calibration inputs.
+        places: Rows of each matrix product that are looked at.
+        damping: Share of the mean second moment that is added to every diagonal.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["one_shot"] = "one_shot"
+    samples: int = 2048
+    places: int = 8192
+    damping: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_samples("one_shot", self.samples)
+        _check_share("one_shot: damping", self.damping)
+        _check_count("one_shot: places", self.places)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequential:
+    """Layer by layer, on what already repaired layers hand on, toward the clean outputs.
+
+    Args:
+        samples: Calibration inputs, which go through the network at once.
+        places: Rows of each matrix product that are looked at.
+        pull: Share of the mean second moment by which weights are held to the clean ones.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["sequential"] = "sequential"
+    samples: int = 1024
+    places: int = 4096
+    pull: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_samples("sequential", self.samples)
+        _check_share("sequential: pull", self.pull)
+        _check_count("sequential: places", self.places)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compensate:
+    """Let healthy weights take over what lost ones did, in closed form, without a gradient step.
+
+    Args:
+        form: How.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["compensate"] = "compensate"
+    form: Annotated[OneShot | Sequential, ByKind()] = field(default_factory=Sequential)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.form, OneShot | Sequential):
+            raise PlanError(
+                f"compensate: the form is {self.form!r}", hint="give OneShot() or Sequential()"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Magnitude:
+    """A weight is as salient as it is large (SalvageDNN)."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["magnitude"] = "magnitude"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedForm:
+    """A weight is as salient as its layer's outputs suffer once the others make up for it.
+
+    Args:
+        moments: How the layer's inputs are known.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["closed_form"] = "closed_form"
+    moments: OneShot = field(default_factory=OneShot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remap:
+    """Permute channels so that the least salient weights meet the faulty PEs (FAM).
+
+    The network begins anew: clean, under the new mapping.
+
+    Args:
+        saliency: What losing a weight costs.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["remap"] = "remap"
+    saliency: Annotated[Magnitude | ClosedForm, ByKind()] = field(default_factory=ClosedForm)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.saliency, Magnitude | ClosedForm):
+            raise PlanError(
+                f"remap: the saliency is {self.saliency!r}",
+                hint="give Magnitude() or ClosedForm()",
             )
 
 
@@ -79,7 +245,7 @@ class Decaying:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrain:
-    """Train on with the faulty weights held at zero (FAT), then recalibrate.
+    """Train on with the faulty weights held at zero (FAT), then estimate norms anew.
 
     Two retrainings in a row with the same settings are one of their summed amount.
 
@@ -89,7 +255,7 @@ class Retrain:
         batch: Samples per step.
         weight_decay: Decay of the weights, per unit of learning rate.
         schedule: How the learning rate goes.
-        recalibrate: What follows every retraining.
+        recalibrate: What follows every retraining: the norms' statistics are stale after it.
     """
 
     __pydantic_config__ = _STRICT
@@ -100,7 +266,7 @@ class Retrain:
     batch: int = 128
     weight_decay: float = 5e-4
     schedule: Annotated[Anytime | Decaying, ByKind()] = field(default_factory=Anytime)
-    recalibrate: Recalibrate = field(default_factory=Recalibrate)
+    recalibrate: Reestimate = field(default_factory=Reestimate)
 
     def __post_init__(self) -> None:
         if not 0 < self.epochs <= MOST_EPOCHS:
@@ -136,7 +302,7 @@ class Measure:
     kind: Literal["measure"] = "measure"
 
 
-Step = Prune | Recalibrate | Retrain | Measure
+Step = Prune | Remap | Recalibrate | Compensate | Retrain | Measure
 Recipe = tuple[Step, ...]
 """The ordered steps for one chip."""
 
@@ -157,13 +323,25 @@ def check_recipe(recipe: Sequence[Step], whose: str) -> None:
         if not isinstance(step, Step):
             raise PlanError(
                 f"{whose}: {step!r} is no step",
-                hint="give Prune(), Recalibrate(), Retrain() or Measure()",
+                hint="give Prune(), Remap(), Recalibrate(), Compensate(), Retrain() or Measure()",
             )
-    if not isinstance(next(iter(recipe), None), Prune):
+    first = next((step for step in recipe if not isinstance(step, Remap)), None)
+    if not isinstance(first, Prune):
         raise PlanError(
             f"{whose} does not begin with pruning, so what it ships would run on faulty PEs",
-            hint="let the steps begin with prune",
+            hint="let the steps begin with prune; only remap may come before it",
         )
+    for place, step in enumerate(recipe):
+        if undoes_training(recipe[:place], step):
+            raise PlanError(
+                f"{whose}: {step.kind} after retraining would undo it",
+                hint="let remap and compensate come before retrain",
+            )
+
+
+def undoes_training(before: Sequence[Step], step: Step) -> bool:
+    """Whether a step would set trained weights anew."""
+    return isinstance(step, Remap | Compensate) and any(isinstance(s, Retrain) for s in before)
 
 
 def retrained_epochs(recipe: Recipe) -> float:

@@ -3,7 +3,7 @@ import pytest
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint, overspent_ee, sum_up
 from chipmend.records import plain, rebuilt
 from chipmend.repairs.cost import Cost
-from chipmend.steps import Measure, Prune, Recalibrate, Retrain
+from chipmend.steps import Match, Measure, Prune, Recalibrate, Retrain
 
 
 def record(chip, bin_, cost, *, accuracy=None, met=False, shared_by=1):
@@ -14,7 +14,7 @@ def record(chip, bin_, cost, *, accuracy=None, met=False, shared_by=1):
         reason="",
         fault_rate=0.1,
         effective_rate=0.2,
-        steps=(Prune(), Recalibrate(samples=8), Retrain(epochs=0.5), Measure()),
+        steps=(Prune(), Recalibrate(form=Match(samples=8)), Retrain(epochs=0.5), Measure()),
         shared_by=shared_by,
         accuracy=accuracy,
         met=met,

@@ -9,7 +9,7 @@ from chipmend.hardware import Array
 from chipmend.plan import Plan, parse_plan
 from chipmend.plan.mistakes import TABLES
 from chipmend.policy import Fixed, FixedSteps, Reduce, UntilMet
-from chipmend.steps import Prune, Recalibrate, Retrain
+from chipmend.steps import Prune, Reestimate, Retrain
 from plans import WHOLE, plan
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "plan.md"
@@ -25,7 +25,7 @@ def test_every_kind_of_policy_is_made_of_its_table():
             {"kind": "reduce", "statistic": "quantile", "quantile": 0.8},
         ]
     )
-    own = Retrain(learning_rate=0.1, recalibrate=Recalibrate(samples=64))
+    own = Retrain(learning_rate=0.1, recalibrate=Reestimate(samples=64))
     assert made.deciders() == (
         FixedSteps(label="two", steps=(Prune(), Retrain())),
         Fixed(epochs=0.5, decaying=True, retrain=own),

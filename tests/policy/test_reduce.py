@@ -5,7 +5,7 @@ import pytest
 from chipmend.errors import PlanError, TableError
 from chipmend.policy import Reduce, Scrap, Ship
 from chipmend.policy.protocol import Observation
-from chipmend.steps import Prune, Recalibrate, Retrain
+from chipmend.steps import Prune, Recalibrate, Reestimate, Retrain
 from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract, die, table
 
 
@@ -78,7 +78,7 @@ def test_the_amount_is_trained_in_one_go_after_pruning():
 
 
 def test_a_healthy_chip_is_only_recalibrated():
-    assert walked(Reduce(), 0.0) == ([Prune(), Recalibrate()], Ship())
+    assert walked(Reduce(), 0.0) == ([Prune(), Recalibrate(form=Reestimate())], Ship())
 
 
 def test_a_chip_that_no_amount_would_save_is_scrapped_before_any_work():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chipmend.confidence import Accuracy, Drop, Measured, measured
 from chipmend.errors import PlanError
 from chipmend.policy import Group, Observation, Scrap, Ship, UntilMet
-from chipmend.steps import Measure, Prune, Recalibrate, Retrain
+from chipmend.steps import Measure, Prune, Recalibrate, Reestimate, Retrain
 from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract, driven_to_the_end
 
 GROUP = Group(chips=("a",))
@@ -62,12 +62,12 @@ def test_it_ships_at_the_first_look_whose_p_value_is_within_what_it_may_spend(lo
 
 
 def test_it_prunes_recalibrates_and_looks_before_it_trains():
-    policy = UntilMet(increment=0.5, retrain=Retrain(recalibrate=Recalibrate(samples=64)))
+    policy = UntilMet(increment=0.5, retrain=Retrain(recalibrate=Reestimate(samples=64)))
     answers = driven_to_the_end(policy, GROUP, lambda: HOPELESS)
-    expected = [Prune(), Recalibrate(samples=64), Measure()]
+    expected = [Prune(), Recalibrate(form=Reestimate(samples=64)), Measure()]
     assert answers[:3] == expected
     assert answers[3:5] == [
-        Retrain(epochs=0.5, recalibrate=Recalibrate(samples=64)),
+        Retrain(epochs=0.5, recalibrate=Reestimate(samples=64)),
         Measure(),
     ]
 

@@ -10,10 +10,10 @@ from chipmend.hardware import Array
 from chipmend.network import accuracy, scores
 from chipmend.repairs import pruned_weights
 from chipmend.repairs.chip import repair
-from chipmend.steps import Measure, Prune, Recalibrate, Retrain
+from chipmend.steps import Measure, Prune, Recalibrate, Reestimate, Retrain
 
 ARRAY = Array(rows=6, cols=5)
-SHORT = Retrain(epochs=0.5, batch=32, recalibrate=Recalibrate(samples=64))
+SHORT = Retrain(epochs=0.5, batch=32, recalibrate=Reestimate(samples=64))
 
 
 def chip(rows=6, cols=5):

@@ -7,18 +7,18 @@ from chipmend.network import Task
 from chipmend.repairs import Cost
 from chipmend.repairs.cost import forward_pass
 
-ONE = Cost(retrain=1.0, recalibrate=0.25, measure=0.5, seconds=8.0)
-OTHER = Cost(retrain=0.5, recalibrate=0.125, measure=0.0625, seconds=2.0)
+ONE = Cost(retrain=1.0, recalibrate=0.25, algebra=2.0, measure=0.5, seconds=8.0)
+OTHER = Cost(retrain=0.5, recalibrate=0.125, algebra=1.5, measure=0.0625, seconds=2.0)
 
 
 def test_epoch_equivalents_are_the_sum_of_what_was_done_and_no_seconds():
-    assert ONE.ee == 1.75
+    assert ONE.ee == 3.75
     assert Cost(seconds=3600.0).ee == 0
 
 
 def test_costs_add_and_subtract_part_by_part():
     total = ONE + OTHER
-    assert dataclasses.astuple(total) == (1.5, 0.375, 0.5625, 10.0)
+    assert dataclasses.astuple(total) == (1.5, 0.375, 3.5, 0.5625, 10.0)
     assert total - OTHER == ONE
     assert sum([ONE, OTHER], Cost()) == total
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from chipmend.network import TensorSamples
-from chipmend.repairs import recalibrate_
+from chipmend.repairs import reestimate_
 
 
 def network(dtype=torch.float64):
@@ -42,7 +42,7 @@ def test_the_statistics_are_torch_s_own_over_the_same_equal_batches(count, sizes
     model, twin = network().eval(), network()
     twin[3].p = 0.0  # torch's update would drop out
     update_bn([split.inputs[chunk] for chunk in indices.split(sizes)], twin)
-    assert recalibrate_(model, split, indices) == count
+    assert reestimate_(model, split, indices) == count
     for (name, found), (_, expected) in zip(
         model.state_dict().items(), twin.state_dict().items(), strict=True
     ):
@@ -52,7 +52,7 @@ def test_the_statistics_are_torch_s_own_over_the_same_equal_batches(count, sizes
 def test_the_statistics_of_one_batch_are_its_mean_and_unbiased_variance():
     split = samples(50)
     model = network()
-    recalibrate_(model, split, torch.arange(50))
+    reestimate_(model, split, torch.arange(50))
     with torch.no_grad():
         seen = model[0](split.inputs).movedim(1, 0).flatten(1)
     torch.testing.assert_close(model[1].running_mean, seen.mean(1))
@@ -64,8 +64,8 @@ def test_what_was_stored_before_leaves_no_trace():
     with torch.no_grad():
         other[1].running_mean.fill_(1e6)
         other[1].running_var.fill_(float("nan"))
-    recalibrate_(one, samples(), torch.arange(300))
-    recalibrate_(other, samples(), torch.arange(300))
+    reestimate_(one, samples(), torch.arange(300))
+    reestimate_(other, samples(), torch.arange(300))
     assert one[1].running_var.equal(other[1].running_var)
     assert one[6].running_mean.equal(other[6].running_mean)
 
@@ -74,10 +74,10 @@ def test_dropout_stays_off_and_nothing_is_drawn():
     one, other = network().train(), network().train()
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
-    recalibrate_(one, samples(), torch.arange(256))
+    reestimate_(one, samples(), torch.arange(256))
     assert torch.random.get_rng_state().equal(before)
     torch.manual_seed(2)
-    recalibrate_(other, samples(), torch.arange(256))
+    reestimate_(other, samples(), torch.arange(256))
     assert one[6].running_mean.equal(other[6].running_mean)
 
 
@@ -86,7 +86,7 @@ def test_modes_momenta_and_weights_are_as_before():
     model[1].eval()
     model[3].eval()
     before, kept = modes(model), copy.deepcopy(dict(model.named_parameters()))
-    recalibrate_(model, samples(), torch.arange(256))
+    reestimate_(model, samples(), torch.arange(256))
     assert modes(model) == before
     assert (model[1].momentum, model[6].momentum) == (0.3, 0.1)
     for name, parameter in model.named_parameters():
@@ -101,7 +101,7 @@ def test_modes_and_momenta_are_as_before_even_after_an_error():
     before = modes(model)
     wrong = TensorSamples(torch.zeros(4, 2, 4, 4, dtype=torch.float64), torch.zeros(4))
     with pytest.raises(RuntimeError, match="channels"):
-        recalibrate_(model, wrong, torch.arange(4))
+        reestimate_(model, wrong, torch.arange(4))
     assert modes(model) == before
     assert model[1].momentum == 0.3
 
@@ -122,7 +122,7 @@ def test_a_network_without_stored_statistics_sees_no_sample(model):
         def batch(self, indices):
             raise AssertionError
 
-    assert recalibrate_(model, Unreadable(), torch.arange(4)) == 0
+    assert reestimate_(model, Unreadable(), torch.arange(4)) == 0
 
 
 class Frozen(nn.BatchNorm1d):
@@ -147,7 +147,7 @@ class WithSideExit(nn.Module):
 def test_a_norm_that_refuses_to_train_is_recalibrated_and_stays_frozen():
     x = 3 * torch.randn(300, 3, generator=torch.Generator().manual_seed(1)) + 5
     model = nn.Sequential(Frozen(3), nn.Linear(3, 2)).train()
-    recalibrate_(model, TensorSamples(x, torch.zeros(300)), torch.arange(300))
+    reestimate_(model, TensorSamples(x, torch.zeros(300)), torch.arange(300))
     torch.testing.assert_close(model[0].running_mean, x.mean(0))
     torch.testing.assert_close(model[0].running_var, x.var(0))
     assert not model[0].training
@@ -161,7 +161,7 @@ def test_a_norm_that_no_input_reaches_keeps_its_statistics():
         model.side.num_batches_tracked.fill_(7)
     before = {name: value.clone() for name, value in model.side.state_dict().items()}
     x = torch.randn(64, 3) + 5
-    recalibrate_(model, TensorSamples(x, torch.zeros(64)), torch.arange(64))
+    reestimate_(model, TensorSamples(x, torch.zeros(64)), torch.arange(64))
     assert all(value.equal(before[name]) for name, value in model.side.state_dict().items())
     torch.testing.assert_close(model.main.running_mean, x.mean(0))
 
@@ -171,7 +171,7 @@ def test_instance_norms_take_the_mean_over_samples_and_batches():
     model = nn.Sequential(
         nn.InstanceNorm1d(3, track_running_stats=True), nn.Flatten(), nn.Linear(15, 2)
     )
-    assert recalibrate_(model, TensorSamples(x, torch.zeros(512)), torch.arange(512)) == 512
+    assert reestimate_(model, TensorSamples(x, torch.zeros(512)), torch.arange(512)) == 512
     torch.testing.assert_close(model[0].running_mean, x.mean(2).mean(0))
     torch.testing.assert_close(model[0].running_var, x.var(2).mean(0))
 
@@ -183,7 +183,7 @@ def test_a_norm_used_twice_averages_over_both_uses():
     with torch.no_grad():
         second = model[1](norm(x))  # in training mode, as while recalibrating
         expected = (x.mean(0) + second.mean(0)) / 2
-    recalibrate_(model, TensorSamples(x, torch.zeros(100)), torch.arange(100))
+    reestimate_(model, TensorSamples(x, torch.zeros(100)), torch.arange(100))
     torch.testing.assert_close(norm.running_mean, expected)
 
 
@@ -198,8 +198,8 @@ def test_targets_are_not_looked_at():
             return split.inputs[indices], None
 
     one, other = network(), network()
-    assert recalibrate_(one, Unlabelled(), torch.arange(300)) == 300
-    recalibrate_(other, split, torch.arange(300))
+    assert reestimate_(one, Unlabelled(), torch.arange(300)) == 300
+    reestimate_(other, split, torch.arange(300))
     assert one[1].running_mean.equal(other[1].running_mean)
 
 
@@ -215,7 +215,7 @@ def test_no_batch_is_more_than_one_sample_shorter_than_another(count):
             seen.append(indices)
             return torch.randn(len(indices), 2), None
 
-    recalibrate_(
+    reestimate_(
         nn.Sequential(nn.BatchNorm1d(2)).append(nn.Linear(2, 1)), Counted(), torch.arange(count)
     )
     assert torch.cat(seen).tolist() == list(range(count))

@@ -11,18 +11,42 @@ from torch import nn
 from chipmend.errors import FaultMapError, NetworkError, RepairError
 from chipmend.hardware import Array
 from chipmend.network import Task, accuracy, scores
-from chipmend.repairs import Workbench, merged, prune_, pruned_weights, recalibrate_
-from chipmend.steps import Anytime, Decaying, Measure, Prune, Recalibrate, Retrain
+from chipmend.repairs import Workbench, merged, prune_, pruned_weights, reestimate_
+from chipmend.repairs.match import matched_
+from chipmend.repairs.one_shot import one_shot_
+from chipmend.repairs.remap import remapped
+from chipmend.repairs.sequential import sequential_
+from chipmend.repairs.workbench import MATCHED_PLACES
+from chipmend.steps import (
+    Anytime,
+    Compensate,
+    Decaying,
+    Magnitude,
+    Match,
+    Measure,
+    OneShot,
+    Prune,
+    Recalibrate,
+    Reestimate,
+    Remap,
+    Retrain,
+    Sequential,
+)
 
 ARRAY = Array(rows=4, cols=3)
 TRAIN, VALIDATION, BATCH = 96, 30, 32  # 3 steps per epoch
-CALIBRATION = Recalibrate(samples=48)
+NORMS = Reestimate(samples=48)
+CALIBRATION = Recalibrate(form=NORMS)
+MATCHED = Recalibrate(form=Match(samples=40))
+ALONE = OneShot(samples=60, places=200)
+SEQUENTIAL = Sequential(samples=50, places=150)
+REMAP = Remap(saliency=Magnitude())
 RECALIBRATED = 48 / (3 * TRAIN)
 LOOK = VALIDATION / (3 * TRAIN)
 
 
 def some(epochs, **more):
-    return Retrain(epochs=epochs, batch=BATCH, learning_rate=0.05, recalibrate=CALIBRATION, **more)
+    return Retrain(epochs=epochs, batch=BATCH, learning_rate=0.05, recalibrate=NORMS, **more)
 
 
 def decaying(epochs):
@@ -99,6 +123,10 @@ RECIPES = [
     (Prune(), decaying(1)),
     (Prune(), some(0.34), decaying(0.67), CALIBRATION),
     (some(1), CALIBRATION, some(0.67)),
+    (Prune(), Compensate(form=ALONE)),
+    (Prune(), CALIBRATION, Compensate(form=SEQUENTIAL), some(0.34)),
+    (Remap(), Prune(), MATCHED),
+    (Prune(), Compensate(form=ALONE), Measure(), REMAP, Compensate(form=SEQUENTIAL), MATCHED),
 ]
 
 
@@ -121,8 +149,8 @@ def test_anytime_retrainings_in_a_row_are_one_of_their_sum():
     [
         some(1, weight_decay=0.5),
         some(1, schedule=Anytime(averaging=2)),
-        Retrain(epochs=1, batch=BATCH, learning_rate=0.06, recalibrate=CALIBRATION),
-        Retrain(epochs=1, batch=BATCH, learning_rate=0.05, recalibrate=Recalibrate(samples=47)),
+        Retrain(epochs=1, batch=BATCH, learning_rate=0.06, recalibrate=NORMS),
+        Retrain(epochs=1, batch=BATCH, learning_rate=0.05, recalibrate=Reestimate(samples=47)),
         decaying(1),
     ],
 )
@@ -139,6 +167,18 @@ def test_recalibrations_before_a_retraining_leave_no_trace_and_after_it_stay():
     recipe = (Prune(), CALIBRATION, Measure(), CALIBRATION, some(1), CALIBRATION)
     assert merged(recipe) == (Prune(), some(1), CALIBRATION)
     assert merged((some(1), CALIBRATION, some(1))) == (some(2.0),)
+
+
+def test_compensation_sets_every_weight_anew():
+    one, other = Compensate(form=ALONE), Compensate(form=SEQUENTIAL)
+    assert merged((Prune(), one, CALIBRATION, other)) == (Prune(), other)
+    assert merged((Prune(), one, some(1))) == (Prune(), one, some(1))
+
+
+def test_a_mapping_begins_anew_wherever_it_stands_and_the_last_one_counts():
+    one = Compensate(form=ALONE)
+    assert merged((Prune(), one, Remap())) == (Remap(), Prune())
+    assert merged((REMAP, Prune(), one, Remap(), one)) == (Remap(), Prune(), one)
 
 
 def test_pruning_between_retrainings_keeps_them_apart():
@@ -194,10 +234,11 @@ def test_a_smaller_amount_after_a_larger_one_gives_the_same_as_alone():
 @pytest.mark.parametrize("recipe", RECIPES[1:])
 def test_pruned_weights_are_zero_in_every_network_of_a_pruning_recipe(recipe):
     one = bench()
-    assert any(zero.any() for zero in one.pruned.values())
+    lost = one.pruned(recipe)
+    assert any(zero.any() for zero in lost.values())
     found = state(one.network(recipe))
     expected = recipe != (CALIBRATION,)
-    for name, zero in one.pruned.items():
+    for name, zero in lost.items():
         assert bool((found[name][zero] == 0).all()) is expected
         assert (found[name][~zero] != 0).all()
 
@@ -207,7 +248,7 @@ def test_pruning_and_recalibrating_are_the_steps_of_those_names():
     twin = network().eval()
     prune_(twin, pruned_weights(twin, faulty(), ARRAY))
     assert same(state(one.network((Prune(),))), state(twin))
-    recalibrate_(twin, one.task.train, one.task.calibration(48, 5))
+    reestimate_(twin, one.task.train, one.task.calibration(48, 5))
     assert same(state(one.network((Prune(), CALIBRATION))), state(twin))
 
 
@@ -215,9 +256,37 @@ def test_a_retraining_is_followed_by_its_recalibration():
     one = bench()
     found = copy.deepcopy(one.network((Prune(), some(1))))
     before = state(found)
-    recalibrate_(found, one.task.train, one.task.calibration(48, 5))
+    reestimate_(found, one.task.train, one.task.calibration(48, 5))
     assert same(state(found), before)
     assert int(before["1.num_batches_tracked"]) == 1
+
+
+def test_closed_form_steps_are_those_of_their_modules():
+    one = bench()
+    known, clean = one.calibration, one.task.model
+    pruned = pruned_weights(clean, faulty(), ARRAY)
+    alone, sequential, matched = (one.task.fresh_network() for _ in range(3))
+    one_shot_(alone, known.layers(ALONE), pruned)
+    assert same(state(one.network((Prune(), Compensate(form=ALONE)))), state(alone))
+    at, toward = known.inputs(50), known.targets(50, 150)
+    sequential_(sequential, at, toward, pruned, known.intercepts, pull=SEQUENTIAL.pull)
+    assert same(state(one.network((Prune(), Compensate(form=SEQUENTIAL)))), state(sequential))
+    prune_(matched, pruned)
+    matched_(matched, clean, known.inputs(40), known.targets(40, MATCHED_PLACES), known.intercepts)
+    assert same(state(one.network((Prune(), MATCHED))), state(matched))
+
+
+def test_a_mapping_moves_which_weights_are_lost_and_is_told():
+    one = bench()
+    recipe = (REMAP, Prune())
+    found = remapped(
+        one.pruned(()), one.calibration.saliency(Magnitude()), one.calibration.couplings
+    )
+    assert one.mapping((Prune(),)) is None
+    told = one.mapping(recipe)
+    assert [p.tolist() for p in told.positions] == [p.tolist() for p in found.positions]
+    assert same(one.pruned(recipe), found.pruned)
+    assert not same(one.pruned(recipe), one.pruned(()))
 
 
 def test_scores_are_those_of_the_network_on_its_split():
@@ -317,6 +386,28 @@ def test_a_recipe_costs_what_its_steps_cost_carried_out_alone(
     expected = (retrain, recalibrations * RECALIBRATED, looks * LOOK)
     assert parts(spent) == pytest.approx(expected, abs=1e-12)
     assert spent.seconds >= 0
+
+
+def test_closed_forms_are_billed_by_their_multiply_adds():
+    recipe = (REMAP, Prune(), Compensate(form=ALONE), Compensate(form=SEQUENTIAL))
+    one = carried_out(recipe)
+    known, lost = one.calibration, one.pruned(recipe)
+    saliency = known.saliency(Magnitude())
+    works = [
+        remapped(one.pruned(()), saliency, known.couplings).multiply_adds,
+        one_shot_(one.task.fresh_network(), known.layers(ALONE), lost)[1],
+        sequential_(
+            one.task.fresh_network(),
+            known.inputs(50),
+            known.targets(50, 150),
+            lost,
+            known.intercepts,
+            pull=SEQUENTIAL.pull,
+        ),
+    ]
+    spent = one.spent(recipe)
+    assert spent.algebra == pytest.approx(known.algebra(sum(works)))
+    assert (spent.retrain, spent.recalibrate, spent.measure) == (0, 0, 0)
 
 
 def test_a_trajectory_that_recipes_share_is_billed_to_each_of_them_in_full():

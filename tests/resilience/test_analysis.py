@@ -10,10 +10,10 @@ from chipmend.hardware import Array
 from chipmend.repairs import pruned_weights
 from chipmend.repairs.chip import repair
 from chipmend.resilience import Analysis, trajectory
-from chipmend.steps import Decaying, Measure, Prune, Recalibrate, Retrain
+from chipmend.steps import Decaying, Measure, Prune, Recalibrate, Reestimate, Retrain
 
 ARRAY = Array(rows=8, cols=8)
-RETRAIN = Retrain(learning_rate=0.05, batch=32, recalibrate=Recalibrate(samples=64))
+RETRAIN = Retrain(learning_rate=0.05, batch=32, recalibrate=Reestimate(samples=64))
 ANALYSIS = Analysis(rates=(0.4,), amounts=(0.0, 0.5, 1.5), repeats=1, retrain=RETRAIN)
 SEED = 3
 CHIP = "analysis/0.4/0"
@@ -32,7 +32,7 @@ def faults():
 def test_accuracies_equal_those_of_recipes_carried_out_one_by_one(task, measured, faults):
     chip = cm.Chip(CHIP, faults)
     recipes = [
-        [Prune(), Recalibrate(samples=64)],
+        [Prune(), Recalibrate(form=Reestimate(samples=64))],
         [Prune(), Retrain(**{**settings(), "epochs": 0.5})],
         [Prune(), Retrain(**{**settings(), "epochs": 1.5})],
     ]
@@ -41,7 +41,7 @@ def test_accuracies_equal_those_of_recipes_carried_out_one_by_one(task, measured
 
 
 def settings():
-    return {"learning_rate": 0.05, "batch": 32, "recalibrate": Recalibrate(samples=64)}
+    return {"learning_rate": 0.05, "batch": 32, "recalibrate": Reestimate(samples=64)}
 
 
 def test_the_bill_is_the_sum_worked_out_by_hand(task, measured):
@@ -78,7 +78,7 @@ def test_the_walk_looks_at_every_amount_and_trains_the_differences():
         ["prune", "recalibrate", "measure", "retrain", "measure", "retrain", "measure"]
     )
     assert [step.epochs for step in walk if isinstance(step, Retrain)] == [0.1, 0.2]
-    assert walk[1] == RETRAIN.recalibrate
+    assert walk[1] == Recalibrate(form=RETRAIN.recalibrate)
     assert walk[2] == Measure()
 
 

@@ -24,7 +24,7 @@ from chipmend.network.task import Task
 from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
 from chipmend.records import plain
 from chipmend.repairs.workbench import Workbench, merged
-from chipmend.steps import Measure, Prune, Recalibrate, Recipe, Retrain, retrained_epochs
+from chipmend.steps import Measure, Prune, Recipe, Remap, Retrain, retrained_epochs, undoes_training
 
 MOST_STEPS = 10_000
 """Steps after which a policy that neither ships nor scraps is stopped."""
@@ -187,9 +187,14 @@ class _Walk:
 
 def _checked(action: Action, recipe: Recipe) -> Action:
     """Refuse what is no answer, and a network that would run on the faulty PEs."""
-    if not isinstance(action, Prune | Recalibrate | Retrain | Measure | Ship | Scrap):
+    if not isinstance(action, Action):
         raise PlanError(
             f"the policy's next() gave {action!r}", hint="let it give a step, Ship or Scrap"
+        )
+    if not isinstance(action, Ship | Scrap) and undoes_training(recipe, action):
+        raise PlanError(
+            f"the policy's {action.kind} would undo the retraining before it",
+            hint="let remap and compensate come before retrain",
         )
     if isinstance(action, Ship) and not any(isinstance(step, Prune) for step in recipe):
         raise PlanError("the policy ships what was not pruned", hint="let it begin with Prune")
@@ -205,4 +210,4 @@ def _bin_of(recipe: Recipe) -> Bin:
     kinds = {type(step) for step in recipe} - {Measure}
     if Retrain in kinds:
         return Bin.RETRAINED
-    return Bin.PRUNED if kinds <= {Prune} else Bin.REPAIRED
+    return Bin.PRUNED if kinds <= {Prune, Remap} else Bin.REPAIRED

@@ -15,7 +15,7 @@ from chipmend.errors import PlanError
 from chipmend.policy.protocol import Action, Die, Group, Observation, Ship, each_alone
 from chipmend.records import ByKind
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Decaying, Prune, Recipe, Retrain, Step, check_recipe
+from chipmend.steps import Decaying, Prune, Recalibrate, Recipe, Retrain, Step, check_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,5 +126,5 @@ class Fixed:
 def amount_steps(epochs: float, retrain: Retrain) -> Recipe:
     """Prune, then retrain by an amount known beforehand; none leaves only a recalibration."""
     if epochs == 0:
-        return (Prune(), retrain.recalibrate)
+        return (Prune(), Recalibrate(form=retrain.recalibrate))
     return (Prune(), replace(retrain, epochs=epochs))

@@ -13,7 +13,7 @@ from chipmend.confidence.sequential import alpha_of_look
 from chipmend.errors import PlanError
 from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship, each_alone
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Measure, Prune, Retrain, retrained_epochs
+from chipmend.steps import Measure, Prune, Recalibrate, Retrain, retrained_epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class UntilMet:
     ) -> Action:
         """Look after every increment."""
         if len(seen) < 2:
-            return (Prune(), self.retrain.recalibrate)[len(seen)]
+            return (Prune(), Recalibrate(form=self.retrain.recalibrate))[len(seen)]
         if not isinstance(seen[-1].step, Measure):
             return Measure()
         if self._holds(seen):

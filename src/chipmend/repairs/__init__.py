@@ -2,7 +2,7 @@
 
 from chipmend.repairs.cost import Cost
 from chipmend.repairs.prune import effective_rate, prune_, pruned_weights, weights_per_pe
-from chipmend.repairs.recalibrate import recalibrate_
+from chipmend.repairs.recalibrate import reestimate_
 from chipmend.repairs.retrain import HeldAtZero, Retraining
 from chipmend.repairs.workbench import Workbench, merged
 
@@ -15,6 +15,6 @@ __all__ = [
     "merged",
     "prune_",
     "pruned_weights",
-    "recalibrate_",
+    "reestimate_",
     "weights_per_pe",
 ]

@@ -4,7 +4,9 @@ One epoch of fault-aware training over the full training split is 1 EE. A forwar
 samples is a third of a training step's work on them.
 """
 
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 from chipmend.network.task import Task
 
@@ -16,35 +18,31 @@ class Cost:
     Args:
         retrain: EE of training steps.
         recalibrate: EE of passes over calibration inputs.
+        algebra: EE of closed forms and assignments, by their multiply-adds.
         measure: EE of looks at the validation split.
         seconds: Wall-clock time, on the threads of one worker.
     """
 
     retrain: float = 0.0
     recalibrate: float = 0.0
+    algebra: float = 0.0
     measure: float = 0.0
     seconds: float = 0.0
 
     @property
     def ee(self) -> float:
         """Epoch-equivalents in all."""
-        return self.retrain + self.recalibrate + self.measure
+        return self.retrain + self.recalibrate + self.algebra + self.measure
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            retrain=self.retrain + other.retrain,
-            recalibrate=self.recalibrate + other.recalibrate,
-            measure=self.measure + other.measure,
-            seconds=self.seconds + other.seconds,
-        )
+        return self._with(other, operator.add)
 
     def __sub__(self, other: "Cost") -> "Cost":
-        return Cost(
-            retrain=self.retrain - other.retrain,
-            recalibrate=self.recalibrate - other.recalibrate,
-            measure=self.measure - other.measure,
-            seconds=self.seconds - other.seconds,
-        )
+        return self._with(other, operator.sub)
+
+    def _with(self, other: "Cost", combine: Callable[[float, float], float]) -> "Cost":
+        parts = [part.name for part in fields(self)]
+        return Cost(**{p: combine(getattr(self, p), getattr(other, p)) for p in parts})
 
 
 def forward_pass(samples: int, task: Task) -> float:

@@ -19,7 +19,7 @@ from chipmend.network.samples import Samples
 BATCH = 256
 
 
-def recalibrate_(model: nn.Module, samples: Samples, indices: Tensor) -> int:
+def reestimate_(model: nn.Module, samples: Samples, indices: Tensor) -> int:
     """Re-estimate the statistics of every batch and instance norm, in place.
 
     Args:

@@ -18,12 +18,33 @@ from chipmend.network.evaluate import scores
 from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import Samples
 from chipmend.network.task import Task
+from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost, forward_pass
-from chipmend.repairs.prune import prune_, pruned_weights
-from chipmend.repairs.recalibrate import recalibrate_
+from chipmend.repairs.match import matched_
+from chipmend.repairs.one_shot import one_shot_
+from chipmend.repairs.prune import Pruned, prune_, pruned_weights
+from chipmend.repairs.recalibrate import reestimate_
+from chipmend.repairs.remap import Remapped, remapped
 from chipmend.repairs.retrain import Retraining
+from chipmend.repairs.sequential import sequential_
 from chipmend.seeds import chip_seed
-from chipmend.steps import Anytime, Measure, Recalibrate, Recipe, Retrain, Step
+from chipmend.steps import (
+    Anytime,
+    Compensate,
+    Match,
+    Measure,
+    OneShot,
+    Prune,
+    Recalibrate,
+    Recipe,
+    Reestimate,
+    Remap,
+    Retrain,
+    Step,
+)
+
+MATCHED_PLACES = 4096
+"""Rows of each matrix product over which means are taken where a layer has no norm."""
 
 Tick = Callable[[float], object]
 
@@ -35,6 +56,7 @@ class Workbench:
         task: The clean network and its data.
         array: The array and its placement.
         faulty: PEs that must not be used.
+        calibration: What closed-form repair knows of the network; by default this bench's own.
         chip: Identity of the chip, or of the group that shares the map; seeds derive from it.
         seed: The seed of the run.
         tick: Called now and then with the epoch-equivalents worked on the bench so far.
@@ -48,11 +70,14 @@ class Workbench:
         *,
         chip: str,
         seed: int,
+        calibration: Calibration | None = None,
         tick: Tick = lambda _: None,
     ) -> None:
         compute_repeatably_on(task.device)
         self.task = task
-        self.pruned = pruned_weights(task.model, faulty, array)
+        self.calibration = calibration or Calibration(task, seed)
+        self._pruned = pruned_weights(task.model, faulty, array)
+        self._mappings: dict[Remap, tuple[Remapped, Cost]] = {}
         self._chip, self._seed, self._tick = chip, seed, tick
         self._worked = 0.0
         self._here: tuple[Recipe, nn.Module] | None = None
@@ -72,17 +97,30 @@ class Workbench:
         """Scores on the test split after a recipe: to report, never to decide by."""
         return self._look(recipe, "test", self.task.test)[0]
 
+    def pruned(self, recipe: Recipe) -> Pruned:
+        """The weights that a recipe loses, in the network's own order of channels."""
+        mapping = self.mapping(recipe)
+        return self._pruned if mapping is None else mapping.pruned
+
+    def mapping(self, recipe: Recipe) -> Remapped | None:
+        """Where a recipe puts the network's channels; none if they stay in their places."""
+        steps = [step for step in recipe if isinstance(step, Remap)]
+        return self._remapped(steps[-1])[0] if steps else None
+
     def spent(self, recipe: Recipe) -> Cost:
         """What a recipe costs when it is carried out alone, step by step, looks included.
 
-        The bench must have tried every beginning of it before; a retraining that went astray costs
-        what was trained until then.
+        What all chips share is not in it. The bench must have tried every beginning of it before;
+        a retraining that went astray costs what was trained until then.
         """
         total, paid = Cost(), dict[Recipe, Cost]()
         for length in range(1, len(recipe) + 1):
-            done = merged(recipe[:length])
-            if isinstance(recipe[length - 1], Measure):
+            done, step = merged(recipe[:length]), recipe[length - 1]
+            if isinstance(step, Measure):
                 total += self._looks[done, "validation"][1]
+                continue
+            if isinstance(step, Remap):
+                total += self._mappings[step][1]
                 continue
             stop, path = self._stops[done], _trajectory_of(done)
             total += stop.along - paid.get(path, Cost()) + stop.once
@@ -94,6 +132,8 @@ class Workbench:
         done = merged(recipe)
         if isinstance(recipe[-1], Measure):
             return (done, "validation") in self._looks
+        if isinstance(recipe[-1], Remap):
+            return recipe[-1] in self._mappings
         return done in self._stops
 
     def _look(self, recipe: Recipe, split: str, samples: Samples) -> tuple[np.ndarray, Cost]:
@@ -119,16 +159,59 @@ class Workbench:
         before, step = recipe[:-1], recipe[-1]
         if isinstance(step, Retrain):
             return self._retrained(before, step)
-        network = self._taken(before)
+        if isinstance(step, Remap):
+            self._remapped(step)
+            return self.task.fresh_network()
+        network = self.task.fresh_network() if isinstance(step, Compensate) else self._taken(before)
         started = time.perf_counter()
-        cost = Cost()
-        if isinstance(step, Recalibrate):
-            cost = self._recalibrated_(network, step)
-        else:
-            prune_(network, self.pruned)
-        once = replace(cost, seconds=time.perf_counter() - started)
-        self._stops[recipe] = _Stop(once=once)
+        cost = self._repaired_(network, step, self.pruned(recipe))
+        self._work(cost.ee)
+        self._stops[recipe] = _Stop(once=replace(cost, seconds=time.perf_counter() - started))
         return network
+
+    def _repaired_(self, network: nn.Module, step: Step, pruned: Pruned) -> Cost:
+        """Carry out a step that trains nothing, in place."""
+        known = self.calibration
+        if isinstance(step, Recalibrate):
+            return Cost(recalibrate=self._recalibrated_(network, step.form))
+        if not isinstance(step, Compensate):
+            prune_(network, pruned)
+            return Cost()
+        if isinstance(step.form, OneShot):
+            _, work = one_shot_(network, known.layers(step.form), pruned)
+        else:
+            work = sequential_(
+                network,
+                known.inputs(step.form.samples),
+                known.targets(step.form.samples, step.form.places),
+                pruned,
+                known.intercepts,
+                pull=step.form.pull,
+            )
+        return Cost(algebra=known.algebra(work))
+
+    def _recalibrated_(self, network: nn.Module, form: Match | Reestimate) -> float:
+        """Correct the norms of a network, in place; EE that it took."""
+        known = self.calibration
+        if isinstance(form, Match):
+            inputs, clean = known.inputs(form.samples), known.targets(form.samples, MATCHED_PLACES)
+            matched_(network, self.task.model, inputs, clean, known.intercepts)
+            used = len(inputs)
+        else:
+            indices = self.task.calibration(form.samples, self._seed)
+            used = reestimate_(network, self.task.train, indices)
+        return forward_pass(used, self.task)
+
+    def _remapped(self, step: Remap) -> tuple[Remapped, Cost]:
+        if step not in self._mappings:
+            started = time.perf_counter()
+            saliency = self.calibration.saliency(step.saliency)
+            found = remapped(self._pruned, saliency, self.calibration.couplings)
+            cost = Cost(algebra=self.calibration.algebra(found.multiply_adds))
+            self._work(cost.ee)
+            seconds = time.perf_counter() - started
+            self._mappings[step] = found, replace(cost, seconds=seconds)
+        return self._mappings[step]
 
     def _taken(self, recipe: Recipe) -> nn.Module:
         """The network after a recipe, for the caller to change."""
@@ -147,7 +230,8 @@ class Workbench:
         self._worked = behind + trajectory.epochs
         started = time.perf_counter()
         network = trajectory.network()
-        cost = self._recalibrated_(network, step.recalibrate)
+        cost = Cost(recalibrate=self._recalibrated_(network, step.recalibrate))
+        self._work(cost.ee)
         once = replace(cost, seconds=time.perf_counter() - started)
         self._stops[*before, step] = _Stop(along=along, once=once)
         return network
@@ -159,7 +243,7 @@ class Workbench:
         if known is None or known.steps > known.steps_of(step.epochs):
             known = Retraining(
                 self._taken(before),
-                self.pruned,
+                self.pruned(before),
                 self.task.train,
                 loss=self.task.loss,
                 settings=step,
@@ -168,13 +252,6 @@ class Workbench:
             if isinstance(step.schedule, Anytime):
                 self._trajectories[key] = known
         return known
-
-    def _recalibrated_(self, network: nn.Module, step: Recalibrate) -> Cost:
-        indices = self.task.calibration(step.samples, self._seed)
-        used = recalibrate_(network, self.task.train, indices)
-        cost = Cost(recalibrate=forward_pass(used, self.task))
-        self._work(cost.ee)
-        return cost
 
     def _work(self, ee: float) -> None:
         self._worked += ee
@@ -192,9 +269,10 @@ class _Stop:
 def merged(recipe: Recipe) -> Recipe:
     """A recipe by what it does to the network.
 
-    Looks do nothing. Retrainings in a row are one where the schedule allows. A recalibration
-    leaves no trace if a retraining follows: training looks at the statistics of its own batches,
-    and recalibrates in the end.
+    Looks do nothing. A mapping of channels has the network begin anew, pruned under it; and
+    compensation sets every weight anew, so what was corrected before leaves no trace. Neither does
+    a recalibration that another follows, or a retraining: that looks at the statistics of its own
+    batches, and recalibrates in the end. Retrainings in a row are one where the schedule allows.
 
     Example:
         >>> from chipmend.steps import Prune
@@ -202,19 +280,36 @@ def merged(recipe: Recipe) -> Recipe:
         >>> recipe = (Prune(), Recalibrate(), Measure(), *some)
         >>> [(step.kind, getattr(step, "epochs", None)) for step in merged(recipe)]
         [('prune', None), ('retrain', 0.75)]
+        >>> recipe = (Prune(), Recalibrate(), Compensate(), Remap(), Compensate())
+        >>> [step.kind for step in merged(recipe)]
+        ['remap', 'prune', 'compensate']
     """
     steps: list[Step] = []
     for step in recipe:
         if isinstance(step, Measure):
             continue
-        if isinstance(step, Retrain):
-            while steps and isinstance(steps[-1], Recalibrate):
-                steps.pop()
-            if steps and isinstance(last := steps[-1], Retrain) and _continues(last, step):
-                steps[-1] = replace(last, epochs=round(last.epochs + step.epochs, 9))
-                continue
+        if isinstance(step, Remap):
+            steps = [step, *(each for each in steps if isinstance(each, Prune))]
+            continue
+        while steps and isinstance(steps[-1], _outdone_by(step)):
+            steps.pop()
+        if (
+            isinstance(step, Retrain)
+            and steps
+            and isinstance(last := steps[-1], Retrain)
+            and _continues(last, step)
+        ):
+            steps[-1] = replace(last, epochs=round(last.epochs + step.epochs, 9))
+            continue
         steps.append(step)
     return tuple(steps)
+
+
+def _outdone_by(step: Step) -> tuple[type, ...]:
+    """Steps that leave no trace once a step follows."""
+    if isinstance(step, Compensate):
+        return Compensate, Recalibrate
+    return (Recalibrate,) if isinstance(step, Recalibrate | Retrain) else ()
 
 
 def _continues(last: Retrain, step: Retrain) -> bool:

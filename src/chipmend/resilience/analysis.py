@@ -21,7 +21,7 @@ from chipmend.records import ByKind
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.repairs.workbench import Tick, Workbench
 from chipmend.resilience.table import Trajectory, check_amounts
-from chipmend.steps import Anytime, Measure, Prune, Recipe, Retrain, Step
+from chipmend.steps import Anytime, Measure, Prune, Recalibrate, Recipe, Retrain, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Analysis:
 
     def steps(self) -> Recipe:
         """The walk along one trajectory, with a look after each amount."""
-        steps: list[Step] = [Prune(), self.retrain.recalibrate, Measure()]
+        steps: list[Step] = [Prune(), Recalibrate(form=self.retrain.recalibrate), Measure()]
         for before, amount in itertools.pairwise(self.amounts):
             steps += [replace(self.retrain, epochs=round(amount - before, 9)), Measure()]
         return tuple(steps)

@@ -1,0 +1,142 @@
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from chipmend.errors import DataError
+from chipmend.network import Task
+from chipmend.network.gemm import gemms
+from chipmend.repairs.calibration import Calibration
+from chipmend.steps import ClosedForm, Magnitude, OneShot
+from conftest import tiny_network, tiny_split
+
+FORM = OneShot(samples=64, places=500)
+
+
+def same(one, other):
+    """Whether two records of tensors hold the same."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if hasattr(one, "__dataclass_fields__"):
+        return all(same(getattr(one, f), getattr(other, f)) for f in one.__dataclass_fields__)
+    return one == other
+
+
+def test_what_is_kept_comes_back_the_same_and_is_not_worked_out_again(task, tmp_path, monkeypatch):
+    first, plain = Calibration(task, 0, folder=tmp_path), Calibration(task, 0)
+    assert same(first.layers(FORM), plain.layers(FORM))
+    assert same(first.targets(32, 100), plain.targets(32, 100))
+    assert len(list(tmp_path.iterdir())) == 2
+    later = Calibration(task, 0, folder=tmp_path)
+    monkeypatch.setattr(later, "_clean_layers", None)
+    monkeypatch.setattr(later, "_targets", None)
+    assert same(later.layers(FORM), plain.layers(FORM))
+    assert same(later.targets(32, 100), plain.targets(32, 100))
+
+
+def test_what_is_kept_is_mapped_so_that_workers_share_it(task, tmp_path):
+    Calibration(task, 0, folder=tmp_path).layers(FORM)
+    held = Calibration(task, 0, folder=tmp_path).layers(FORM)
+    (path,) = tmp_path.iterdir()
+    assert path.name in Path("/proc/self/maps").read_text()
+    assert held
+
+
+@pytest.mark.parametrize("other", ["seed", "form", "conditions", "task"])
+def test_whatever_it_depends_on_has_a_file_of_its_own(task, tmp_path, other):
+    Calibration(task, 0, folder=tmp_path).layers(FORM)
+    changed = {
+        "seed": lambda: Calibration(task, 1, folder=tmp_path).layers(FORM),
+        "form": lambda: Calibration(task, 0, folder=tmp_path).layers(OneShot(samples=63)),
+        "conditions": lambda: Calibration(task, 0, folder=tmp_path, conditions=2).layers(FORM),
+        "task": lambda: Calibration(small_task(), 0, folder=tmp_path).layers(FORM),
+    }
+    changed[other]()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_damaged_file_is_worked_out_again_and_says_so(task, tmp_path, caplog):
+    wanted = Calibration(task, 0, folder=tmp_path).layers(FORM)
+    (path,) = tmp_path.iterdir()
+    torn = path.read_bytes()[:100]
+    path.unlink()  # what is mapped stays
+    path.write_bytes(torn)
+    with caplog.at_level(logging.WARNING):
+        assert same(Calibration(task, 0, folder=tmp_path).layers(FORM), wanted)
+    assert "damaged" in caplog.text
+    assert same(Calibration(task, 0, folder=tmp_path).layers(FORM), wanted)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_done_without(task, tmp_path, caplog):
+    tmp_path.chmod(0o500)
+    assert Calibration(task, 0, folder=tmp_path / "kept").layers(FORM)
+    assert "works it out again" in caplog.text
+
+
+def small_task(inputs=None):
+    train = tiny_split(40, 1)
+    return Task(
+        tiny_network(),
+        train=train if inputs is None else (inputs, train[1]),
+        validation=tiny_split(10, 2),
+        test=tiny_split(10, 3),
+    )
+
+
+def test_inputs_that_are_not_finite_are_refused():
+    broken = tiny_split(40, 1)[0]
+    broken[7, 0, 2, 2] = torch.nan
+    with pytest.raises(DataError, match="calibration inputs that are not finite"):
+        Calibration(small_task(broken), 0).inputs(40)
+
+
+def test_fewer_inputs_than_asked_for_are_all_of_them():
+    assert len(Calibration(small_task(), 0).inputs(2048)) == 40
+
+
+def test_saliencies_are_of_the_weights_shapes_and_are_those_of_the_definition(task):
+    known = Calibration(task, 0)
+    magnitude, exact = known.saliency(Magnitude()), known.saliency(ClosedForm(moments=FORM))
+    for gemm in gemms(task.model):
+        assert magnitude[gemm.name].equal(gemm.weight.detach().abs())
+        assert exact[gemm.name].shape == gemm.weight.shape
+        layer = known.layers(FORM)[gemm.name]
+        weight = gemm.weight.detach().flatten(1).double()
+        moments = layer.known.matrix.double()
+        inverse = torch.linalg.inv(moments)[0].diagonal()
+        power = torch.einsum("nk,kl,nl->n", weight, moments[0], weight)
+        wanted = weight.square() / (2 * inverse) / power[:, None]
+        torch.testing.assert_close(
+            exact[gemm.name].flatten(1).double(), wanted, rtol=1e-3, atol=1e-9
+        )
+
+
+def test_algebra_is_billed_by_multiply_adds(task):
+    # a forward pass over the training split is a third of an epoch
+    per_sample = 36 * 8 * 9 + 4 * 8 * 72 + 32 * 3
+    whole = per_sample * len(task.train)
+    assert Calibration(task, 0).algebra(whole) == pytest.approx(1 / 3)
+
+
+def test_a_layer_that_no_input_reaches_loses_nothing():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    data = torch.randn(20, 4), torch.zeros(20, dtype=torch.long)
+    idle = Task(Idle(), train=data, validation=data, test=data)
+    found = Calibration(idle, 0).saliency(ClosedForm())
+    assert found["idle.weight"].count_nonzero() == 0
+    assert found["used.weight"].count_nonzero() == 12
