@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from chipmend.errors import PlanError
 from chipmend.steps import (
     Anytime,
+    Assess,
     ClosedForm,
     Compensate,
     Decaying,
@@ -25,7 +26,7 @@ from chipmend.steps import (
     retrained_epochs,
 )
 
-STEPS = [Prune, Remap, Recalibrate, Compensate, Retrain, Measure]
+STEPS = [Prune, Remap, Recalibrate, Compensate, Retrain, Assess, Measure]
 KINDS = [*STEPS, Match, Reestimate, OneShot, Sequential, Magnitude, ClosedForm, Anytime, Decaying]
 
 
@@ -95,6 +96,12 @@ def test_an_impossible_number_of_calibration_samples_is_refused(kind, samples):
 def test_impossible_settings_of_a_repair_are_refused(wrong, said):
     with pytest.raises(PlanError, match=said):
         wrong()
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.01, math.nan])
+def test_an_impossible_share_of_the_validation_split_is_refused(share):
+    with pytest.raises(PlanError, match=f"measure: a share of {share}"):
+        Measure(share=share)
 
 
 def test_channels_may_change_places_before_pruning_and_between_compensations():

@@ -6,7 +6,7 @@ What an action does lives in ``repairs``, a file per step.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from chipmend.errors import PlanError
 from chipmend.records import ByKind
@@ -294,15 +294,40 @@ class Retrain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assess:
+    """Say from second moments alone how much the lost weights matter; look at no sample.
+
+    Args:
+        moments: How the layers' inputs are known.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["assess"] = "assess"
+    moments: OneShot = field(default_factory=OneShot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """Look at the validation split. Changes nothing, and is on the bill."""
+    """Look at the validation split. Changes nothing, and is on the bill.
+
+    Args:
+        share: Of the split; what an earlier look at the same network saw is seen for nothing.
+    """
 
     __pydantic_config__ = _STRICT
 
     kind: Literal["measure"] = "measure"
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise PlanError(
+                f"measure: a share of {self.share}", hint="give a fraction above 0, up to 1"
+            )
 
 
-Step = Prune | Remap | Recalibrate | Compensate | Retrain | Measure
+Step = Prune | Remap | Recalibrate | Compensate | Retrain | Assess | Measure
 Recipe = tuple[Step, ...]
 """The ordered steps for one chip."""
 
@@ -323,7 +348,7 @@ def check_recipe(recipe: Sequence[Step], whose: str) -> None:
         if not isinstance(step, Step):
             raise PlanError(
                 f"{whose}: {step!r} is no step",
-                hint="give Prune(), Remap(), Recalibrate(), Compensate(), Retrain() or Measure()",
+                hint=f"give one of {', '.join(kind.__name__ for kind in get_args(Step))}",
             )
     first = next((step for step in recipe if not isinstance(step, Remap)), None)
     if not isinstance(first, Prune):

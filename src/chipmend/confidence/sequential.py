@@ -139,4 +139,4 @@ def _crossed_with(density: np.ndarray, at: np.ndarray, step: float, probability:
     def beyond(bound: float) -> float:
         return float(ndtr((at - bound) / step) @ density) - probability
 
-    return float(brentq(beyond, -_FAR, _FAR + _FAR * step, xtol=1e-12))
+    return brentq(beyond, -_FAR, _FAR + _FAR * step, xtol=1e-12)  # pyright: ignore[reportReturnType]

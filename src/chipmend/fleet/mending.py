@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, holds, measured
-from chipmend.confidence.intervals import Measured
 from chipmend.errors import ChipmendError, PlanError
 from chipmend.fleet.executor import reason_of
 from chipmend.fleet.jobs import Job
@@ -24,7 +23,17 @@ from chipmend.network.task import Task
 from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
 from chipmend.records import plain
 from chipmend.repairs.workbench import Workbench, merged
-from chipmend.steps import Measure, Prune, Recipe, Remap, Retrain, retrained_epochs, undoes_training
+from chipmend.steps import (
+    Assess,
+    Measure,
+    Prune,
+    Recipe,
+    Remap,
+    Retrain,
+    Step,
+    retrained_epochs,
+    undoes_training,
+)
 
 MOST_STEPS = 10_000
 """Steps after which a policy that neither ships nor scraps is stopped."""
@@ -120,16 +129,19 @@ class Mending:
             walk.end(_bin_of(walk.recipe), action.reason)
             return
         walk.tried = (*walk.recipe, action)
-        walk.seen.append(Observation(action, self._done(action, walk.tried, bench)))
+        walk.seen.append(self._done(action, walk.tried, bench))
         walk.recipe = walk.tried
         self._ask(walk)
 
-    def _done(self, action: Action, recipe: Recipe, bench: Workbench) -> Measured | None:
-        if isinstance(action, Measure):
-            scores = bench.validation(recipe)
-            return measured(self.constraint, scores, self.clean_validation)
+    def _done(self, step: Step, recipe: Recipe, bench: Workbench) -> Observation:
+        if isinstance(step, Measure):
+            scores = bench.validation(recipe, step.share)
+            clean = self.clean_validation[self.task.look_order(self.seed)[: len(scores)]]
+            return Observation(step, measured=measured(self.constraint, scores, clean))
+        if isinstance(step, Assess):
+            return Observation(step, damage=bench.damage(recipe, step.moments))
         bench.network(recipe)
-        return None
+        return Observation(step)
 
     def _point(self, bench: Workbench, recipe: Recipe) -> PathPoint:
         scores = bench.test(recipe)
@@ -207,7 +219,7 @@ def _stops(walk: Recipe) -> list[Recipe]:
 
 
 def _bin_of(recipe: Recipe) -> Bin:
-    kinds = {type(step) for step in recipe} - {Measure}
+    kinds = {type(step) for step in recipe} - {Assess, Measure}
     if Retrain in kinds:
         return Bin.RETRAINED
     return Bin.PRUNED if kinds <= {Prune, Remap} else Bin.REPAIRED

@@ -78,6 +78,26 @@ class DatasetSamples:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class ChosenSamples:
+    """Some samples of others.
+
+    Args:
+        samples: The others.
+        indices: Which.
+    """
+
+    samples: Samples
+    indices: Int64[Tensor, " chosen"]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, indices: Int64[Tensor, " samples"]) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the chosen samples at ``indices``, in that order."""
+        return self.samples.batch(self.indices[indices])
+
+
 def as_samples(source: object, split: str) -> Samples:
     """Accept what users have: samples, a pair of tensors or arrays, or a map-style dataset.
 

@@ -78,6 +78,10 @@ class Task:
         """Indices of the training samples whose inputs serve to calibrate."""
         return torch.tensor(shuffled(len(self.train), seed, "calibration")[:samples])
 
+    def look_order(self, seed: int) -> torch.Tensor:
+        """Indices of the validation samples in the order in which looks see them."""
+        return torch.tensor(shuffled(len(self.validation), seed, "looks"))
+
     def digest(self) -> str:
         """Hex digest of network, data, metric and loss: what results depend on."""
         digest = hashlib.sha256(digest_of_behaviour(self.model).encode())

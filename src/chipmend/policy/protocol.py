@@ -48,10 +48,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A step that was carried out, and what a look at the validation split said."""
+    """A step that was carried out, and what it told.
+
+    Args:
+        step: The step.
+        measured: What a look at the validation split said.
+        damage: What an assessment said.
+    """
 
     step: Step
     measured: Measured | None = None
+    damage: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,11 @@ class Calibration:
 
     def saliency(self, kind: Magnitude | ClosedForm) -> dict[str, Tensor]:
         """What losing each weight costs, by name; a weight that no input reaches costs nothing."""
+        if kind not in self._known:
+            self._known[kind] = self._saliency(kind)
+        return self._known[kind]
+
+    def _saliency(self, kind: Magnitude | ClosedForm) -> dict[str, Tensor]:
         weights = {gemm.name: gemm.weight.detach() for gemm in gemms(self._task.model)}
         if isinstance(kind, Magnitude):
             return {name: weight.abs() for name, weight in weights.items()}

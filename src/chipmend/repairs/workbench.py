@@ -5,7 +5,9 @@ training trajectories, goes forward along them, and states the cost of each step
 had been carried out alone.
 """
 
+import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -13,10 +15,11 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from torch import nn
 
+from chipmend.confidence.constraint import ROUNDING
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
 from chipmend.network.processor import compute_repeatably_on
-from chipmend.network.samples import Samples
+from chipmend.network.samples import ChosenSamples
 from chipmend.network.task import Task
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost, forward_pass
@@ -30,6 +33,8 @@ from chipmend.repairs.sequential import sequential_
 from chipmend.seeds import chip_seed
 from chipmend.steps import (
     Anytime,
+    Assess,
+    ClosedForm,
     Compensate,
     Match,
     Measure,
@@ -43,6 +48,8 @@ from chipmend.steps import (
     Step,
 )
 
+LOOK_BATCH = 125
+"""Validation samples at a time: looks are made of whole batches."""
 MATCHED_PLACES = 4096
 """Rows of each matrix product over which means are taken where a layer has no norm."""
 
@@ -83,19 +90,48 @@ class Workbench:
         self._here: tuple[Recipe, nn.Module] | None = None
         self._trajectories: dict[Recipe, Retraining] = {}
         self._stops: dict[Recipe, _Stop] = {}
-        self._looks: dict[tuple[Recipe, str], tuple[np.ndarray, Cost]] = {}
+        self._order = task.look_order(seed)
+        self._looks: dict[Recipe, _Looked] = {}
+        self._tests: dict[Recipe, np.ndarray] = {}
+        self._damages: dict[tuple[tuple[Remap, ...], OneShot], tuple[float, Cost]] = {}
 
     def network(self, recipe: Recipe) -> nn.Module:
         """The network after a recipe: the bench's own, valid until the bench is asked again."""
         return self._at(merged(recipe))
 
-    def validation(self, recipe: Recipe) -> Float64[np.ndarray, " samples"]:
-        """Scores on the validation split after a recipe."""
-        return self._look(recipe, "validation", self.task.validation)[0]
+    def validation(self, recipe: Recipe, share: float = 1.0) -> Float64[np.ndarray, " samples"]:
+        """Scores on a share of the validation split after a recipe, in the order of looks."""
+        done, wanted = merged(recipe), math.ceil(share * len(self._order) - ROUNDING)
+        looked = self._looks.setdefault(done, _Looked())
+        if (seen := len(looked.scores)) < wanted:
+            network = self._at(done)
+            started = time.perf_counter()
+            more = ChosenSamples(self.task.validation, self._order[seen : self._images(share)])
+            found = scores(network, more, self.task.metric, batch=LOOK_BATCH)
+            looked.scores = np.concatenate([looked.scores, found])
+            looked.seconds += time.perf_counter() - started
+            self._work(forward_pass(len(more), self.task))
+        return looked.scores[:wanted]
 
     def test(self, recipe: Recipe) -> Float64[np.ndarray, " samples"]:
         """Scores on the test split after a recipe: to report, never to decide by."""
-        return self._look(recipe, "test", self.task.test)[0]
+        done = merged(recipe)
+        if done not in self._tests:
+            self._tests[done] = scores(self._at(done), self.task.test, self.task.metric)
+        return self._tests[done]
+
+    def damage(self, recipe: Recipe, moments: OneShot) -> float:
+        """How much the weights that a recipe loses matter, by the closed form.
+
+        Args:
+            recipe: The recipe.
+            moments: How the layers' inputs are known.
+
+        Returns:
+            What losing each of them alone would cost the outputs, as a share of their power: the
+            mean over a layer's outputs, summed over layers.
+        """
+        return self._assessed(recipe, moments)[0]
 
     def pruned(self, recipe: Recipe) -> Pruned:
         """The weights that a recipe loses, in the network's own order of channels."""
@@ -104,8 +140,7 @@ class Workbench:
 
     def mapping(self, recipe: Recipe) -> Remapped | None:
         """Where a recipe puts the network's channels; none if they stay in their places."""
-        steps = [step for step in recipe if isinstance(step, Remap)]
-        return self._remapped(steps[-1])[0] if steps else None
+        return next((self._remapped(step)[0] for step in _mapping_of(recipe)), None)
 
     def spent(self, recipe: Recipe) -> Cost:
         """What a recipe costs when it is carried out alone, step by step, looks included.
@@ -113,11 +148,16 @@ class Workbench:
         What all chips share is not in it. The bench must have tried every beginning of it before;
         a retraining that went astray costs what was trained until then.
         """
-        total, paid = Cost(), dict[Recipe, Cost]()
+        total, paid, seen = Cost(), dict[Recipe, Cost](), Counter[Recipe]()
         for length in range(1, len(recipe) + 1):
             done, step = merged(recipe[:length]), recipe[length - 1]
             if isinstance(step, Measure):
-                total += self._looks[done, "validation"][1]
+                wanted = self._images(step.share)
+                total += self._looked_at(done, max(0, wanted - seen[done]))
+                seen[done] = max(seen[done], wanted)
+                continue
+            if isinstance(step, Assess):
+                total += self._assessed(recipe[:length], step.moments)[1]
                 continue
             if isinstance(step, Remap):
                 total += self._mappings[step][1]
@@ -130,23 +170,38 @@ class Workbench:
     def tried(self, recipe: Recipe) -> bool:
         """Whether the bench has carried a recipe's last step out, or has begun to."""
         done = merged(recipe)
-        if isinstance(recipe[-1], Measure):
-            return (done, "validation") in self._looks
-        if isinstance(recipe[-1], Remap):
-            return recipe[-1] in self._mappings
+        step = recipe[-1]
+        if isinstance(step, Measure):
+            return done in self._looks and len(self._looks[done].scores) >= self._images(step.share)
+        if isinstance(step, Assess):
+            return (_mapping_of(recipe), step.moments) in self._damages
+        if isinstance(step, Remap):
+            return step in self._mappings
         return done in self._stops
 
-    def _look(self, recipe: Recipe, split: str, samples: Samples) -> tuple[np.ndarray, Cost]:
-        key = (merged(recipe), split)
-        if key not in self._looks:
-            network = self.network(recipe)
+    def _images(self, share: float) -> int:
+        """Images that a look at a share goes through: whole batches, which are always the same."""
+        wanted = math.ceil(share * len(self._order) - ROUNDING)
+        return min(len(self._order), math.ceil(wanted / LOOK_BATCH) * LOOK_BATCH)
+
+    def _looked_at(self, done: Recipe, images: int) -> Cost:
+        looked = self._looks[done]
+        seconds = looked.seconds * images / len(looked.scores)
+        return Cost(measure=forward_pass(images, self.task), seconds=seconds)
+
+    def _assessed(self, recipe: Recipe, moments: OneShot) -> tuple[float, Cost]:
+        key = _mapping_of(recipe), moments
+        if key not in self._damages:
             started = time.perf_counter()
-            found = scores(network, samples, self.task.metric)
-            seconds = time.perf_counter() - started
-            cost = Cost(measure=forward_pass(len(samples), self.task), seconds=seconds)
+            saliency = self.calibration.saliency(ClosedForm(moments=moments))
+            lost = self.pruned(recipe)
+            shares = (float(s[lost[name]].sum()) / len(s) for name, s in saliency.items())
+            damage, work = sum(shares), sum(s.numel() for s in saliency.values())
+            cost = Cost(algebra=self.calibration.algebra(work))
             self._work(cost.ee)
-            self._looks[key] = (found, cost)
-        return self._looks[key]
+            seconds = time.perf_counter() - started
+            self._damages[key] = damage, replace(cost, seconds=seconds)
+        return self._damages[key]
 
     def _at(self, recipe: Recipe) -> nn.Module:
         if self._here is None or self._here[0] != recipe:
@@ -258,6 +313,14 @@ class Workbench:
         self._tick(self._worked)
 
 
+@dataclass(slots=True)
+class _Looked:
+    """Scores of a network on the first validation samples in the order of looks."""
+
+    scores: np.ndarray = field(default_factory=lambda: np.empty(0))
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class _Stop:
     """What it cost to get to a recipe's end: along the last step's trajectory, and once there."""
@@ -286,7 +349,7 @@ def merged(recipe: Recipe) -> Recipe:
     """
     steps: list[Step] = []
     for step in recipe:
-        if isinstance(step, Measure):
+        if isinstance(step, Assess | Measure):
             continue
         if isinstance(step, Remap):
             steps = [step, *(each for each in steps if isinstance(each, Prune))]
@@ -303,6 +366,11 @@ def merged(recipe: Recipe) -> Recipe:
             continue
         steps.append(step)
     return tuple(steps)
+
+
+def _mapping_of(recipe: Recipe) -> tuple[Remap, ...]:
+    """The mapping that counts in a recipe, if there is one."""
+    return tuple(step for step in recipe if isinstance(step, Remap))[-1:]
 
 
 def _outdone_by(step: Step) -> tuple[type, ...]:
