@@ -330,14 +330,15 @@ def test_the_damage_is_the_saliency_of_what_is_lost_and_follows_the_mapping():
     saliency = one.calibration.saliency(ClosedForm(moments=ALONE))
     for recipe in ((Prune(),), (REMAP, Prune(), Compensate(form=ALONE))):
         lost = one.pruned(recipe)
-        wanted = sum(
-            float(s.flatten(1)[lost[n].flatten(1)].sum()) / len(s) for n, s in saliency.items()
-        )
+        wanted = sum(float(s[lost[name]].sum()) / len(s) for name, s in saliency.items())
         assert one.damage(recipe, ALONE) == pytest.approx(wanted)
     assert one.damage((REMAP, Prune()), ALONE) != one.damage((Prune(),), ALONE)
     assert merged((Prune(), Assess())) == (Prune(),)
     weights = sum(s.numel() for s in saliency.values())
     recipe = (Prune(), Assess(moments=ALONE))
+    one = carried_out((Prune(),))
+    assert not one.tried(recipe)
+    one.damage(recipe, ALONE)
     assert one.spent(recipe).ee == pytest.approx(one.calibration.algebra(weights))
     assert one.tried(recipe)
 
