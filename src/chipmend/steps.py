@@ -4,9 +4,8 @@ What an action does lives in ``repairs``, a file per step.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from chipmend.errors import PlanError
 from chipmend.records import ByKind
@@ -244,6 +243,42 @@ class Decaying:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """Learn the training split's targets."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["labels"] = "labels"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distill:
+    """Learn what the clean network says of the training inputs; their targets are not looked at.
+
+    The loss is the divergence of the class probabilities [Hinton2015]. The clean network's forward
+    pass is on the bill.
+
+    Args:
+        temperature: Divides both networks' outputs before they become probabilities.
+
+    References:
+        [Hinton2015] Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["distill"] = "distill"
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise PlanError(
+                f"distill: a temperature of {self.temperature}",
+                hint="give a positive, finite number; 2 is common",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retrain:
     """Train on with the faulty weights held at zero (FAT), then estimate norms anew.
 
@@ -255,6 +290,7 @@ class Retrain:
         batch: Samples per step.
         weight_decay: Decay of the weights, per unit of learning rate.
         schedule: How the learning rate goes.
+        teacher: What is learnt.
         recalibrate: What follows every retraining: the norms' statistics are stale after it.
     """
 
@@ -266,6 +302,7 @@ class Retrain:
     batch: int = 128
     weight_decay: float = 5e-4
     schedule: Annotated[Anytime | Decaying, ByKind()] = field(default_factory=Anytime)
+    teacher: Annotated[Labels | Distill, ByKind()] = field(default_factory=Labels)
     recalibrate: Reestimate = field(default_factory=Reestimate)
 
     def __post_init__(self) -> None:
@@ -286,6 +323,10 @@ class Retrain:
         if not isinstance(self.schedule, Anytime | Decaying):
             raise PlanError(
                 f"retrain: the schedule is {self.schedule!r}", hint="give Anytime() or Decaying()"
+            )
+        if not isinstance(self.teacher, Labels | Distill):
+            raise PlanError(
+                f"retrain: the teacher is {self.teacher!r}", hint="give Labels() or Distill()"
             )
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise PlanError(
@@ -327,53 +368,15 @@ class Measure:
             )
 
 
-Step = Prune | Remap | Recalibrate | Compensate | Retrain | Assess | Measure
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepBetter:
+    """Go back to the network before retraining if that does better on the validation split."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["keep_better"] = "keep_better"
+
+
+Step = Prune | Remap | Recalibrate | Compensate | Retrain | KeepBetter | Assess | Measure
 Recipe = tuple[Step, ...]
 """The ordered steps for one chip."""
-
-
-def check_recipe(recipe: Sequence[Step], whose: str) -> None:
-    """Refuse a recipe whose network would run on faulty PEs, or that is none.
-
-    Args:
-        recipe: The steps.
-        whose: Whose they are, for the error.
-
-    Raises:
-        PlanError: Something in it is no step, or it does not begin with pruning.
-    """
-    if isinstance(recipe, Step):
-        raise PlanError(f"{whose} is a single {recipe.kind}", hint="give a list of steps")
-    for step in recipe:
-        if not isinstance(step, Step):
-            raise PlanError(
-                f"{whose}: {step!r} is no step",
-                hint=f"give one of {', '.join(kind.__name__ for kind in get_args(Step))}",
-            )
-    first = next((step for step in recipe if not isinstance(step, Remap)), None)
-    if not isinstance(first, Prune):
-        raise PlanError(
-            f"{whose} does not begin with pruning, so what it ships would run on faulty PEs",
-            hint="let the steps begin with prune; only remap may come before it",
-        )
-    for place, step in enumerate(recipe):
-        if undoes_training(recipe[:place], step):
-            raise PlanError(
-                f"{whose}: {step.kind} after retraining would undo it",
-                hint="let remap and compensate come before retrain",
-            )
-
-
-def undoes_training(before: Sequence[Step], step: Step) -> bool:
-    """Whether a step would set trained weights anew."""
-    return isinstance(step, Remap | Compensate) and any(isinstance(s, Retrain) for s in before)
-
-
-def retrained_epochs(recipe: Recipe) -> float:
-    """Epochs of retraining in a recipe.
-
-    Example:
-        >>> retrained_epochs((Prune(), Retrain(epochs=0.5), Retrain(epochs=0.25)))
-        0.75
-    """
-    return sum(step.epochs for step in recipe if isinstance(step, Retrain))

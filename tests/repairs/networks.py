@@ -52,6 +52,7 @@ class Attending(nn.Module):
 
 NETWORKS = {
     "residual": (Residual, (2, 8, 8)),
+    "channels last": (lambda: Residual().to(memory_format=torch.channels_last), (2, 8, 8)),
     "twice": (Twice, (8,)),
     "attending": (Attending, (5, 8)),
     "volume": (

@@ -11,7 +11,8 @@ from torch import nn
 from chipmend.errors import FaultMapError, NetworkError, RepairError
 from chipmend.hardware import Array
 from chipmend.network import Task, accuracy, scores
-from chipmend.repairs import Workbench, merged, prune_, pruned_weights, reestimate_, workbench
+from chipmend.recipes import merged
+from chipmend.repairs import Workbench, prune_, pruned_weights, reestimate_, workbench
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
 from chipmend.repairs.remap import remapped

@@ -21,8 +21,9 @@ from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
+from chipmend.recipes import merged, retrained_epochs, undoes_training
 from chipmend.records import plain
-from chipmend.repairs.workbench import Workbench, merged
+from chipmend.repairs.workbench import Workbench
 from chipmend.steps import (
     Assess,
     Measure,
@@ -31,8 +32,6 @@ from chipmend.steps import (
     Remap,
     Retrain,
     Step,
-    retrained_epochs,
-    undoes_training,
 )
 
 MOST_STEPS = 10_000

@@ -71,8 +71,16 @@ class Product:
         return self.gemm.name, self.outputs.start
 
     def matrix(self) -> Float[Tensor, "n k"]:
-        """The part of the weight that takes part, as a view."""
-        return self.gemm.weight.detach().flatten(1)[self.outputs.start : self.outputs.stop]
+        """A copy of the part of the weight that takes part."""
+        return self._part().flatten(1).clone()
+
+    def write_(self, matrix: Float[Tensor, "n k"]) -> None:
+        """Set the part of the weight that takes part, whatever its layout in memory."""
+        part = self._part()
+        part.copy_(matrix.view(part.shape))
+
+    def _part(self) -> Tensor:
+        return self.gemm.weight.detach()[self.outputs.start : self.outputs.stop]
 
     @property
     def multiply_adds(self) -> int:

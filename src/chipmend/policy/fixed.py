@@ -13,9 +13,10 @@ from typing import Annotated, Literal
 from chipmend.confidence.constraint import Constraint
 from chipmend.errors import PlanError
 from chipmend.policy.protocol import Action, Die, Group, Observation, Ship, each_alone
+from chipmend.recipes import check_recipe
 from chipmend.records import ByKind
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Decaying, Prune, Recalibrate, Recipe, Retrain, Step, check_recipe
+from chipmend.steps import Decaying, Prune, Recalibrate, Recipe, Retrain, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,9 @@ from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.sequential import alpha_of_look
 from chipmend.errors import PlanError
 from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship, each_alone
+from chipmend.recipes import retrained_epochs
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Measure, Prune, Recalibrate, Retrain, retrained_epochs
+from chipmend.steps import Measure, Prune, Recalibrate, Retrain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

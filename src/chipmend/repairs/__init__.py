@@ -4,7 +4,7 @@ from chipmend.repairs.cost import Cost
 from chipmend.repairs.prune import effective_rate, prune_, pruned_weights, weights_per_pe
 from chipmend.repairs.recalibrate import reestimate_
 from chipmend.repairs.retrain import HeldAtZero, Retraining
-from chipmend.repairs.workbench import Workbench, merged
+from chipmend.repairs.workbench import Workbench
 
 __all__ = [
     "Cost",
@@ -12,7 +12,6 @@ __all__ = [
     "Retraining",
     "Workbench",
     "effective_rate",
-    "merged",
     "prune_",
     "pruned_weights",
     "reestimate_",

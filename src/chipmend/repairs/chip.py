@@ -9,9 +9,10 @@ from chipmend.errors import RepairError
 from chipmend.faults.maps import Chip, check_fits
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
+from chipmend.recipes import check_recipe
 from chipmend.repairs.cost import Cost
 from chipmend.repairs.workbench import Workbench
-from chipmend.steps import Measure, Prune, Recalibrate, Step, check_recipe
+from chipmend.steps import Measure, Prune, Recalibrate, Step
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,6 +58,15 @@ def prune_(model: nn.Module, pruned: Pruned) -> None:
             parameters[name].masked_fill_(zero.to(parameters[name].device), 0.0)
 
 
+def are_zero(model: nn.Module, pruned: Pruned) -> bool:
+    """Whether all pruned weights of a network are zero."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return not any(
+        bool(parameters[name].detach()[zero.to(parameters[name].device)].any())
+        for name, zero in pruned.items()
+    )
+
+
 def weights_per_pe(model: nn.Module, array: Array) -> Int64[np.ndarray, "rows cols"]:
     """Count the weights of a network that each PE holds, one after another.
 

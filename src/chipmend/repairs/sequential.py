@@ -153,7 +153,7 @@ class _Fit:
 
     def solve_(self, faulty: Tensor, pull: float) -> int:
         """Solve for its healthy weights, write them, and return the multiply-adds."""
-        clean = self.product.matrix().clone()
+        clean = self.product.matrix()
         target = self.target
         rows = torch.cat([self.product.rows(target.places), *(rows for rows, _ in target.later)])
         wanted = torch.cat([target.outputs, *(outputs for _, outputs in target.later)])
@@ -174,7 +174,7 @@ class _Fit:
         return work + solved.multiply_adds
 
     def _write_(self, weights: Tensor, mean_in: Tensor, mean_out: Tensor) -> None:
-        self.product.matrix().copy_(weights)
+        self.product.write_(weights)
         if (bias := self.place.bias) is not None:
             now = mean_in @ weights.unflatten(0, (len(mean_in), -1)).mT
             first = bias.first + self.product.outputs.start

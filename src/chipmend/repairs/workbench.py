@@ -19,13 +19,15 @@ from chipmend.confidence.constraint import ROUNDING
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
 from chipmend.network.processor import compute_repeatably_on
-from chipmend.network.samples import ChosenSamples
-from chipmend.network.task import Task
+from chipmend.network.samples import ChosenSamples, Samples
+from chipmend.network.task import Loss, Task
+from chipmend.recipes import before_retraining, mapping_of, merged, path_of
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost, forward_pass
+from chipmend.repairs.distill import TaughtSamples, divergence
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
-from chipmend.repairs.prune import Pruned, prune_, pruned_weights
+from chipmend.repairs.prune import Pruned, are_zero, prune_, pruned_weights
 from chipmend.repairs.recalibrate import reestimate_
 from chipmend.repairs.remap import Remapped, remapped
 from chipmend.repairs.retrain import Retraining
@@ -36,6 +38,9 @@ from chipmend.steps import (
     Assess,
     ClosedForm,
     Compensate,
+    Distill,
+    KeepBetter,
+    Labels,
     Match,
     Measure,
     OneShot,
@@ -140,7 +145,7 @@ class Workbench:
 
     def mapping(self, recipe: Recipe) -> Remapped | None:
         """Where a recipe puts the network's channels; none if they stay in their places."""
-        return next((self._remapped(step)[0] for step in _mapping_of(recipe)), None)
+        return next((self._remapped(step)[0] for step in mapping_of(recipe)), None)
 
     def spent(self, recipe: Recipe) -> Cost:
         """What a recipe costs when it is carried out alone, step by step, looks included.
@@ -151,10 +156,11 @@ class Workbench:
         total, paid, seen = Cost(), dict[Recipe, Cost](), Counter[Recipe]()
         for length in range(1, len(recipe) + 1):
             done, step = merged(recipe[:length]), recipe[length - 1]
-            if isinstance(step, Measure):
-                wanted = self._images(step.share)
-                total += self._looked_at(done, max(0, wanted - seen[done]))
-                seen[done] = max(seen[done], wanted)
+            for looked, share in _looks_of(done, step):
+                wanted = self._images(share)
+                total += self._looked_at(looked, max(0, wanted - seen[looked]))
+                seen[looked] = max(seen[looked], wanted)
+            if isinstance(step, Measure | KeepBetter):
                 continue
             if isinstance(step, Assess):
                 total += self._assessed(recipe[:length], step.moments)[1]
@@ -174,7 +180,7 @@ class Workbench:
         if isinstance(step, Measure):
             return done in self._looks and len(self._looks[done].scores) >= self._images(step.share)
         if isinstance(step, Assess):
-            return (_mapping_of(recipe), step.moments) in self._damages
+            return (mapping_of(recipe), step.moments) in self._damages
         if isinstance(step, Remap):
             return step in self._mappings
         return done in self._stops
@@ -190,7 +196,7 @@ class Workbench:
         return Cost(measure=forward_pass(images, self.task), seconds=seconds)
 
     def _assessed(self, recipe: Recipe, moments: OneShot) -> tuple[float, Cost]:
-        key = _mapping_of(recipe), moments
+        key = mapping_of(recipe), moments
         if key not in self._damages:
             started = time.perf_counter()
             saliency = self.calibration.saliency(ClosedForm(moments=moments))
@@ -217,9 +223,13 @@ class Workbench:
         if isinstance(step, Remap):
             self._remapped(step)
             return self.task.fresh_network()
+        if isinstance(step, KeepBetter):
+            self._stops[recipe] = _Stop()  # its looks are billed as looks
+            return self._better(before)
         network = self.task.fresh_network() if isinstance(step, Compensate) else self._taken(before)
         started = time.perf_counter()
         cost = self._repaired_(network, step, self.pruned(recipe))
+        assert are_zero(network, self.pruned(recipe)) or Prune() not in recipe
         self._work(cost.ee)
         self._stops[recipe] = _Stop(once=replace(cost, seconds=time.perf_counter() - started))
         return network
@@ -276,13 +286,16 @@ class Workbench:
 
     def _retrained(self, before: Recipe, step: Retrain) -> nn.Module:
         trajectory = self._trajectory(before, step)
-        behind = self._worked - trajectory.epochs
+        behind = self._worked - trajectory.epochs * _ee_of_an_epoch(step)
         try:
-            trajectory.advance(step.epochs, lambda epochs: self._tick(behind + epochs))
+            trajectory.advance(
+                step.epochs, lambda epochs: self._tick(behind + epochs * _ee_of_an_epoch(step))
+            )
         finally:
-            along = Cost(retrain=trajectory.epochs, seconds=trajectory.seconds)
+            epochs = trajectory.epochs * _ee_of_an_epoch(step)
+            along = Cost(retrain=epochs, seconds=trajectory.seconds)
             self._stops[*before, step] = _Stop(along=along)
-        self._worked = behind + trajectory.epochs
+        self._worked = behind + epochs
         started = time.perf_counter()
         network = trajectory.network()
         cost = Cost(recalibrate=self._recalibrated_(network, step.recalibrate))
@@ -296,17 +309,30 @@ class Workbench:
         key = _trajectory_of((*before, step))
         known = self._trajectories.get(key)
         if known is None or known.steps > known.steps_of(step.epochs):
+            train, loss = self._lessons(step.teacher)
             known = Retraining(
                 self._taken(before),
                 self.pruned(before),
-                self.task.train,
-                loss=self.task.loss,
+                train,
+                loss=loss,
                 settings=step,
                 seed=chip_seed(self._seed, self._chip, "retrain"),
             )
             if isinstance(step.schedule, Anytime):
                 self._trajectories[key] = known
         return known
+
+    def _lessons(self, teacher: Labels | Distill) -> tuple[Samples, Loss]:
+        if isinstance(teacher, Labels):
+            return self.task.train, self.task.loss
+        return TaughtSamples(self.task.train, self.task.model), divergence(teacher.temperature)
+
+    def _better(self, recipe: Recipe) -> nn.Module:
+        """The network after a recipe, or before its last retraining if that does better."""
+        start = before_retraining(recipe)
+        if self.validation(start).mean() > self.validation(recipe).mean():
+            return self._taken(start)
+        return self._taken(recipe)
 
     def _work(self, ee: float) -> None:
         self._worked += ee
@@ -329,67 +355,21 @@ class _Stop:
     once: Cost = field(default_factory=Cost)
 
 
-def merged(recipe: Recipe) -> Recipe:
-    """A recipe by what it does to the network.
-
-    Looks do nothing. A mapping of channels has the network begin anew, pruned under it; and
-    compensation sets every weight anew, so what was corrected before leaves no trace. Neither does
-    a recalibration that another follows, or a retraining: that looks at the statistics of its own
-    batches, and recalibrates in the end. Retrainings in a row are one where the schedule allows.
-
-    Example:
-        >>> from chipmend.steps import Prune
-        >>> some = (Retrain(epochs=0.25), Retrain(epochs=0.5))
-        >>> recipe = (Prune(), Recalibrate(), Measure(), *some)
-        >>> [(step.kind, getattr(step, "epochs", None)) for step in merged(recipe)]
-        [('prune', None), ('retrain', 0.75)]
-        >>> recipe = (Prune(), Recalibrate(), Compensate(), Remap(), Compensate())
-        >>> [step.kind for step in merged(recipe)]
-        ['remap', 'prune', 'compensate']
-    """
-    steps: list[Step] = []
-    for step in recipe:
-        if isinstance(step, Assess | Measure):
-            continue
-        if isinstance(step, Remap):
-            steps = [step, *(each for each in steps if isinstance(each, Prune))]
-            continue
-        while steps and isinstance(steps[-1], _outdone_by(step)):
-            steps.pop()
-        if (
-            isinstance(step, Retrain)
-            and steps
-            and isinstance(last := steps[-1], Retrain)
-            and _continues(last, step)
-        ):
-            steps[-1] = replace(last, epochs=round(last.epochs + step.epochs, 9))
-            continue
-        steps.append(step)
-    return tuple(steps)
+def _looks_of(done: Recipe, step: Step) -> list[tuple[Recipe, float]]:
+    """Networks that a step looks at, by their recipes, and at which share."""
+    if isinstance(step, Measure):
+        return [(done, step.share)]
+    if isinstance(step, KeepBetter):
+        return [(done[:-1], 1.0), (before_retraining(done), 1.0)]
+    return []
 
 
-def _mapping_of(recipe: Recipe) -> tuple[Remap, ...]:
-    """The mapping that counts in a recipe, if there is one."""
-    return tuple(step for step in recipe if isinstance(step, Remap))[-1:]
-
-
-def _outdone_by(step: Step) -> tuple[type, ...]:
-    """Steps that leave no trace once a step follows."""
-    if isinstance(step, Compensate):
-        return Compensate, Recalibrate
-    return (Recalibrate,) if isinstance(step, Recalibrate | Retrain) else ()
-
-
-def _continues(last: Retrain, step: Retrain) -> bool:
-    return isinstance(step.schedule, Anytime) and _path(last) == _path(step)
-
-
-def _path(step: Retrain) -> Retrain:
-    """What the amounts along one trajectory have in common."""
-    return replace(step, epochs=1.0) if isinstance(step.schedule, Anytime) else step
+def _ee_of_an_epoch(step: Retrain) -> float:
+    """An epoch is one, and the forward pass of a teacher a third."""
+    return 1.0 if isinstance(step.teacher, Labels) else 4 / 3
 
 
 def _trajectory_of(recipe: Recipe) -> Recipe:
     """What names the trajectory that a recipe ends on; a step that trains nothing has its own."""
     *before, step = recipe
-    return (*before, _path(step)) if isinstance(step, Retrain) else recipe
+    return (*before, path_of(step)) if isinstance(step, Retrain) else recipe

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from chipmend.confidence.constraint import Accuracy
 from chipmend.fleet.ledger import Bin, ChipRecord, PolicySum
 from chipmend.fleet.outcome import Outcome
+from chipmend.recipes import retrained_epochs
 from chipmend.report.svg import SERIES, Axis, Chart, bars, percent
 from chipmend.resilience.table import ResilienceTable, accuracy_wanted
-from chipmend.steps import retrained_epochs
 
 
 @dataclass(frozen=True, slots=True)

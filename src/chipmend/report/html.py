@@ -11,9 +11,9 @@ from chipmend.faults.picture import COLOURS
 from chipmend.files import write_bytes
 from chipmend.fleet.ledger import FLEETS, MEANINGS, Bin, ChipRecord, PolicySum
 from chipmend.fleet.outcome import Outcome
+from chipmend.recipes import retrained_epochs
 from chipmend.report import figures
 from chipmend.report.svg import percent
-from chipmend.steps import retrained_epochs
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSUMED_HEALTHY = (

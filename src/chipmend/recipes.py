@@ -1,0 +1,166 @@
+"""Recipes: which are allowed, what they come to, and what leads from one to another."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import get_args
+
+from chipmend.errors import PlanError
+from chipmend.steps import (
+    Anytime,
+    Assess,
+    Compensate,
+    KeepBetter,
+    Measure,
+    Prune,
+    Recalibrate,
+    Recipe,
+    Remap,
+    Retrain,
+    Step,
+)
+
+
+def check_recipe(recipe: Sequence[Step], whose: str) -> None:
+    """Refuse a recipe whose network would run on faulty PEs, or that is none.
+
+    Args:
+        recipe: The steps.
+        whose: Whose they are, for the error.
+
+    Raises:
+        PlanError: Something in it is no step, or it does not begin with pruning.
+    """
+    if isinstance(recipe, Step):
+        raise PlanError(f"{whose} is a single {recipe.kind}", hint="give a list of steps")
+    for step in recipe:
+        if not isinstance(step, Step):
+            raise PlanError(
+                f"{whose}: {step!r} is no step",
+                hint=f"give one of {', '.join(kind.__name__ for kind in get_args(Step))}",
+            )
+    first = next((step for step in recipe if not isinstance(step, Remap)), None)
+    if not isinstance(first, Prune):
+        raise PlanError(
+            f"{whose} does not begin with pruning, so what it ships would run on faulty PEs",
+            hint="let the steps begin with prune; only remap may come before it",
+        )
+    for place, step in enumerate(recipe):
+        if isinstance(step, KeepBetter) and not retrained_epochs(tuple(recipe[:place])):
+            raise PlanError(
+                f"{whose}: keep_better has no retraining before it", hint="let retrain come first"
+            )
+        if undoes_training(recipe[:place], step):
+            raise PlanError(
+                f"{whose}: {step.kind} after retraining would undo it",
+                hint="let remap and compensate come before retrain",
+            )
+
+
+def undoes_training(before: Sequence[Step], step: Step) -> bool:
+    """Whether a step would set trained weights anew."""
+    return isinstance(step, Remap | Compensate) and any(isinstance(s, Retrain) for s in before)
+
+
+def retrained_epochs(recipe: Recipe) -> float:
+    """Epochs of retraining in a recipe.
+
+    Example:
+        >>> retrained_epochs((Prune(), Retrain(epochs=0.5), Retrain(epochs=0.25)))
+        0.75
+    """
+    return sum(step.epochs for step in recipe if isinstance(step, Retrain))
+
+
+def before_retraining(recipe: Recipe) -> Recipe:
+    """What a recipe does before its last retraining; all of it, if it has none.
+
+    Example:
+        >>> before_retraining((Prune(), Retrain(), Measure()))
+        (Prune(kind='prune'),)
+    """
+    places = [place for place, step in enumerate(recipe) if isinstance(step, Retrain)]
+    return recipe[: places[-1]] if places else recipe
+
+
+def merged(recipe: Recipe) -> Recipe:
+    """A recipe by what it does to the network.
+
+    Looks do nothing. A mapping of channels has the network begin anew, pruned under it; and
+    compensation sets every weight anew, so what was corrected before leaves no trace. Neither does
+    a recalibration that another follows, or a retraining: that looks at the statistics of its own
+    batches, and recalibrates in the end. Retrainings in a row are one where the schedule allows.
+
+    Example:
+        >>> from chipmend.steps import Prune
+        >>> some = (Retrain(epochs=0.25), Retrain(epochs=0.5))
+        >>> recipe = (Prune(), Recalibrate(), Measure(), *some)
+        >>> [(step.kind, getattr(step, "epochs", None)) for step in merged(recipe)]
+        [('prune', None), ('retrain', 0.75)]
+        >>> recipe = (Prune(), Recalibrate(), Compensate(), Remap(), Compensate())
+        >>> [step.kind for step in merged(recipe)]
+        ['remap', 'prune', 'compensate']
+    """
+    steps: list[Step] = []
+    for step in recipe:
+        if isinstance(step, Assess | Measure):
+            continue
+        if isinstance(step, Remap):
+            steps = [step, *(each for each in steps if isinstance(each, Prune))]
+            continue
+        while steps and isinstance(steps[-1], _outdone_by(step)):
+            steps.pop()
+        if (
+            isinstance(step, Retrain)
+            and steps
+            and isinstance(last := steps[-1], Retrain)
+            and _continues(last, step)
+        ):
+            steps[-1] = replace(last, epochs=round(last.epochs + step.epochs, 9))
+            continue
+        steps.append(step)
+    return tuple(steps)
+
+
+def mapping_of(recipe: Recipe) -> tuple[Remap, ...]:
+    """The mapping that counts in a recipe, if there is one."""
+    return tuple(step for step in recipe if isinstance(step, Remap))[-1:]
+
+
+def _outdone_by(step: Step) -> tuple[type, ...]:
+    """Steps that leave no trace once a step follows."""
+    if isinstance(step, Compensate):
+        return Compensate, Recalibrate
+    return (Recalibrate,) if isinstance(step, Recalibrate | Retrain) else ()
+
+
+def _continues(last: Retrain, step: Retrain) -> bool:
+    return isinstance(step.schedule, Anytime) and path_of(last) == path_of(step)
+
+
+def path_of(step: Retrain) -> Retrain:
+    """What the amounts along one trajectory have in common."""
+    return replace(step, epochs=1.0) if isinstance(step.schedule, Anytime) else step
+
+
+def steps_toward(done: Recipe, wanted: Recipe) -> Recipe:
+    """What is left to do of a recipe once another was carried out.
+
+    Pruning is not repeated, and neither is the mapping that is in effect.
+
+    Args:
+        done: What was carried out.
+        wanted: What it shall come to; it has a mapping if ``done`` has one, and trains nothing.
+
+    Returns:
+        Steps to append to ``done``.
+
+    Example:
+        >>> from chipmend.steps import OneShot
+        >>> done = (Prune(), Compensate(form=OneShot()))
+        >>> [step.kind for step in steps_toward(done, (Remap(), Prune(), Compensate()))]
+        ['remap', 'compensate']
+    """
+    if merged(done) == merged(wanted):
+        return ()
+    had = (*mapping_of(done), *(step for step in done if isinstance(step, Prune)))
+    return tuple(step for step in wanted if step not in had)

@@ -1,0 +1,55 @@
+"""Distillation: learn what the clean network says of an input rather than the input's label.
+
+References:
+    [Hinton2015] Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from chipmend.network.evaluate import device_of, evaluating
+from chipmend.network.samples import Samples
+from chipmend.network.task import Loss
+
+
+@dataclass(frozen=True, eq=False)
+class TaughtSamples:
+    """Samples whose targets are the outputs of a network.
+
+    Args:
+        samples: Where the inputs come from.
+        teacher: The network.
+    """
+
+    samples: Samples
+    teacher: nn.Module
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def batch(self, indices: Int64[Tensor, " samples"]) -> tuple[Tensor, Tensor]:
+        """Inputs at ``indices``, and what the teacher says of them."""
+        inputs = self.samples.batch(indices)[0]
+        with evaluating(self.teacher), torch.no_grad():
+            return inputs, self.teacher(inputs.to(device_of(self.teacher)))
+
+
+def divergence(temperature: float) -> Loss:
+    """Mean divergence of a network's class probabilities from its teacher's [Hinton2015].
+
+    Args:
+        temperature: Divides the outputs of both; the gradients keep their size.
+
+    Returns:
+        A loss of ``samples x classes`` outputs of the network and of its teacher.
+    """
+
+    def loss(outputs: Tensor, taught: Tensor) -> Tensor:
+        log_given, log_wanted = ((o / temperature).log_softmax(1) for o in (outputs, taught))
+        apart = (log_wanted.exp() * (log_wanted - log_given)).sum(1).mean()
+        return temperature**2 * apart
+
+    return loss
