@@ -163,3 +163,27 @@ def test_a_picture_keeps_its_lines_in_a_narrow_terminal(workshop, monkeypatch):
     workshop.done("chips", "make", "--array", "4x50", "--rate", "1", "-o", "l")
     monkeypatch.setenv("COLUMNS", "20")
     assert workshop.done("chips", "show", "l").splitlines()[-2:] == ["█" * 50] * 2
+
+
+def test_show_tells_what_bypass_and_spares_do_without_a_repair(workshop):
+    pes = np.zeros((8, 16), bool)
+    pes[2, :5] = True  # of rows or columns, the row is the cheaper: 7 of 8 are left
+    row = cm.FaultMap(rows=8, cols=16, faulty_pes=pes)
+    one_per_region = np.zeros((8, 16), bool)
+    one_per_region[0, [0, 8]] = True
+    single = cm.FaultMap(rows=8, cols=16, faulty_pes=one_per_region)
+    dead = cm.FaultMap(rows=8, cols=16, faulty_pes=~pes, fatal="no clock")
+    cm.write_chips([cm.Chip(n, f) for n, f in zip("abc", (row, single, dead), strict=True)], "l")
+    shown = workshop.done("chips", "show", "l", "--json", "s.json")
+    left = workshop.summary()["pes_left_by_bypass"]
+    assert left == {"min": 7 / 8, "mean": 7 / 8, "max": 7 / 8}
+    covered = workshop.summary()["covered_by_spares"]
+    assert covered["covered"] == 1
+    assert covered["region"] == [8, 8]
+    assert covered["interval_95"][0] < 1 / 3 < covered["interval_95"][1]
+    assert "that hold faults: min 87.5 %, mean 87.5 %, max 87.5 %" in shown
+    assert "one spare per 8 x 8 PEs covers 1 of 3 chips: 33.3 % (95 % interval " in shown
+
+
+def test_regions_of_spares_are_no_larger_than_a_small_array(workshop, lot):
+    assert "one spare per 4 x 6 PEs covers" in workshop.done("chips", "show", lot)

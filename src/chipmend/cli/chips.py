@@ -1,6 +1,6 @@
 """``chipmend chips``: make, import, export and look at lots of faulty chips."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -115,7 +115,7 @@ def show(
     picture: Path | None = None,
     json: Json = None,
 ) -> None:
-    """Show a lot: counts, rates, classes, and a picture of a map.
+    """Show a lot: counts, rates, classes, what bypass and spares do for it, a picture of a map.
 
     Args:
         lot: The lot file.
@@ -130,7 +130,13 @@ def show(
     read = read_lot(lot)
     shown = _chip(read, chip)
     made = None if picture is None else write_bytes(picture, png_picture(shown.faults))
-    finish(made, lambda: _summary(read), json, lambda: (_describe(read), _draw(shown)))
+    baselines = _baselines(read)
+    finish(
+        made,
+        lambda: {**_summary(read), **baselines},
+        json,
+        lambda: (_describe(read), _describe_baselines(len(read), baselines), _draw(shown)),
+    )
 
 
 def _array(size: str) -> "Array":
@@ -168,16 +174,19 @@ def _chip(lot: "Lot", chip: str | None) -> "Chip":
 
 def _summary(lot: "Lot") -> dict[str, Any]:
     """Counts over the lot; rates are those of the dies that are not dead altogether."""
-    rates = [chip.faults.rate for chip in lot if not chip.faults.fatal]
-    spread = (
-        {"min": min(rates), "mean": sum(rates) / len(rates), "max": max(rates)} if rates else {}
-    )
     return {
         "chips": len(lot),
         "array": [lot[0].faults.rows, lot[0].faults.cols],
-        "rate_per_pe": spread,
+        "rate_per_pe": _spread([chip.faults.rate for chip in lot if not chip.faults.fatal]),
         "classes": _classes(lot),
     }
+
+
+def _spread(shares: Sequence[float]) -> dict[str, float]:
+    """Extremes and mean; nothing of nothing."""
+    if not shares:
+        return {}
+    return {"min": min(shares), "mean": sum(shares) / len(shares), "max": max(shares)}
 
 
 def _classes(lot: Sequence["Chip"]) -> dict[str, int]:
@@ -190,12 +199,49 @@ def _classes(lot: Sequence["Chip"]) -> dict[str, int]:
     }
 
 
+def _baselines(lot: "Lot") -> dict[str, Any]:
+    """What there is without a change of the network; bypass is that of dies not dead altogether."""
+    from chipmend.faults import RegionalSpares, bypass_rows_or_cols, spares_cover
+    from chipmend.hardware import Array, PeShare
+
+    worth = PeShare(Array(rows=lot.rows, cols=lot.cols))
+    left = [bypass_rows_or_cols(c.faults, worth).share for c in lot if not c.faults.fatal]
+    region = RegionalSpares(rows=min(8, lot.rows), cols=min(8, lot.cols))
+    found = spares_cover(lot, region)
+    return {
+        "pes_left_by_bypass": _spread(left),
+        "covered_by_spares": {
+            "region": [region.rows, region.cols],
+            "spares": region.spares,
+            "covered": found.covered,
+            "share": found.share,
+            "interval_95": [found.low, found.high],
+        },
+    }
+
+
+def _describe_baselines(chips: int, baselines: Mapping[str, Any]) -> None:
+    left, covered = baselines["pes_left_by_bypass"], baselines["covered_by_spares"]
+    rows, cols = covered["region"]
+    low, high = (f"{100 * end:.3g}" for end in covered["interval_95"])
+    if left:
+        say(f"PEs left without the rows, or the columns, that hold faults: {_percent(left)}")
+    say(
+        f"one spare per {rows} x {cols} PEs covers {covered['covered']} of {chips} chips: "
+        f"{100 * covered['share']:.3g} % (95 % interval {low} to {high} %)"
+    )
+
+
+def _percent(spread: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {100 * share:.3g} %" for name, share in spread.items())
+
+
 def _describe(lot: "Lot") -> None:
     summary = _summary(lot)
     rows, cols = summary["array"]
     rates = summary["rate_per_pe"]
     say(f"{len(lot)} chips of {rows} x {cols} PEs")
-    shares = ", ".join(f"{name} {100 * rate:.3g} %" for name, rate in rates.items())
+    shares = _percent(rates)
     fatal = summary["classes"]["fatal"]
     left_out = f"; {fatal} unrepairable left out" if fatal else ""
     say(f"unusable PEs (base: per PE): {shares or 'no chip can be repaired'}{left_out}")

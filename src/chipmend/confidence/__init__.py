@@ -8,6 +8,7 @@ from chipmend.confidence.constraint import (
     holds,
     measured,
 )
+from chipmend.confidence.coverage import share_interval
 from chipmend.confidence.intervals import Measured, normal_p_value
 from chipmend.confidence.sequential import alpha_of_look
 
@@ -21,4 +22,5 @@ __all__ = [
     "holds",
     "measured",
     "normal_p_value",
+    "share_interval",
 ]

@@ -1,22 +1,29 @@
 """The chip as manufactured: fault maps, lots of chips, and the files they come in."""
 
+from chipmend.faults.bypass import Bypassed, bypass_mixed, bypass_rows_or_cols
 from chipmend.faults.generate import Clustered, Lines, Spatial, Uniform, fault_map, make_chips
 from chipmend.faults.lot_file import read_lot, write_lot
 from chipmend.faults.lots import Lot
 from chipmend.faults.maps import Chip, FaultMap, Provenance, check_fits, fused
 from chipmend.faults.picture import ascii_picture, png_picture
 from chipmend.faults.readers import read_csv, write_csv
+from chipmend.faults.spares import Covered, RegionalSpares, spares_cover
 
 __all__ = [
+    "Bypassed",
     "Chip",
     "Clustered",
+    "Covered",
     "FaultMap",
     "Lines",
     "Lot",
     "Provenance",
+    "RegionalSpares",
     "Spatial",
     "Uniform",
     "ascii_picture",
+    "bypass_mixed",
+    "bypass_rows_or_cols",
     "check_fits",
     "fault_map",
     "fused",
@@ -24,6 +31,7 @@ __all__ = [
     "png_picture",
     "read_csv",
     "read_lot",
+    "spares_cover",
     "write_csv",
     "write_lot",
 ]
