@@ -15,12 +15,24 @@ from hypothesis import strategies as st
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.steps import (
     Anytime,
+    Assess,
+    ClosedForm,
+    Compensate,
     Decaying,
+    Distill,
+    KeepBetter,
+    Labels,
+    Magnitude,
+    Match,
     Measure,
+    OneShot,
     Prune,
     Recalibrate,
     Recipe,
+    Reestimate,
+    Remap,
     Retrain,
+    Sequential,
 )
 
 
@@ -50,12 +62,18 @@ outers = st.builds(
     more=st.dictionaries(st.text(max_size=3), inners, max_size=2),
     list_of=st.lists(inners, max_size=2),
 )
-recalibrations = st.builds(Recalibrate, samples=st.integers(2, 9999))
+samples = st.integers(2, 9999)
+reestimates = st.builds(Reestimate, samples=samples)
+moments = st.builds(OneShot, samples=samples, damping=st.floats(0, 1))
 recipes = st.lists(
     st.one_of(
         st.just(Prune()),
-        st.just(Measure()),
-        recalibrations,
+        st.just(KeepBetter()),
+        st.builds(Measure, share=st.floats(0.01, 1)),
+        st.builds(Assess, moments=moments),
+        st.builds(Recalibrate, form=reestimates | st.builds(Match, samples=samples)),
+        st.builds(Compensate, form=moments | st.builds(Sequential, samples=samples)),
+        st.builds(Remap, saliency=st.just(Magnitude()) | st.builds(ClosedForm, moments=moments)),
         st.builds(
             Retrain,
             epochs=st.floats(0.01, 99),
@@ -63,7 +81,8 @@ recipes = st.lists(
             batch=st.integers(1, 999),
             weight_decay=st.floats(0, 1),
             schedule=st.builds(Anytime, averaging=st.floats(0, 9)) | st.just(Decaying()),
-            recalibrate=recalibrations,
+            teacher=st.just(Labels()) | st.builds(Distill, temperature=st.floats(0.1, 9)),
+            recalibrate=reestimates,
         ),
     ),
     max_size=5,

@@ -11,6 +11,9 @@ from chipmend.steps import (
     ClosedForm,
     Compensate,
     Decaying,
+    Distill,
+    KeepBetter,
+    Labels,
     Magnitude,
     Match,
     Measure,
@@ -22,12 +25,11 @@ from chipmend.steps import (
     Retrain,
     Sequential,
     Step,
-    check_recipe,
-    retrained_epochs,
 )
 
-STEPS = [Prune, Remap, Recalibrate, Compensate, Retrain, Assess, Measure]
-KINDS = [*STEPS, Match, Reestimate, OneShot, Sequential, Magnitude, ClosedForm, Anytime, Decaying]
+STEPS = [Prune, Remap, Recalibrate, Compensate, Retrain, KeepBetter, Assess, Measure]
+FORMS = [Match, Reestimate, OneShot, Sequential, Magnitude, ClosedForm]
+KINDS = [*STEPS, *FORMS, Anytime, Decaying, Labels, Distill]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,6 +67,7 @@ def test_an_impossible_amount_is_refused(epochs):
         ({"batch": 0}, "batch of 0"),
         ({"batch": 2.5}, "batch of 2.5"),
         ({"schedule": "anytime"}, "schedule is 'anytime'"),
+        ({"teacher": Anytime()}, "teacher is Anytime"),
         ({"epochs": 1e308}, "epochs"),
     ],
 )
@@ -91,6 +94,7 @@ def test_an_impossible_number_of_calibration_samples_is_refused(kind, samples):
         (lambda: Recalibrate(form=Magnitude()), "recalibrate: the form is Magnitude"),
         (lambda: Compensate(form=Match()), "compensate: the form is Match"),
         (lambda: Remap(saliency=OneShot()), "remap: the saliency is OneShot"),
+        (lambda: ClosedForm(joint_sweeps=-1), "closed_form: joint_sweeps: -1"),
     ],
 )
 def test_impossible_settings_of_a_repair_are_refused(wrong, said):
@@ -104,32 +108,6 @@ def test_an_impossible_share_of_the_validation_split_is_refused(share):
         Measure(share=share)
 
 
-def test_channels_may_change_places_before_pruning_and_between_compensations():
-    check_recipe((Remap(), Prune(), Compensate()), "mine")
-    check_recipe((Prune(), Compensate(), Remap(), Compensate(), Retrain()), "mine")
-
-
-@pytest.mark.parametrize("step", [Remap(), Compensate()])
-def test_what_would_undo_a_retraining_is_refused(step):
-    with pytest.raises(PlanError, match=f"mine: {step.kind} after retraining would undo it"):
-        check_recipe((Prune(), Retrain(), step), "mine")
-
-
-@pytest.mark.parametrize(
-    ("recipe", "said"),
-    [
-        ((), "does not begin with pruning"),
-        ((Recalibrate(), Prune()), "does not begin with pruning"),
-        ((Prune(), Retrain), "is no step"),
-        (("prune",), "'prune' is no step"),
-    ],
-)
-def test_a_recipe_that_is_none_or_would_ship_faulty_weights_is_refused(recipe, said):
-    with pytest.raises(PlanError, match=f"mine.*{said}"):
-        check_recipe(recipe, "mine")
-    check_recipe((Prune(), Measure(), Retrain()), "mine")
-
-
 @pytest.mark.parametrize("wrong", [-0.5, math.nan, math.inf])
 def test_an_impossible_averaging_or_weight_decay_is_refused(wrong):
     with pytest.raises(PlanError, match="averaging"):
@@ -139,11 +117,12 @@ def test_an_impossible_averaging_or_weight_decay_is_refused(wrong):
     assert (Anytime(averaging=0).averaging, Retrain(weight_decay=0).weight_decay) == (0, 0)
 
 
+@pytest.mark.parametrize("wrong", [0, -2.0, math.nan, math.inf])
+def test_an_impossible_temperature_is_refused(wrong):
+    with pytest.raises(PlanError, match=f"distill: a temperature of {wrong}"):
+        Distill(temperature=wrong)
+
+
 def test_the_least_that_makes_sense_is_allowed():
     assert Retrain(epochs=1e-9, learning_rate=1e-9, batch=1).batch == 1
-
-
-def test_retrained_epochs_are_summed_and_other_steps_count_nothing():
-    recipe = (Prune(), Retrain(epochs=0.5), Measure(), Recalibrate(), Retrain(epochs=1.25))
-    assert retrained_epochs(recipe) == 1.75
-    assert retrained_epochs(()) == 0
+    assert ClosedForm(joint_sweeps=0).joint_sweeps == 0

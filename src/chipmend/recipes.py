@@ -14,10 +14,14 @@ from chipmend.steps import (
     Prune,
     Recalibrate,
     Recipe,
+    Reestimate,
     Remap,
     Retrain,
     Step,
 )
+
+BYPASS: Recipe = (Prune(),)
+"""What makes a network run on a faulty chip at all (FAP)."""
 
 
 def check_recipe(recipe: Sequence[Step], whose: str) -> None:
@@ -69,6 +73,31 @@ def retrained_epochs(recipe: Recipe) -> float:
         0.75
     """
     return sum(step.epochs for step in recipe if isinstance(step, Retrain))
+
+
+def ready_to_ship(start: Recipe, form: Reestimate) -> Recipe:
+    """A recipe that trains nothing, with its norms corrected if no step in it did so."""
+    if any(isinstance(step, Recalibrate | Compensate) for step in start):
+        return start
+    return (*start, Recalibrate(form=form))
+
+
+def amount_steps(epochs: float, retrain: Retrain, start: Recipe = BYPASS) -> Recipe:
+    """A start, and retraining by an amount known beforehand; none leaves the norms to correct."""
+    if epochs == 0:
+        return ready_to_ship(start, retrain.recalibrate)
+    return (*start, replace(retrain, epochs=epochs))
+
+
+def check_start(start: Sequence[Step], whose: str) -> None:
+    """Refuse what cannot come before retraining.
+
+    Raises:
+        PlanError: It does not begin with pruning, or trains already.
+    """
+    check_recipe(start, whose)
+    if retrained_epochs(tuple(start)):
+        raise PlanError(f"{whose} trains already", hint="leave retrain out of it")
 
 
 def before_retraining(recipe: Recipe) -> Recipe:

@@ -134,9 +134,9 @@ class Sequential:
     __pydantic_config__ = _STRICT
 
     kind: Literal["sequential"] = "sequential"
-    samples: int = 1024
-    places: int = 4096
-    pull: float = 0.01
+    samples: int = 2048
+    places: int = 8192
+    pull: float = 0.003
 
     def __post_init__(self) -> None:
         _check_samples("sequential", self.samples)
@@ -179,12 +179,18 @@ class ClosedForm:
 
     Args:
         moments: How the layer's inputs are known.
+        joint_sweeps: How often the couplings are gone through with an output's lost weights taken
+            together rather than each alone.
     """
 
     __pydantic_config__ = _STRICT
 
     kind: Literal["closed_form"] = "closed_form"
     moments: OneShot = field(default_factory=OneShot)
+    joint_sweeps: int = 1
+
+    def __post_init__(self) -> None:
+        _check_count("closed_form: joint_sweeps", self.joint_sweeps, least=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,8 +261,9 @@ class Labels:
 class Distill:
     """Learn what the clean network says of the training inputs; their targets are not looked at.
 
-    The loss is the divergence of the class probabilities [Hinton2015]. The clean network's forward
-    pass is on the bill.
+    The loss is the divergence of the class probabilities [Hinton2015] where the task's own is cross
+    entropy, else the mean squared difference of outputs. The clean network's forward pass is on the
+    bill.
 
     Args:
         temperature: Divides both networks' outputs before they become probabilities.
@@ -378,5 +385,18 @@ class KeepBetter:
 
 
 Step = Prune | Remap | Recalibrate | Compensate | Retrain | KeepBetter | Assess | Measure
+Form = (
+    Match
+    | Reestimate
+    | OneShot
+    | Sequential
+    | Magnitude
+    | ClosedForm
+    | Anytime
+    | Decaying
+    | Labels
+    | Distill
+)
+"""Choices within steps, told apart by their kinds as steps are."""
 Recipe = tuple[Step, ...]
 """The ordered steps for one chip."""

@@ -1,5 +1,6 @@
 import logging
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,31 @@ from torch import nn
 from chipmend.errors import DataError
 from chipmend.network import Task
 from chipmend.network.gemm import gemms
-from chipmend.repairs.calibration import Calibration
-from chipmend.steps import ClosedForm, Magnitude, OneShot
+from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
+from chipmend.repairs.cost import Cost
+from chipmend.steps import (
+    Assess,
+    ClosedForm,
+    Compensate,
+    Magnitude,
+    Match,
+    Measure,
+    OneShot,
+    Prune,
+    Recalibrate,
+    Reestimate,
+    Remap,
+    Retrain,
+    Sequential,
+)
 from conftest import tiny_network, tiny_split
 
 FORM = OneShot(samples=64, places=500)
+SEQUENTIAL = Sequential(samples=32, places=100)
+
+
+def kept(folder):
+    return list(folder.glob("*.safetensors"))
 
 
 def same(one, other):
@@ -33,7 +54,7 @@ def test_what_is_kept_comes_back_the_same_and_is_not_worked_out_again(task, tmp_
     first, plain = Calibration(task, 0, folder=tmp_path), Calibration(task, 0)
     assert same(first.layers(FORM), plain.layers(FORM))
     assert same(first.targets(32, 100), plain.targets(32, 100))
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(kept(tmp_path)) == 2
     later = Calibration(task, 0, folder=tmp_path)
     monkeypatch.setattr(later, "_clean_layers", None)
     monkeypatch.setattr(later, "_targets", None)
@@ -44,7 +65,7 @@ def test_what_is_kept_comes_back_the_same_and_is_not_worked_out_again(task, tmp_
 def test_what_is_kept_is_mapped_so_that_workers_share_it(task, tmp_path):
     Calibration(task, 0, folder=tmp_path).layers(FORM)
     held = Calibration(task, 0, folder=tmp_path).layers(FORM)
-    (path,) = tmp_path.iterdir()
+    (path,) = kept(tmp_path)
     assert path.name in Path("/proc/self/maps").read_text()
     assert held
 
@@ -59,12 +80,12 @@ def test_whatever_it_depends_on_has_a_file_of_its_own(task, tmp_path, other):
         "task": lambda: Calibration(small_task(), 0, folder=tmp_path).layers(FORM),
     }
     changed[other]()
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(kept(tmp_path)) == 2
 
 
 def test_a_damaged_file_is_worked_out_again_and_says_so(task, tmp_path, caplog):
     wanted = Calibration(task, 0, folder=tmp_path).layers(FORM)
-    (path,) = tmp_path.iterdir()
+    (path,) = kept(tmp_path)
     torn = path.read_bytes()[:100]
     path.unlink()  # what is mapped stays
     path.write_bytes(torn)
@@ -72,6 +93,22 @@ def test_a_damaged_file_is_worked_out_again_and_says_so(task, tmp_path, caplog):
         assert same(Calibration(task, 0, folder=tmp_path).layers(FORM), wanted)
     assert "damaged" in caplog.text
     assert same(Calibration(task, 0, folder=tmp_path).layers(FORM), wanted)
+
+
+def test_a_worker_s_copy_is_small_and_finds_what_is_kept(task, tmp_path, monkeypatch):
+    known = Calibration(task, 0, folder=tmp_path, conditions="here")
+    wanted = known.layers(OneShot()), known.targets(32, 100)
+    given = len(pickle.dumps((task, 0, tmp_path)))
+    assert len(pickle.dumps(known)) < given + 1000 < given + kept(tmp_path)[0].stat().st_size
+    copy = pickle.loads(pickle.dumps(known))
+    monkeypatch.setattr(copy, "_clean_layers", None)
+    monkeypatch.setattr(copy, "_targets", None)
+    assert same((copy.layers(OneShot()), copy.targets(32, 100)), wanted)
+
+
+def test_a_copy_that_keeps_nothing_works_everything_out_again(task):
+    known = Calibration(task, 0)
+    assert same(pickle.loads(pickle.dumps(known)).layers(FORM), known.layers(FORM))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -112,8 +149,7 @@ def test_saliencies_are_of_the_weights_shapes_and_are_those_of_the_definition(ta
         weight = gemm.weight.detach().flatten(1).double()
         moments = layer.known.matrix.double()
         inverse = torch.linalg.inv(moments)[0].diagonal()
-        power = torch.einsum("nk,kl,nl->n", weight, moments[0], weight)
-        wanted = weight.square() / (2 * inverse) / power[:, None]
+        wanted = weight.square() / (2 * inverse) * layer.stake[:, None].double()
         torch.testing.assert_close(
             exact[gemm.name].flatten(1).double(), wanted, rtol=1e-3, atol=1e-9
         )
@@ -124,6 +160,43 @@ def test_algebra_is_billed_by_multiply_adds(task):
     per_sample = 36 * 8 * 9 + 4 * 8 * 72 + 32 * 3
     whole = per_sample * len(task.train)
     assert Calibration(task, 0).algebra(whole) == pytest.approx(1 / 3)
+
+
+def test_what_steps_go_by_is_billed_once_however_many_of_them_there_are(task):
+    known = Calibration(task, 0)
+    alone, together = known.bill([Compensate(form=FORM)]), known.bill([Compensate(form=SEQUENTIAL)])
+    matched = known.bill([Recalibrate(form=Match(samples=32))])
+    assert min(alone.algebra, alone.recalibrate, together.recalibrate, matched.recalibrate) > 0
+    assert min(each.seconds for each in (alone, together, matched)) > 0
+    by_moments = [Assess(moments=FORM), Remap(saliency=ClosedForm(moments=FORM)), Prune()]
+    assert known.bill(by_moments) == known.bill([*by_moments, Compensate(form=FORM)]) == alone
+    some = [Compensate(form=SEQUENTIAL), *by_moments, Compensate(form=SEQUENTIAL)]
+    assert known.bill(some).ee == pytest.approx(alone.ee + together.ee)
+    assert known.bill(some).seconds == pytest.approx(alone.seconds + together.seconds)
+    alike = Compensate(form=Sequential(samples=32, places=MATCHED_PLACES))
+    assert known.bill([alike, Recalibrate(form=Match(samples=32))]) == matched
+
+
+def test_other_steps_go_by_nothing_that_is_shared(task):
+    steps = [
+        Prune(),
+        Remap(saliency=Magnitude()),
+        Recalibrate(form=Reestimate()),
+        Retrain(),
+        Measure(),
+    ]
+    assert Calibration(task, 0).bill(steps) == Cost()
+
+
+def test_the_bill_stays_the_same_whoever_worked_it_out(task, tmp_path, monkeypatch):
+    steps = [Compensate(form=FORM), Compensate(form=SEQUENTIAL)]
+    wanted = Calibration(task, 0, folder=tmp_path).bill(steps)
+    later = Calibration(task, 0, folder=tmp_path)
+    monkeypatch.setattr(later, "_clean_layers", None)
+    monkeypatch.setattr(later, "_targets", None)
+    assert later.bill(steps) == wanted
+    alone = Calibration(task, 0).bill(steps)
+    assert (alone.recalibrate, alone.algebra) == (wanted.recalibrate, wanted.algebra)
 
 
 def test_a_layer_that_no_input_reaches_loses_nothing():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chipmend.errors import RepairError
 from chipmend.network.grams import Gram
 from chipmend.repairs import closed_form
-from chipmend.repairs.closed_form import Inputs, Moments, compensated, damped
+from chipmend.repairs.closed_form import Inputs, Moments, compensated, damped, losses_together
 
 FORMS = ("faulty", "healthy", "dual")
 
@@ -159,3 +159,29 @@ def test_single_precision_is_close_to_double():
         Moments(held.matrix.float(), held.damping.float()).with_inverse(),
     )
     np.testing.assert_allclose(rounded.weights, exact.weights, atol=1e-4)
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_losses_together_are_those_of_each_output_under_each_other_s_faulty_set(blocks):
+    inputs, weights, faulty = problem(0, blocks=blocks, rate=0.5)
+    held = known(inputs, 0.1, "faulty")
+    found, work = losses_together(weights, faulty, held)
+    size = len(weights) // blocks
+    for row, weight in enumerate(weights):
+        for col, bad in enumerate(faulty):
+            wanted = 0.0
+            if row // size == col // size:
+                alike, where = torch.zeros_like(weights), torch.zeros_like(faulty)
+                alike[row], where[row] = weight, bad
+                wanted = float(compensated(alike, where, held).loss[row])
+            assert float(found[row, col]) == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+    assert work > 0
+
+
+def test_of_wide_weights_losses_are_taken_alone():
+    inputs, weights, faulty = problem(0, blocks=1, rate=0.3)
+    held = known(inputs, 0.1, "dual")
+    found, _ = losses_together(weights, faulty, held)
+    alone = held.loss_alone(weights)
+    for row, col in itertools.product(range(len(weights)), repeat=2):
+        assert float(found[row, col]) == pytest.approx(float(alone[row, faulty[col]].sum()))

@@ -9,6 +9,9 @@ from torch import nn
 from chipmend.hardware import Array
 from chipmend.network import gemms
 from chipmend.network.coupling import couplings, permute_
+from chipmend.network.grams import grams
+from chipmend.network.intercepts import intercepts
+from chipmend.repairs.one_shot import clean_layers, one_shot_
 from chipmend.repairs.prune import pruned_weights
 from chipmend.repairs.remap import remapped
 from repairs.networks import inputs, network
@@ -89,3 +92,39 @@ def test_channels_stay_within_their_blocks():
     for coupling, position in zip(found, mapping.positions, strict=True):
         assert (coupling.block[position] == coupling.block).all()
         assert sorted(position) == list(range(len(position)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lost_weights_taken_together_give_the_best_of_all_permutations_of_a_layer(seed):
+    """Only the first layer is faulty: then the objective is the compensated loss itself."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)).eval()
+    some = torch.randn(200, 8) @ torch.randn(8, 8)
+    known = grams(model, [some], samples=len(some), places=10**9, seed=0)
+    layers = clean_layers(model, known, intercepts(model, some[:2]), 0.01)
+    saliency = {name: layer.saliency() for name, layer in layers.items()}
+    pruned = pruned_weights(model, faults(seed, 0.4), ARRAY)
+    pruned["2.weight"] = torch.zeros_like(pruned["2.weight"])
+
+    def loss(lost):
+        losses, _ = one_shot_(copy.deepcopy(model), layers, {**pruned, "0.weight": lost})
+        return float((losses["0.weight"] / layers["0.weight"].power).mean())
+
+    found = remapped(pruned, saliency, couplings(model, some[:4]), layers, sweeps=1)
+    orders = itertools.permutations(range(4))
+    best = min(loss(pruned["0.weight"][list(order)]) for order in orders)
+    assert loss(found.pruned["0.weight"]) == pytest.approx(best, rel=1e-4)
+
+
+def test_depthwise_channels_are_weighed_with_their_own_inputs_wherever_they_go():
+    """Depthwise outputs have inputs of their own, so what is lost together cannot be compared."""
+    model, some = network("residual"), inputs("residual")
+    found = couplings(model, some[:4])
+    known = grams(model, [some], samples=len(some), places=10**9, seed=0)
+    layers = clean_layers(model, known, intercepts(model, some[:2]), 0.01)
+    saliency = magnitude(model)
+    only = {"depthwise.weight": layers["depthwise.weight"]}
+    pruned = pruned_weights(model, faults(), ARRAY)
+    with_it = remapped(pruned, saliency, found, only, sweeps=2)
+    without = remapped(pruned, saliency, found)
+    assert [p.tolist() for p in with_it.positions] == [p.tolist() for p in without.positions]

@@ -4,8 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from chipmend.errors import FaultMapError, NetworkError, RepairError
@@ -24,6 +22,8 @@ from chipmend.steps import (
     ClosedForm,
     Compensate,
     Decaying,
+    Distill,
+    KeepBetter,
     Magnitude,
     Match,
     Measure,
@@ -44,6 +44,7 @@ MATCHED = Recalibrate(form=Match(samples=40))
 ALONE = OneShot(samples=60, places=200)
 SEQUENTIAL = Sequential(samples=50, places=150)
 REMAP = Remap(saliency=Magnitude())
+TAUGHT = Distill(temperature=3.0)
 RECALIBRATED = 48 / (3 * TRAIN)
 LOOK = VALIDATION / (3 * TRAIN)
 
@@ -95,8 +96,8 @@ def carried_out(recipe, on=None):
     """A bench that has carried out a recipe step by step, looks included."""
     on = on or bench()
     for length in range(1, len(recipe) + 1):
-        if isinstance(recipe[length - 1], Measure):
-            on.validation(recipe[:length])
+        if isinstance(step := recipe[length - 1], Measure):
+            on.validation(recipe[:length], step.share)
         else:
             on.network(recipe[:length])
     return on
@@ -130,86 +131,9 @@ RECIPES = [
     (Prune(), CALIBRATION, Compensate(form=SEQUENTIAL), some(0.34)),
     (Remap(), Prune(), MATCHED),
     (Prune(), Compensate(form=ALONE), Measure(), REMAP, Compensate(form=SEQUENTIAL), MATCHED),
+    (Prune(), some(0.67, teacher=TAUGHT), Measure()),
+    (Prune(), Compensate(form=ALONE), some(0.34), KeepBetter(), some(0.34), Measure()),
 ]
-
-
-# merged
-
-
-def test_looks_do_nothing_and_the_empty_recipe_stays_empty():
-    assert merged(()) == ()
-    assert merged((Measure(),)) == ()
-    assert merged((Measure(), Prune(), Measure(), CALIBRATION)) == (Prune(), CALIBRATION)
-
-
-def test_anytime_retrainings_in_a_row_are_one_of_their_sum():
-    assert merged((some(0.1), Measure(), some(0.2), some(0.3))) == (some(0.6),)
-    assert merged((Prune(), some(1), Measure(), some(1))) == (Prune(), some(2.0))
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        some(1, weight_decay=0.5),
-        some(1, schedule=Anytime(averaging=2)),
-        Retrain(epochs=1, batch=BATCH, learning_rate=0.06, recalibrate=NORMS),
-        Retrain(epochs=1, batch=BATCH, learning_rate=0.05, recalibrate=Reestimate(samples=47)),
-        decaying(1),
-    ],
-)
-def test_retrainings_of_other_settings_stay_two(other):
-    assert merged((some(1), other)) == (some(1), other)
-    assert merged((other, some(1))) == (other, some(1))
-
-
-def test_decaying_retrainings_never_become_one():
-    assert merged((decaying(1), decaying(1))) == (decaying(1), decaying(1))
-
-
-def test_recalibrations_before_a_retraining_leave_no_trace_and_after_it_stay():
-    recipe = (Prune(), CALIBRATION, Measure(), CALIBRATION, some(1), CALIBRATION)
-    assert merged(recipe) == (Prune(), some(1), CALIBRATION)
-    assert merged((some(1), CALIBRATION, some(1))) == (some(2.0),)
-
-
-def test_compensation_sets_every_weight_anew():
-    one, other = Compensate(form=ALONE), Compensate(form=SEQUENTIAL)
-    assert merged((Prune(), one, CALIBRATION, other)) == (Prune(), other)
-    assert merged((Prune(), one, some(1))) == (Prune(), one, some(1))
-
-
-def test_a_mapping_begins_anew_wherever_it_stands_and_the_last_one_counts():
-    one = Compensate(form=ALONE)
-    assert merged((Prune(), one, Remap())) == (Remap(), Prune())
-    assert merged((REMAP, Prune(), one, Remap(), one)) == (Remap(), Prune(), one)
-
-
-def test_pruning_between_retrainings_keeps_them_apart():
-    assert merged((some(1), Prune(), some(1))) == (some(1), Prune(), some(1))
-
-
-steps = st.one_of(
-    st.just(Prune()),
-    st.just(CALIBRATION),
-    st.just(Measure()),
-    st.sampled_from([some(0.25), some(0.5), decaying(0.5)]),
-)
-
-
-@settings(deadline=None)
-@given(st.lists(steps, max_size=8).map(tuple))
-def test_merging_twice_is_merging_once_and_keeps_the_amount(recipe):
-    once = merged(recipe)
-    assert merged(once) == once
-    assert merged((*once, Measure())) == once
-
-    def amount(of):
-        return sum(step.epochs for step in of if isinstance(step, Retrain))
-
-    assert amount(once) == amount(recipe)
-
-
-# networks
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -279,6 +203,50 @@ def test_closed_form_steps_are_those_of_their_modules():
     assert same(state(one.network((Prune(), MATCHED))), state(matched))
 
 
+def test_a_taught_network_learns_the_teacher_s_outputs_and_no_target():
+    other = Task(
+        network(),
+        train=(split(TRAIN, 1)[0], torch.zeros(TRAIN, dtype=torch.long)),
+        validation=split(VALIDATION, 2),
+        test=split(20, 3),
+    )
+    recipe = (Prune(), some(1, teacher=TAUGHT))
+    blind = Workbench(other, ARRAY, faulty(), chip="a", seed=5)
+    found = after(recipe)
+    assert same(state(blind.network(recipe)), found)
+    assert not same(after((Prune(), some(1, teacher=Distill(temperature=9.0)))), found)
+    assert not same(after((Prune(), some(1))), found)
+
+
+BETTER = some(1)
+WORSE = replace(BETTER, learning_rate=10.0)
+AS_GOOD = replace(BETTER, learning_rate=1e-9)
+
+
+@pytest.mark.parametrize(
+    "start", [(Prune(),), (Prune(), Compensate(form=ALONE)), (Prune(), CALIBRATION)]
+)
+@pytest.mark.parametrize("retrain", [WORSE, BETTER])
+def test_the_better_one_on_validation_is_kept(start, retrain):
+    one = bench()
+    before, trained = (one.validation(recipe).mean() for recipe in (start, (*start, retrain)))
+    assert (trained < before) == (retrain == WORSE)
+    wanted = start if retrain == WORSE else (*start, retrain)
+    assert same(after((*start, retrain, KeepBetter())), after(wanted))
+
+
+def test_a_retrained_network_that_is_as_good_is_kept():
+    recipe = (Prune(), AS_GOOD)
+    assert bench().validation(recipe).mean() == bench().validation((Prune(),)).mean()
+    assert same(after((*recipe, KeepBetter())), after(recipe))
+    assert not same(after(recipe), after((Prune(),)))
+
+
+def test_retraining_goes_on_from_the_network_that_was_kept():
+    recipe = (Prune(), Compensate(form=ALONE), WORSE, KeepBetter(), BETTER)
+    assert same(after(recipe), after((Prune(), Compensate(form=ALONE), BETTER)))
+
+
 def test_a_mapping_moves_which_weights_are_lost_and_is_told():
     one = bench()
     recipe = (REMAP, Prune())
@@ -331,7 +299,7 @@ def test_the_damage_is_the_saliency_of_what_is_lost_and_follows_the_mapping():
     saliency = one.calibration.saliency(ClosedForm(moments=ALONE))
     for recipe in ((Prune(),), (REMAP, Prune(), Compensate(form=ALONE))):
         lost = one.pruned(recipe)
-        wanted = sum(float(s[lost[name]].sum()) / len(s) for name, s in saliency.items())
+        wanted = sum(float(s[lost[name]].sum()) for name, s in saliency.items())
         assert one.damage(recipe, ALONE) == pytest.approx(wanted)
     assert one.damage((REMAP, Prune()), ALONE) != one.damage((Prune(),), ALONE)
     assert merged((Prune(), Assess())) == (Prune(),)
@@ -430,6 +398,23 @@ def test_a_recipe_costs_what_its_steps_cost_carried_out_alone(
     expected = (retrain, recalibrations * RECALIBRATED, looks * LOOK)
     assert parts(spent) == pytest.approx(expected, abs=1e-12)
     assert spent.seconds >= 0
+
+
+@pytest.mark.parametrize("epochs", [0.34, 1, 2])
+def test_a_taught_epoch_costs_the_teacher_s_forward_pass_as_well(epochs):
+    told = []
+    recipe = (Prune(), some(epochs, teacher=TAUGHT))
+    spent = carried_out(recipe, on=bench(tick=told.append)).spent(recipe)
+    steps = max(1, round(epochs * 3))
+    assert parts(spent) == pytest.approx((steps / 3 * 4 / 3, RECALIBRATED, 0))
+    assert told[-1] == pytest.approx(spent.ee)
+
+
+@pytest.mark.parametrize("retrain", [WORSE, BETTER])
+@pytest.mark.parametrize("looks", [(), (Measure(),), (Measure(share=0.5),)])
+def test_looks_of_a_choice_are_billed_once_whatever_is_kept(retrain, looks):
+    recipe = (Prune(), *looks, retrain, *looks, KeepBetter())
+    assert parts(carried_out(recipe).spent(recipe)) == pytest.approx((1, RECALIBRATED, 2 * LOOK))
 
 
 def test_closed_forms_are_billed_by_their_multiply_adds():

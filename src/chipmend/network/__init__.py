@@ -4,6 +4,7 @@ from chipmend.network.evaluate import Metric, accuracy, scores
 from chipmend.network.gemm import Gemm, gemms
 from chipmend.network.samples import Samples, TensorSamples
 from chipmend.network.task import Loss, Task
+from chipmend.network.workload import gemm_sizes
 
 __all__ = [
     "Gemm",
@@ -13,6 +14,7 @@ __all__ = [
     "Task",
     "TensorSamples",
     "accuracy",
+    "gemm_sizes",
     "gemms",
     "scores",
 ]

@@ -33,11 +33,13 @@ class Gram:
         mean: Mean inputs.
         moments: Second moments about the mean; none of a weight wider than ``WIDEST``.
         rows: The inputs themselves, about their mean, of such a weight.
+        multiply_adds: What it took to take them.
     """
 
     mean: Float[Tensor, "blocks k"]
     moments: Float[Tensor, "blocks k k"] | None
     rows: Float[Tensor, "samples k"] | None
+    multiply_adds: int = 0
 
 
 def grams(
@@ -94,7 +96,9 @@ class _Sums:
         )
         firsts = range(0, len(self.gemm.weight), size)
         means, moments = zip(*map(self._pooled, firsts), strict=True)
-        return Gram(torch.stack(means), torch.stack(moments), None)
+        uses = self.uses.values()
+        work = sum(use.count * use.around.numel() * use.around.shape[1] for use in uses)
+        return Gram(torch.stack(means), torch.stack(moments), None, work)
 
     def _pooled(self, output: int) -> tuple[Tensor, Tensor]:
         """Mean and moments of what comes into one output, over all uses of it."""

@@ -4,10 +4,14 @@ Moments and targets are kept in files by all that they depend on, and read as me
 on one machine share one copy.
 """
 
+import fcntl
+import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import fields
-from functools import cached_property
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +28,36 @@ from chipmend.network.gemm import gemms
 from chipmend.network.grams import grams
 from chipmend.network.intercepts import Intercept, intercepts
 from chipmend.network.products import Products
+from chipmend.network.sensitivity import Sensitivity, sensitivities
 from chipmend.network.task import Task
-from chipmend.records import digest_of
+from chipmend.records import digest_of, plain, rebuilt
 from chipmend.repairs.closed_form import Inputs, Moments
+from chipmend.repairs.cost import Cost, forward_pass
 from chipmend.repairs.norms import Statistics
 from chipmend.repairs.one_shot import CleanLayer, clean_layers
 from chipmend.repairs.sequential import Part, Target, Targets, targets
 from chipmend.seeds import chip_seed
-from chipmend.steps import ClosedForm, Magnitude, OneShot
+from chipmend.steps import (
+    Assess,
+    ClosedForm,
+    Compensate,
+    Magnitude,
+    Match,
+    OneShot,
+    Recalibrate,
+    Remap,
+    Sequential,
+    Step,
+)
 
 logger = logging.getLogger(__name__)
 
+Kept = OneShot | tuple[int, int]
+"""What is kept: moments of some form, or targets of so many samples at so many places."""
+Make = Callable[[], tuple[dict[str, Tensor], Cost]]
 BATCH = 256
+MATCHED_PLACES = 4096
+"""Rows of each matrix product over which means are taken where a layer has no norm."""
 FEW = 4
 """Inputs on which the network's structure is looked at."""
 
@@ -56,11 +78,17 @@ class Calibration:
         self._task, self._seed = task, seed
         self._folder, self._conditions = folder, conditions
         self._known: dict[Any, Any] = {}
+        self._costs: dict[Kept, Cost] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Workers get what it is made of; what is known they read from the folder."""
+        given = {"folder": self._folder, "conditions": self._conditions}
+        return partial(Calibration, **given), (self._task, self._seed)
 
     def layers(self, form: OneShot) -> Mapping[str, CleanLayer]:
         """What one-shot compensation needs."""
         if form not in self._known:
-            held = self._kept(form, lambda: _packed_layers(self._clean_layers(form)))
+            held = self._kept(form, lambda: self._clean_layers(form))
             self._known[form] = _unpacked_layers(held, self.intercepts)
         return self._known[form]
 
@@ -73,9 +101,19 @@ class Calibration:
         """
         key = samples, places
         if key not in self._known:
-            held = self._kept(key, lambda: _packed_targets(self._targets(samples, places)))
+            held = self._kept(key, lambda: self._targets(samples, places))
             self._known[key] = _unpacked_targets(held)
         return self._known[key]
+
+    def bill(self, steps: Iterable[Step]) -> Cost:
+        """What it cost to work out all that some steps go by, each thing once."""
+        used = {key for step in steps for key in _used_by(step)}
+        for key in sorted(used - self._costs.keys(), key=repr):
+            if isinstance(key, OneShot):
+                self.layers(key)
+            else:
+                self.targets(*key)
+        return sum((self._costs[key] for key in used), Cost())
 
     def saliency(self, kind: Magnitude | ClosedForm) -> dict[str, Tensor]:
         """What losing each weight costs, by name; a weight that no input reaches costs nothing."""
@@ -130,7 +168,7 @@ class Calibration:
             self._task.model(few.to(self._task.device))
         return sum(met) / len(few)
 
-    def _clean_layers(self, form: OneShot) -> dict[str, CleanLayer]:
+    def _clean_layers(self, form: OneShot) -> tuple[dict[str, Tensor], Cost]:
         model, inputs = self._task.model, self.inputs(form.samples)
         known = grams(
             model,
@@ -139,48 +177,100 @@ class Calibration:
             places=form.places,
             seed=chip_seed(self._seed, "", "places"),
         )
-        return clean_layers(model, known, self.intercepts, form.damping)
+        sensitive, going_back = self._sensitivities(form.samples)
+        layers = clean_layers(model, known, self.intercepts, form.damping, sensitive)
+        inverting = sum(gram.mean.numel() * gram.mean.shape[1] ** 2 for gram in known.values())
+        work = sum(gram.multiply_adds for gram in known.values()) + inverting
+        passing = forward_pass(len(inputs), self._task) + going_back
+        return _packed_layers(layers), Cost(recalibrate=passing, algebra=self.algebra(work))
 
-    def _targets(self, samples: int, places: int) -> Targets:
-        return targets(
-            self._task.model,
-            self.inputs(samples),
-            places=places,
-            seed=chip_seed(self._seed, "", "places"),
-        )
+    def _targets(self, samples: int, places: int) -> tuple[dict[str, Tensor], Cost]:
+        inputs = self.inputs(samples)
+        seed = chip_seed(self._seed, "", "places")
+        sensitive, going_back = self._sensitivities(samples)
+        found = targets(self._task.model, inputs, places=places, seed=seed, sensitive=sensitive)
+        passing = forward_pass(len(inputs), self._task) + going_back
+        return _packed_targets(found), Cost(recalibrate=passing)
 
-    def _kept(
-        self, what: OneShot | tuple[int, int], make: Callable[[], dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """Tensors from the file that keeps them, or made now and kept there."""
+    def _sensitivities(self, samples: int) -> tuple[dict[str, Sensitivity], float]:
+        """Sensitivities on the calibration inputs, and the EE of the passes to and fro."""
+        inputs, seed = self.inputs(samples), chip_seed(self._seed, "", "signs")
+        found = sensitivities(self._task.model, inputs.split(BATCH), seed=seed)
+        return found, 3 * forward_pass(len(inputs), self._task)
+
+    def _kept(self, key: Kept, make: Make) -> dict[str, Tensor]:
+        """Tensors from the file that keeps them, or made now and kept there; notes their cost."""
         if self._folder is None:
-            return make()
-        key = digest_of([self._task.digest(), self._seed, what, self._conditions])
-        path = self._folder / f"{key}.safetensors"
+            return self._made(key, make)
+        path = self._folder / f"{digest_of([self._digest, key])}.safetensors"
         try:
-            return _mapped(path)
+            with _locked(path):
+                return self._mapped(key, path, make)
+        except StoreError as error:
+            logger.warning("%s: every worker works it out again", error.message)
+            return self._made(key, make)
+
+    def _mapped(self, key: Kept, path: Path, make: Make) -> dict[str, Tensor]:
+        try:
+            held, self._costs[key] = _read(path)
+            return held
         except FileNotFoundError:
             pass
         except (OSError, ValueError, SafetensorError):
             logger.warning("%s is damaged: it is worked out again", path)
-        made = make()
-        try:
-            write_bytes(path, save(made))
-        except StoreError as error:
-            logger.warning("%s: every worker works it out again", error.message)
-            return made
-        return _mapped(path)
+        made = self._made(key, make)
+        write_bytes(path, save(made, {"cost": json.dumps(plain(self._costs[key]))}))
+        return _read(path)[0]
+
+    def _made(self, key: Kept, make: Make) -> dict[str, Tensor]:
+        started = time.perf_counter()
+        made, cost = make()
+        self._costs[key] = replace(cost, seconds=time.perf_counter() - started)
+        return made
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest_of([self._task.digest(), self._seed, self._conditions])
 
 
-def _mapped(path: Path) -> dict[str, Tensor]:
+def _used_by(step: Step) -> list[Kept]:
+    """What a step goes by."""
+    match step:
+        case Compensate(form=OneShot() as form):
+            return [form]
+        case Compensate(form=Sequential(samples=samples, places=places)):
+            return [(samples, places)]
+        case Remap(saliency=ClosedForm(moments=moments)) | Assess(moments=moments):
+            return [moments]
+        case Recalibrate(form=Match(samples=samples)):
+            return [(samples, MATCHED_PLACES)]
+        case _:
+            return []
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Only one process works at a file at a time; the lock ends with the process."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("w")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Cost]:
     with safe_open(path, framework="pt") as kept:
-        return {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+        cost = rebuilt(Cost, json.loads((kept.metadata() or {}).get("cost", "null")))
+        return {name: kept.get_tensor(name) for name in kept.keys()}, cost  # noqa: SIM118
 
 
 def _packed_layers(layers: Mapping[str, CleanLayer]) -> dict[str, Tensor]:
     packed = {}
     for name, layer in layers.items():
-        held = {"weight": layer.weight, "mean": layer.mean, "power": layer.power}
+        held = {part: getattr(layer, part) for part in ("weight", "mean", "power", "stake")}
         for part in fields(layer.known):
             if (tensor := getattr(layer.known, part.name)) is not None:
                 held[part.name] = tensor
@@ -193,9 +283,9 @@ def _unpacked_layers(
 ) -> dict[str, CleanLayer]:
     layers = {}
     for name, held in _by_name(packed).items():
-        weight, mean, power = held.pop("weight"), held.pop("mean"), held.pop("power")
+        own = {part: held.pop(part) for part in ("weight", "mean", "power", "stake")}
         known = Inputs(**held) if "rows" in held else Moments(**held)
-        layers[name] = CleanLayer(weight, mean, known, power, places[name])
+        layers[name] = CleanLayer(**own, known=known, intercept=places[name])
     return layers
 
 

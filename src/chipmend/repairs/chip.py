@@ -1,7 +1,7 @@
 """Repair one chip by hand: a recipe in, a plain network out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.recipes import check_recipe
 from chipmend.repairs.cost import Cost
+from chipmend.repairs.remap import Positions
 from chipmend.repairs.workbench import Workbench
 from chipmend.steps import Measure, Prune, Recalibrate, Step
 
@@ -23,11 +24,16 @@ class Repaired:
         model: The network, a plain torch module of the caller's own.
         validation_accuracy: Mean score on the validation split.
         cost: What the repair cost, the look at the validation split included.
+        shared: What was worked out for it that every chip of the network could use.
+        positions: Where the channels of each coupling go on the chip, as ``network.coupling``
+            finds them; none if they stay in their places.
     """
 
     model: nn.Module
     validation_accuracy: float
     cost: Cost
+    shared: Cost = field(default_factory=Cost)
+    positions: Positions | None = None
 
 
 def repair(
@@ -67,7 +73,13 @@ def repair(
     bench = Workbench(task, array, chip.faults.unusable, chip=chip.id, seed=seed)
     recipe = (*steps, Measure())
     for length in range(1, len(recipe) + 1):
-        carry_out = bench.validation if isinstance(recipe[length - 1], Measure) else bench.network
-        carry_out(recipe[:length])
+        bench.carry_out(recipe[:length])
     accuracy = float(bench.validation(recipe).mean())
-    return Repaired(bench.network(recipe), accuracy, bench.spent(recipe))
+    mapping = bench.mapping(recipe)
+    return Repaired(
+        bench.network(recipe),
+        accuracy,
+        bench.spent(recipe),
+        bench.calibration.bill(recipe),
+        None if mapping is None else mapping.positions,
+    )

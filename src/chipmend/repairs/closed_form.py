@@ -166,6 +166,41 @@ def compensated(
     return Compensated((optimum + pulled).masked_fill(faulty, 0), loss, work)
 
 
+def losses_together(
+    weights: Float[Tensor, "n k"], faulty: Bool[Tensor, "n k"], known: Known
+) -> tuple[Float[Tensor, "n n"], int]:
+    """What every output would lose under the faulty set of every other one of its block.
+
+    The weights are lost together, and healthy ones make up for them. Of wide weights that is too
+    dear: each of theirs is taken alone.
+
+    Args:
+        weights: The weights.
+        faulty: True where a weight has to be zero.
+        known: What is known of the inputs, with the inverse of the moments.
+
+    Returns:
+        Losses, in units of half a mean squared error: of the row's output under the column's
+        faulty set, 0 between blocks; and the multiply-adds that it took.
+    """
+    if isinstance(known, Inputs):
+        return known.loss_alone(weights) @ faulty.to(weights.dtype).mT, faulty.numel() * len(faulty)
+    classes = fault_classes(faulty, len(known.matrix))
+    of_block = weights.unflatten(0, (len(known.matrix), -1))
+    losses, size = weights.new_zeros(len(faulty), len(faulty)), of_block.shape[1]
+    for batch in batches(
+        classes, [c.faulty for c in classes], k=weights.shape[1], largest=LARGEST_BATCH
+    ):
+        padded = torch.nn.functional.pad(of_block, (0, 1))[batch.block]
+        lost = padded.gather(2, batch.inputs[:, None].expand(-1, size, -1)).mT
+        half = torch.linalg.solve_triangular(_factors(_inverse(known), batch), lost, upper=False)
+        found = half.square().sum(1) / 2
+        for block, outputs, of_all in zip(batch.block.tolist(), batch.outputs, found, strict=True):
+            losses[block * size : (block + 1) * size, outputs] = of_all[:, None]
+    work = sum(len(c.faulty) ** 3 // 3 + len(c.faulty) ** 2 * size for c in classes)
+    return losses, work
+
+
 def _faulty_form(
     lost: Tensor, classes: Sequence[FaultClass], known: Moments
 ) -> tuple[Tensor, Tensor, int]:

@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from chipmend.network.gemm import Gemm, gemms
 from chipmend.network.grams import Gram
 from chipmend.network.intercepts import Intercept
-from chipmend.repairs.closed_form import Compensated, Known, compensated, damped
+from chipmend.network.sensitivity import Sensitivity
+from chipmend.repairs.closed_form import Compensated, Known, compensated, damped, losses_together
 from chipmend.repairs.norms import Statistics, match_, stored_statistics
 from chipmend.repairs.prune import Pruned, prune_
 
@@ -30,6 +31,8 @@ class CleanLayer:
         mean: Mean inputs of its outputs' blocks.
         known: Damped moments with their inverse, or the inputs.
         power: ``w^T H w`` of every output.
+        stake: How much the network's outputs suffer per loss of every output: their sensitivity
+            where that is known, else a share of the output's power.
         intercept: Where its outputs can be shifted.
     """
 
@@ -37,6 +40,7 @@ class CleanLayer:
     mean: Float[Tensor, "blocks k"]
     known: Known
     power: Float[Tensor, " n"]
+    stake: Float[Tensor, " n"]
     intercept: Intercept
 
     def mean_outputs(self, weight: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
@@ -45,8 +49,13 @@ class CleanLayer:
         return (by_block @ self.mean[:, :, None]).flatten()
 
     def saliency(self) -> Float[Tensor, "n k"]:
-        """What losing each weight alone costs, as a share of its output's power."""
-        return self.known.loss_alone(self.weight) / self.power[:, None].clamp_min(1e-30)
+        """What losing each weight alone costs the network's outputs."""
+        return self.known.loss_alone(self.weight) * self.stake[:, None]
+
+    def losses_together(self, faulty: Bool[Tensor, "n k"]) -> tuple[Float[Tensor, "n n"], int]:
+        """The same of each output under each other's faulty set, and the multiply-adds it took."""
+        losses, work = losses_together(self.weight, faulty, self.known)
+        return losses * self.stake[:, None], work
 
     def variance(self, repaired: Compensated) -> Float[Tensor, " n"]:
         """Variance of the outputs after repair: at the optimum ``x^T H x = w^T H w - 2 loss``."""
@@ -59,6 +68,7 @@ def clean_layers(
     known: Mapping[str, Gram],
     places: Mapping[str, Intercept],
     damping: float,
+    sensitive: Mapping[str, Sensitivity] | None = None,
 ) -> dict[str, CleanLayer]:
     """Prepare what one-shot compensation of any chip needs.
 
@@ -67,6 +77,7 @@ def clean_layers(
         known: Grams of its weights.
         places: Their intercepts.
         damping: Share of the mean second moment that is added to every diagonal.
+        sensitive: Sensitivities of the weights, as far as they are known.
 
     Returns:
         The layers by name of the weight; those without a Gram are missing.
@@ -75,16 +86,22 @@ def clean_layers(
         RepairError: Moments are singular.
     """
     return {
-        gemm.name: _clean_layer(gemm, known[gemm.name], places[gemm.name], damping)
+        gemm.name: _clean_layer(
+            gemm, known[gemm.name], places[gemm.name], damping, (sensitive or {}).get(gemm.name)
+        )
         for gemm in gemms(model)
         if gemm.name in known
     }
 
 
-def _clean_layer(gemm: Gemm, gram: Gram, place: Intercept, damping: float) -> CleanLayer:
+def _clean_layer(
+    gemm: Gemm, gram: Gram, place: Intercept, damping: float, sensitive: Sensitivity | None
+) -> CleanLayer:
     weight = gemm.weight.detach().flatten(1).clone()
     held = damped(gram, damping, centred=bool(place)).with_inverse()
-    return CleanLayer(weight, gram.mean, held, held.power(weight), place)
+    power = held.power(weight)
+    stake = 1 / (len(power) * power.clamp_min(1e-30)) if sensitive is None else sensitive.outputs
+    return CleanLayer(weight, gram.mean, held, power, stake, place)
 
 
 def one_shot_(

@@ -13,7 +13,7 @@ References:
         378(2164), 2020.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from chipmend.network.coupling import Coupling, Moved
+from chipmend.repairs.one_shot import CleanLayer
 from chipmend.repairs.prune import Pruned
 
 MOST_SWEEPS = 20
@@ -53,6 +54,9 @@ def remapped(
     pruned: Pruned,
     saliency: Mapping[str, Float[Tensor, "..."]],
     couplings: Sequence[Coupling],
+    together: Mapping[str, CleanLayer] | None = None,
+    *,
+    sweeps: int = 0,
 ) -> Remapped:
     """Find where the channels should go.
 
@@ -60,6 +64,9 @@ def remapped(
         pruned: The weights that are lost as the network stands.
         saliency: What losing each weight costs; of the weights' shapes, at least zero.
         couplings: Channels that can change places.
+        together: Clean layers that can tell what an output's lost weights cost together, in the
+            units of the saliency.
+        sweeps: How often the couplings are gone through by that in the end.
 
     Returns:
         The mapping; as the network stands, if nothing is better.
@@ -69,6 +76,10 @@ def remapped(
         improved = [search.improve(place) for place in range(len(couplings))]
         if not any(improved):
             break
+    search.together = together or {}
+    for _ in range(sweeps):
+        for place in range(len(couplings)):
+            search.improve(place)
     return Remapped(tuple(search.positions), search.lost, search.cost(), search.work)
 
 
@@ -79,16 +90,15 @@ class _Search:
         self, pruned: Pruned, saliency: Mapping[str, Tensor], couplings: Sequence[Coupling]
     ) -> None:
         self._saliency, self._couplings = saliency, couplings
+        self.together: Mapping[str, CleanLayer] = {}
         self.lost = dict(pruned)
         self.positions = [np.arange(len(coupling.block)) for coupling in couplings]
         self.work = 0
 
-    def cost(self, names: Iterable[str] | None = None) -> float:
-        """Saliency lost in some weights, or in all."""
-        return sum(
-            float(self._saliency[name][self.lost[name]].sum(dtype=torch.float64))
-            for name in names or self.lost
-        )
+    def cost(self) -> float:
+        """Saliency lost in all weights."""
+        lost = ((self._saliency[name], lost) for name, lost in self.lost.items())
+        return sum(float(salient[at].sum(dtype=torch.float64)) for salient, at in lost)
 
     def improve(self, place: int) -> bool:
         """Reassign one coupling's channels, if that loses less."""
@@ -96,27 +106,37 @@ class _Search:
 
         coupling = self._couplings[place]
         placed = [moved for moved in coupling.moved if moved.name in self.lost]
-        before = {moved.name: self.lost[moved.name] for moved in placed}
         costs = np.where(
             coupling.block[:, None] == coupling.block,
             sum(self._costs(moved) for moved in placed),
             np.inf,
         )
         taken = linear_sum_assignment(costs)[1]
-        had = self.cost(before)
+        had, has = (costs[np.arange(len(costs)), at].sum() for at in (np.arange(len(costs)), taken))
+        if has >= had * (1 - LEAST_GAIN):
+            return False
         for moved in placed:
             self.lost[moved.name] = moved.moved_to(self.lost[moved.name], np.argsort(taken))
-        if self.cost(before) >= had * (1 - LEAST_GAIN):
-            self.lost.update(before)
-            return False
         self.positions[place] = self.positions[place][taken]
         return True
 
     def _costs(self, moved: Moved) -> Float[np.ndarray, "channels channels"]:
         """What each channel of one weight would lose in the place of each other."""
+        if self._is_together(moved):
+            lost = self.lost[moved.name].flatten(1)
+            losses, work = self.together[moved.name].losses_together(lost)
+            self.work += work
+            return losses.double().numpy()[np.ix_(moved.index[:, 0], moved.index[:, 0])]
         here = torch.from_numpy(moved.index >= 0)[:, :, None]
         index = torch.from_numpy(moved.index.clip(min=0))
         salient = moved.channels_first(self._saliency[moved.name]).flatten(1)[index] * here
         lost = moved.channels_first(self.lost[moved.name]).flatten(1)[index] & here
         self.work += len(index) * salient.numel()
-        return (salient.flatten(1) @ lost.flatten(1).to(salient.dtype).mT).numpy()
+        return (salient.flatten(1) @ lost.flatten(1).to(salient.dtype).mT).double().numpy()
+
+    def _is_together(self, moved: Moved) -> bool:
+        """Whether the channels are the outputs of a dense layer that can tell."""
+        if moved.name not in self.together or moved.axis != 0:
+            return False
+        each = moved.index.shape[1] == 1 and bool((moved.index >= 0).all())
+        return each and len(self.together[moved.name].mean) == 1

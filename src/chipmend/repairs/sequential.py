@@ -18,10 +18,13 @@ from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.gemm import gemms
 from chipmend.network.intercepts import Intercept
 from chipmend.network.products import Product, Products
+from chipmend.network.sensitivity import Sensitivity
 from chipmend.repairs.closed_form import Moments, cholesky, compensated
 from chipmend.repairs.norms import Statistics, match_, meeting_norms, stored_statistics
 from chipmend.repairs.prune import Pruned
 
+EVENLY = 0.2
+"""Share of the rows that are chosen evenly, whatever the outputs hang on."""
 Part = tuple[str, int]
 """A weight's name, and its first output that takes part in a product."""
 
@@ -56,7 +59,14 @@ class Targets:
     norms: Mapping[str, Statistics]
 
 
-def targets(model: nn.Module, inputs: Tensor, *, places: int, seed: int) -> Targets:
+def targets(
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    places: int,
+    seed: int,
+    sensitive: Mapping[str, Sensitivity] | None = None,
+) -> Targets:
     """Note what the clean network does with the calibration inputs.
 
     Args:
@@ -64,22 +74,25 @@ def targets(model: nn.Module, inputs: Tensor, *, places: int, seed: int) -> Targ
         inputs: The calibration inputs, all of them: they go through at once.
         places: Rows to look at in each product.
         seed: Chooses the rows.
+        sensitive: Sensitivities on these inputs, as far as they are known: rows that the network's
+            outputs hang on are chosen more often.
 
     Returns:
         The targets.
     """
+    known = sensitive or {}
     generator = torch.Generator().manual_seed(seed)
     parts: dict[Part, Target] = {}
 
     def meet(product: Product) -> None:
-        chosen = torch.randperm(product.samples, generator=generator)[:places]
-        chosen = chosen.sort().values.to(product.inputs.device)  # rows near each other lie near
-        rows = product.rows(chosen)
+        found = known.get(product.gemm.name)
+        chosen = _chosen(product.samples, places, None if found is None else found.rows, generator)
+        rows = product.rows(chosen.to(product.inputs.device))
         outputs = _outputs(rows, product.matrix())
         if product.part in parts:
             parts[product.part].later.append((rows, outputs))
         else:
-            parts[product.part] = Target(chosen, outputs)
+            parts[product.part] = Target(chosen.to(outputs.device), outputs)
 
     norms: dict[str, Statistics] = {}
     with (
@@ -90,6 +103,24 @@ def targets(model: nn.Module, inputs: Tensor, *, places: int, seed: int) -> Targ
     ):
         model(inputs.to(device_of(model)))
     return Targets(parts, norms)
+
+
+def _chosen(
+    rows: int, places: int, weights: Tensor | None, generator: torch.Generator
+) -> Int64[Tensor, " places"]:
+    """Some rows without repetition, in their order; in part evenly, in part by weight.
+
+    References:
+        [Efraimidis2006] Efraimidis, Spirakis, "Weighted random sampling with a reservoir",
+            Information Processing Letters 97(5), 2006.
+    """
+    if places >= rows:
+        return torch.arange(rows)
+    odds = torch.ones(rows)
+    if weights is not None:
+        odds = EVENLY * odds + (1 - EVENLY) * rows * weights.cpu() / weights.sum().cpu()
+    arrival = torch.empty(rows).exponential_(generator=generator) / odds  # [Efraimidis2006]
+    return arrival.topk(places, largest=False).indices.sort().values
 
 
 def sequential_(

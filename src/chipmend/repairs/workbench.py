@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Bool, Float64
 from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
 
 from chipmend.confidence.constraint import ROUNDING
 from chipmend.hardware.array import Array
@@ -22,7 +23,7 @@ from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import ChosenSamples, Samples
 from chipmend.network.task import Loss, Task
 from chipmend.recipes import before_retraining, mapping_of, merged, path_of
-from chipmend.repairs.calibration import Calibration
+from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
 from chipmend.repairs.cost import Cost, forward_pass
 from chipmend.repairs.distill import TaughtSamples, divergence
 from chipmend.repairs.match import matched_
@@ -55,8 +56,6 @@ from chipmend.steps import (
 
 LOOK_BATCH = 125
 """Validation samples at a time: looks are made of whole batches."""
-MATCHED_PLACES = 4096
-"""Rows of each matrix product over which means are taken where a layer has no norm."""
 
 Tick = Callable[[float], object]
 
@@ -103,6 +102,16 @@ class Workbench:
     def network(self, recipe: Recipe) -> nn.Module:
         """The network after a recipe: the bench's own, valid until the bench is asked again."""
         return self._at(merged(recipe))
+
+    def carry_out(self, recipe: Recipe) -> None:
+        """Carry out a recipe's last step, whatever it is; the steps before it have been."""
+        step = recipe[-1]
+        if isinstance(step, Measure):
+            self.validation(recipe, step.share)
+        elif isinstance(step, Assess):
+            self.damage(recipe, step.moments)
+        else:
+            self.network(recipe)
 
     def validation(self, recipe: Recipe, share: float = 1.0) -> Float64[np.ndarray, " samples"]:
         """Scores on a share of the validation split after a recipe, in the order of looks."""
@@ -201,7 +210,7 @@ class Workbench:
             started = time.perf_counter()
             saliency = self.calibration.saliency(ClosedForm(moments=moments))
             lost = self.pruned(recipe)
-            shares = (float(s[lost[name]].sum()) / len(s) for name, s in saliency.items())
+            shares = (float(s[lost[name]].sum()) for name, s in saliency.items())
             damage, work = sum(shares), sum(s.numel() for s in saliency.values())
             cost = Cost(algebra=self.calibration.algebra(work))
             self._work(cost.ee)
@@ -270,8 +279,11 @@ class Workbench:
     def _remapped(self, step: Remap) -> tuple[Remapped, Cost]:
         if step not in self._mappings:
             started = time.perf_counter()
-            saliency = self.calibration.saliency(step.saliency)
-            found = remapped(self._pruned, saliency, self.calibration.couplings)
+            known, kind = self.calibration, step.saliency
+            saliency, together, sweeps = known.saliency(kind), {}, 0
+            if isinstance(kind, ClosedForm):
+                together, sweeps = known.layers(kind.moments), kind.joint_sweeps
+            found = remapped(self._pruned, saliency, known.couplings, together, sweeps=sweeps)
             cost = Cost(algebra=self.calibration.algebra(found.multiply_adds))
             self._work(cost.ee)
             seconds = time.perf_counter() - started
@@ -325,7 +337,9 @@ class Workbench:
     def _lessons(self, teacher: Labels | Distill) -> tuple[Samples, Loss]:
         if isinstance(teacher, Labels):
             return self.task.train, self.task.loss
-        return TaughtSamples(self.task.train, self.task.model), divergence(teacher.temperature)
+        taught = TaughtSamples(self.task.train, self.task.model)
+        classes = self.task.loss is cross_entropy
+        return taught, divergence(teacher.temperature) if classes else mse_loss
 
     def _better(self, recipe: Recipe) -> nn.Module:
         """The network after a recipe, or before its last retraining if that does better."""

@@ -1,0 +1,142 @@
+"""How much a network's outputs hang on each output of a layer, and on each row of its product.
+
+To first order a small change ``e`` of what a layer gives out changes the network's outputs by
+``J e``. The squared columns of ``J`` are estimated by one backward pass of outputs with random
+signs [Hutchinson1990]: no labels, no loss, and the same for every chip.
+
+References:
+    [Hutchinson1990] Hutchinson, "A stochastic estimator of the trace of the influence matrix",
+        Communications in Statistics 19(2), 1990.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from chipmend.network.evaluate import device_of, evaluating
+from chipmend.network.gemm import Gemm, gemms
+
+PRODUCTS = {"linear", "conv1d", "conv2d", "conv3d"}
+"""Functions that take an input and a weight, in this order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """Squared change of the network's outputs per squared change of what a weight gives out.
+
+    Args:
+        rows: At each row of the product, summed over outputs.
+        outputs: At each output, the mean over rows.
+    """
+
+    rows: Float[Tensor, " samples"]
+    outputs: Float[Tensor, " n"]
+
+
+def sensitivities(
+    model: nn.Module, inputs: Iterable[Tensor], *, seed: int
+) -> dict[str, Sensitivity]:
+    """Take the sensitivity of every weight that one linear layer or convolution uses once.
+
+    Args:
+        model: The network; it is left as it was.
+        inputs: Batches of calibration inputs.
+        seed: Chooses the signs.
+
+    Returns:
+        Sensitivities by name of the weight, relative to the variance of the network's outputs;
+        weights that are used otherwise, or that the outputs do not hang on, have none, and neither
+        has a network that keeps no gradients.
+    """
+    network = copy.deepcopy(model).requires_grad_(True)
+    generator = torch.Generator().manual_seed(seed)
+    watch, outputs = _Watch(gemms(network)), list[Tensor]()
+    with evaluating(network), _without_fused_attention(), torch.enable_grad():
+        for batch in inputs:
+            with watch:
+                given = network(batch.to(device_of(network)))
+            real = [o for o in tree_leaves(given) if isinstance(o, Tensor) and o.requires_grad]
+            if not real:
+                return {}
+            outputs.append(torch.cat([o.detach().flatten(1) for o in real], 1))
+            torch.autograd.backward(real, [_signs(o, generator) for o in real])
+            network.zero_grad(set_to_none=True)
+    spread = float(torch.cat(outputs).var(0).sum()) or 1.0
+    return {name: found for name in watch.seen if (found := watch.sensitivity(name, spread))}
+
+
+@dataclass(eq=False)
+class _Seen:
+    """Squared gradients of what a weight gives out, batch by batch."""
+
+    rows: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+
+    def add(self, gradient: Tensor) -> None:
+        squared = gradient.square()
+        self.rows.append(squared.sum(1))
+        self.outputs.append(squared.sum(0))
+
+
+class _Watch(TorchFunctionMode):
+    """Notes the gradients of what each weight gives out."""
+
+    def __init__(self, held: Sequence[Gemm]) -> None:
+        super().__init__()
+        self._names = {id(gemm.weight): gemm.name for gemm in held}
+        self._uses: dict[str, int] = {}
+        self.seen: dict[str, _Seen] = {}
+
+    def __enter__(self) -> "_Watch":
+        self._uses = {}
+        return super().__enter__()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        given = func(*args, **(kwargs or {}))
+        _, weight, *_ = (*args, None, None)
+        name = self._names.get(id(weight))
+        if name is not None and getattr(func, "__name__", "") in PRODUCTS:
+            self._uses[name] = self._uses.get(name, 0) + 1
+            seen = self.seen.setdefault(name, _Seen())
+            axis = -1 if func.__name__ == "linear" else 1
+            if self._uses[name] == 1 and given.requires_grad:
+                given.register_hook(
+                    lambda gradient: seen.add(gradient.movedim(axis, -1).flatten(0, -2))
+                )
+            else:
+                seen.rows.clear()
+                self._names.pop(id(weight))
+        return given
+
+    def sensitivity(self, name: str, spread: float) -> Sensitivity | None:
+        """What was noted of one weight; nothing of one that is used several times."""
+        seen = self.seen[name]
+        if name not in self._names.values() or not seen.rows:
+            return None
+        rows = torch.cat(seen.rows) / spread
+        return Sensitivity(rows, torch.stack(seen.outputs).sum(0) / (len(rows) * spread))
+
+
+def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    signs = torch.randint(0, 2, like.shape, generator=generator) * 2 - 1
+    return signs.to(like.device, like.dtype)
+
+
+@contextmanager
+def _without_fused_attention() -> Iterator[None]:
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
