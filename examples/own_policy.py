@@ -12,13 +12,16 @@ from chipmend.policy import Action, Group, Scrap, Ship
 class Proportional:
     """Two epochs where half of the weights are on faulty PEs, one where a quarter is."""
 
-    name, needs_table = "Proportional", False
+    name = "Proportional"
+
+    def analysis(self, *_: Any) -> None:
+        """It needs none."""
 
     def plan(self, dies: Any, *_: Any) -> list[Group]:
         """Every chip alone, with an amount of its own."""
         return [Group(chips=(die.chip.id,), epochs=4 * die.effective_rate) for die in dies]
 
-    def next(self, group: Group, _: Any, seen: Any) -> Action:
+    def next(self, group: Group, _: Any, seen: Any, *__: Any) -> Action:
         """Prune, retrain, look; then ship or scrap."""
         steps = (cm.Prune(), cm.Retrain(epochs=max(group.epochs, 0.1)), cm.Measure())
         if len(seen) < len(steps):

@@ -12,15 +12,17 @@ from chipmend.hardware import Array
 from chipmend.policy import Fixed, FixedSteps, Reduce, UntilMet
 from chipmend.records import plain
 from chipmend.resilience import Analysis
-from chipmend.steps import Reestimate, Retrain
+from chipmend.steps import Compensate, OneShot, Prune, Reestimate, Retrain
 from conftest import tiny_task
 
 ARRAY = Array(rows=8, cols=8)
 CONSTRAINT = Drop(0.1)
 RETRAIN = Retrain(learning_rate=0.05, batch=32, recalibrate=Reestimate(samples=64))
 ANALYSIS = Analysis(rates=(0.1, 0.4), amounts=(0.0, 0.5, 1.0, 2.0), repeats=2, retrain=RETRAIN)
+REPAIR = (Prune(), Compensate(form=OneShot(samples=64, places=500)))
 POLICIES = (
     FixedSteps(),
+    FixedSteps(steps=REPAIR, label="Repair"),
     Fixed(epochs=1.0, retrain=RETRAIN),
     Fixed(epochs=1.0, decaying=True, retrain=RETRAIN),
     UntilMet(increment=0.5, most=2.0, retrain=RETRAIN),
@@ -55,7 +57,8 @@ def records(outcome):
     return {
         "records": _timeless(plain(outcome.records)),
         "paths": dict(sorted(plain(outcome.paths).items())),
-        "table": _timeless(plain(outcome.table)),
+        "tables": _timeless(plain(outcome.tables)),
+        "shared": _timeless(plain(outcome.shared)),
     }
 
 

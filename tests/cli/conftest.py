@@ -69,7 +69,7 @@ class Own(Fixed):
     pass
 
 class Raising(Fixed):
-    def next(self, group, constraint, seen):
+    def next(self, group, constraint, seen, table):
         raise KeyError("oh")
 '''
 PLAN = {

@@ -88,6 +88,19 @@ def test_a_look_sums_up_scores_and_margins():
     assert look.p_value == pytest.approx(scipy.stats.norm.cdf(-0.4 / np.sqrt(1.99926)), rel=1e-5)
 
 
+def test_the_error_is_how_far_the_margin_strays_from_look_to_look():
+    """Margins of -0.75, 0.25, 0.25 and 1.25 deviate by the root of 1/2; and by simulation."""
+    assert measured(Drop(0.25), REPAIRED, CLEAN).error == pytest.approx(math.sqrt(0.5 / 4))
+    rng = np.random.default_rng(0)
+    for constraint in (Drop(0.1), Accuracy(0.6)):
+        looks = [
+            measured(constraint, *(rng.random((2, 400)) < [[0.7], [0.8]]).astype(float))
+            for _ in range(1000)
+        ]
+        strayed = np.std([look.margin for look in looks])
+        assert np.mean([look.error for look in looks]) == pytest.approx(strayed, rel=0.1)
+
+
 def test_losses_alone_are_tested_exactly():
     clean = np.ones(200)
     for lost in (0, 1, 5):

@@ -1,17 +1,25 @@
 import json
+from dataclasses import replace
 
 import pytest
 
-from campaigns import ANALYSIS, ARRAY
+from campaigns import ANALYSIS, ARRAY, REPAIR
 from chipmend.errors import FingerprintError, RepairError
 from chipmend.fleet import analyzing
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.local import InProcess, LocalProcesses
 from chipmend.fleet.runner import Runner
 from chipmend.fleet.store import SqliteStore
+from chipmend.network.evaluate import scores
+from chipmend.repairs.calibration import Calibration
 from chipmend.resilience import ResilienceTable, trajectory
 
 HERE = {"torch": "here"}
+
+
+def work_on(task, seed=0):
+    clean = scores(task.model, task.validation, task.metric)
+    return Analyzing(task, ARRAY, ANALYSIS, seed, clean, Calibration(task, seed))
 
 
 @pytest.fixture
@@ -23,8 +31,7 @@ def table_of(task, tmp_path):
         store = SqliteStore(tmp_path / f"run{next(runs)}")
         try:
             return resilience_table(
-                Analyzing(task, ARRAY, ANALYSIS, seed),
-                0.9,
+                work_on(task, seed),
                 runner=Runner(executor or InProcess(), store),
                 conditions=conditions,
                 cache=cache,
@@ -40,12 +47,13 @@ def timeless(table: ResilienceTable):
 
 
 def test_the_table_holds_each_repeat_as_measured_alone(task, table_of):
-    alone = [trajectory(task, ARRAY, ANALYSIS, job, seed=0) for job in ANALYSIS.jobs()]
+    clean = work_on(task).clean
+    alone = [trajectory(task, ARRAY, ANALYSIS, job, clean=clean, seed=0) for job in ANALYSIS.jobs()]
     table = table_of(cache=None)
     assert timeless(table) == [
         (t.rate, t.repeat, t.effective_rate, t.accuracies, t.ee) for t in alone
     ]
-    assert (table.amounts, table.clean_accuracy) == (ANALYSIS.amounts, 0.9)
+    assert (table.amounts, table.clean_accuracy) == (ANALYSIS.amounts, clean.mean())
 
 
 def test_two_workers_measure_the_same_table(table_of):
@@ -91,8 +99,7 @@ def test_one_failed_repeat_is_tried_again_and_the_others_are_kept(task, tmp_path
         store = SqliteStore(tmp_path)
         try:
             return resilience_table(
-                Analyzing(task, ARRAY, ANALYSIS, 0),
-                0.9,
+                work_on(task),
                 runner=Runner(InProcess(), store),
                 conditions=HERE,
                 cache=None,
@@ -120,12 +127,28 @@ def test_a_run_does_not_take_up_the_repeats_of_another_analysis(task, tmp_path):
     runner = Runner(InProcess(), store)
 
     def measured(seed):
-        work = Analyzing(task, ARRAY, ANALYSIS, seed)
-        return resilience_table(work, 0.9, runner=runner, conditions=HERE, cache=None)
+        return resilience_table(work_on(task, seed), runner=runner, conditions=HERE, cache=None)
 
     measured(0)
     with pytest.raises(FingerprintError, match="analysis changed"):
         measured(1)
+    store.close()
+
+
+def test_a_run_holds_the_repeats_of_several_analyses(task, tmp_path, monkeypatch):
+    """Each is taken up again as it was, and none for another."""
+    store = SqliteStore(tmp_path)
+    analyses = [ANALYSIS, replace(ANALYSIS, start=REPAIR), replace(ANALYSIS, share=0.5)]
+
+    def measured(analysis):
+        work = replace(work_on(task), analysis=analysis)
+        runner = Runner(InProcess(), store)
+        return resilience_table(work, runner=runner, conditions=HERE, cache=None)
+
+    first = [measured(analysis) for analysis in analyses]
+    assert len({table.trajectories for table in first}) == 3
+    monkeypatch.setattr(Analyzing, "__call__", None)
+    assert [measured(analysis) for analysis in analyses[::-1]] == first[::-1]
     store.close()
 
 

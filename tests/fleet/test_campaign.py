@@ -14,13 +14,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from campaigns import ANALYSIS, ARRAY, CONSTRAINT, POLICIES, RETRAIN, chips, mended, records
+from campaigns import (
+    ANALYSIS,
+    ARRAY,
+    CONSTRAINT,
+    POLICIES,
+    REPAIR,
+    RETRAIN,
+    chips,
+    mended,
+    records,
+)
 from chipmend.errors import FaultMapError, FingerprintError, LotError, PlanError
 from chipmend.faults import Chip, FaultMap, png_picture
 from chipmend.fleet import mend
 from chipmend.fleet.ledger import Bin
-from chipmend.policy import Fixed, Reduce
-from chipmend.repairs import pruned_weights
+from chipmend.policy import Cascade, Fixed, FixedSteps, Reduce
+from chipmend.repairs import Cost, pruned_weights
+from chipmend.repairs.calibration import Calibration
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +90,18 @@ def _works_on(folder, begun, *, least):
 
 
 def _kept(folder):
-    """Results of each kind, and attempts, that a run's store holds."""
+    """Results of both kinds, and attempts, that a run's store holds."""
     path = folder / "run" / "run.sqlite"
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
             (attempts,) = store.execute("select count(*) from attempts").fetchone()
-            kinds = dict(store.execute("select kind, count(*) from results group by kind"))
+            results = list(store.execute("select kind, count(*) from results group by kind"))
     except sqlite3.OperationalError:  # no store as yet
         return {"attempts": 0, "analysis": 0, "mend": 0}
-    return {"analysis": 0, "mend": 0} | kinds | {"attempts": attempts}
+    kept = {"attempts": attempts, "analysis": 0, "mend": 0}
+    for kind, count in results:
+        kept[kind.split()[0]] += count
+    return kept
 
 
 def test_work_lost_to_a_kill_is_on_the_bill(task, tmp_path):
@@ -238,6 +252,41 @@ def test_the_analysis_is_taken_from_the_cache_and_stays_on_the_bill(task, monkey
         mended(task, run=None, seed=5)
 
 
+CASCADE = Cascade(
+    rungs=(REPAIR[:1], REPAIR), retrain=RETRAIN, amounts=(0.0, 0.5), increment=0.5, most=1.0
+)
+
+
+def test_policies_of_one_analysis_share_its_table_and_others_have_their_own(task, tmp_path):
+    repaired = Reduce(start=REPAIR)
+    policies = [Reduce(), Reduce(statistic="min"), repaired, CASCADE, FixedSteps()]
+    outcome = mended(task, run=None, policies=policies)
+    one, other, third, fourth = outcome.tables.values()
+    assert list(outcome.tables) == ["Reduce-max", "Reduce-min", "Repair + Reduce-max", "Cascade"]
+    assert one == other != third != fourth
+    assert outcome.table == one
+    for policy, workers in ((repaired, 1), (CASCADE, 2)):
+        alone = mended(task, run=tmp_path / policy.kind, policies=[policy], workers=workers)
+        assert alone.table.ee == outcome.tables[policy.name].ee
+        assert records(alone)["records"] == [
+            r for r in records(outcome)["records"] if r["policy"] == policy.name
+        ]
+        assert alone.summary()["policies"][policy.name]["ee_analysis"] == alone.table.ee > 0
+
+
+def test_calibration_is_billed_to_whoever_goes_by_it_however_many_chips_there_are(task):
+    policies = [FixedSteps(), FixedSteps(steps=REPAIR, label="Repair"), Reduce(start=REPAIR)]
+    outcome = mended(task, run=None, policies=policies)
+    known = Calibration(task, 0).bill(REPAIR)
+    free, repaired, reduced = outcome.shared.values()
+    assert free == Cost()
+    for shared in (repaired, reduced):
+        assert (shared.recalibrate, shared.algebra) == (known.recalibrate, known.algebra)
+    single = mended(task, run=None, policies=policies[1:2], lot=chips()[:1]).shared["Repair"]
+    assert single.ee == repaired.ee > 0
+    assert outcome.summary()["policies"]["Repair"]["ee_shared"] == repaired.ee
+
+
 def test_mend_is_the_same_with_its_defaults_spelled_out(task):
     outcome = mend(
         task,
@@ -247,7 +296,7 @@ def test_mend_is_the_same_with_its_defaults_spelled_out(task):
         analysis=ANALYSIS,
         hindsight=False,
     )
-    assert list(outcome.policies) == ["Reduce-max"]
+    assert list(outcome.policies) == ["Cascade"]
     assert outcome.paths == {"c0": []}
 
 

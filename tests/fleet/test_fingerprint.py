@@ -99,11 +99,11 @@ def test_a_policy_with_arrays_and_sets_is_told_from_another(task):
 
 def test_the_code_of_a_policy_counts(task, monkeypatch):
     class Own:
-        def next(self, group, constraint, seen):
+        def next(self, group, constraint, seen, table):
             return 1
 
     before = parts(task, policies=(Own(),))
-    monkeypatch.setattr(Own, "next", lambda self, group, constraint, seen: 2)
+    monkeypatch.setattr(Own, "next", lambda self, group, constraint, seen, table: 2)
     assert differing(before, parts(task, policies=(Own(),))) == ["policies"]
 
 

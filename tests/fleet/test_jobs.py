@@ -17,7 +17,9 @@ class Grouping:
 
     groups: tuple
     name: str = "grouping"
-    needs_table: bool = False
+
+    def analysis(self, usual, constraint):
+        return None
 
     def plan(self, dies, constraint, table):
         return [Group(chips=group) for group in self.groups]
@@ -29,7 +31,7 @@ def per_pe(task):
 
 
 def jobs(per_pe, *policies, lot=None):
-    return planned_jobs(chips() if lot is None else lot, policies, CONSTRAINT, None, per_pe)
+    return planned_jobs(chips() if lot is None else lot, policies, CONSTRAINT, {}, per_pe)
 
 
 def map_of(*faulty, fatal=""):

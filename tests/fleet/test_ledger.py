@@ -40,7 +40,8 @@ PATH = [
 
 
 def test_sums_are_those_worked_out_by_hand():
-    sums = sum_up(RECORDS, {"b": PATH}, Cost(retrain=100.0, seconds=50.0))
+    shared = Cost(recalibrate=0.5, algebra=0.25, seconds=5.0)
+    sums = sum_up(RECORDS, {"b": PATH}, Cost(retrain=100.0, seconds=50.0), shared)
     assert (sums.policy, sums.chips, sums.met, sums.shipped, sums.scrapped) == ("p", 7, 3, 4, 3)
     assert sums.bins == {
         "pruned": 1,
@@ -54,22 +55,22 @@ def test_sums_are_those_worked_out_by_hand():
     assert sums.accuracy_min == 0.4
     assert sums.ee == pytest.approx(0 + 1.25 + 0.75 + 2 + 0 + 0 + 1)
     assert sums.ee_per_chip == pytest.approx(5 / 7)
-    assert sums.ee_analysis == 100
+    assert (sums.ee_analysis, sums.ee_shared) == (100, 0.75)
     assert sums.seconds == pytest.approx(1 + 10 + 2)
-    assert sums.seconds_analysis == 50
+    assert (sums.seconds_analysis, sums.seconds_shared) == (50, 5)
     assert sums.ee_overspent == sums.ee_overspent_per_chip == pytest.approx(1.25 - 0.625)
 
 
 @pytest.mark.parametrize("fleet", [100, 1000, 5000])
-def test_the_analysis_is_spread_over_a_fleet(fleet):
-    sums = sum_up(RECORDS, {}, Cost(retrain=100.0))
-    assert sums.ee_per_chip_of(fleet) == pytest.approx(5 / 7 + 100 / fleet)
+def test_the_analysis_and_what_chips_share_are_spread_over_a_fleet(fleet):
+    sums = sum_up(RECORDS, {}, Cost(retrain=100.0), Cost(algebra=2.0))
+    assert sums.ee_per_chip_of(fleet) == pytest.approx(5 / 7 + 102 / fleet)
 
 
 def test_overspending_is_averaged_over_the_chips_that_met_the_constraint_alone():
     path = [PathPoint(epochs=0.0, accuracy=0.9, met=True, ee=0.25)]
     met = [r for r in RECORDS if r.met]
-    sums = sum_up(RECORDS, {r.chip: path for r in RECORDS}, Cost())
+    sums = sum_up(RECORDS, {r.chip: path for r in RECORDS}, Cost(), Cost())
     expected = sum(max(0.0, r.ee - 0.25) for r in met)
     assert 0 < len(met) < len(RECORDS)
     assert sums.ee_overspent == pytest.approx(expected)
@@ -77,7 +78,7 @@ def test_overspending_is_averaged_over_the_chips_that_met_the_constraint_alone()
 
 
 def test_where_nothing_ships_there_is_no_accuracy():
-    sums = sum_up(RECORDS[3:6], {}, Cost())
+    sums = sum_up(RECORDS[3:6], {}, Cost(), Cost())
     assert (sums.accuracy_mean, sums.accuracy_min, sums.ee_overspent) == (None, None, None)
     assert sums.ee_overspent_per_chip is None
     assert (sums.met, sums.shipped, sums.scrapped) == (0, 0, 3)

@@ -13,19 +13,15 @@ from chipmend.fleet.mending import Mending
 from chipmend.hardware import Array
 from chipmend.network.evaluate import scores
 from chipmend.policy import Fixed, FixedSteps, Group, Reduce, Scrap, Ship, UntilMet
+from chipmend.policy.looks import Looks
+from chipmend.recipes import retrained_epochs
 from chipmend.records import plain, rebuilt
+from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.chip import repair
 from chipmend.repairs.retrain import Retraining
+from chipmend.repairs.workbench import Workbench
 from chipmend.resilience import Analysis
-from chipmend.steps import (
-    Measure,
-    Prune,
-    Recalibrate,
-    Recipe,
-    Reestimate,
-    Retrain,
-    retrained_epochs,
-)
+from chipmend.steps import Assess, Measure, Prune, Recalibrate, Recipe, Reestimate, Retrain
 
 ARRAY = Array(rows=8, cols=8)
 CONSTRAINT = Drop(0.05)
@@ -33,11 +29,12 @@ NORMS = Recalibrate(form=Reestimate(samples=32))
 RETRAIN = Retrain(learning_rate=0.05, batch=32, recalibrate=Reestimate(samples=64))
 WALK = Analysis(amounts=(0.0, 0.5, 1.0, 2.0), retrain=RETRAIN).steps()
 FAULTS = fault_map(ARRAY, 0.45, cm.Uniform(), seed=1, chip="a")
+WHOLE = Looks(shares=(1.0,))
 POLICIES = (
     FixedSteps(),
     Fixed(epochs=0, retrain=RETRAIN),
     Fixed(epochs=1.5, retrain=RETRAIN),
-    UntilMet(increment=0.5, most=1.0, retrain=RETRAIN),
+    UntilMet(increment=0.5, most=1.0, retrain=RETRAIN, looks=WHOLE),
     Reduce(retrain=RETRAIN),
     Fixed(epochs=0.5, decaying=True, retrain=RETRAIN),
     FixedSteps(
@@ -50,6 +47,7 @@ POLICIES = (
         ),
         label="mixed",
     ),
+    UntilMet(increment=0.5, most=1.0, retrain=RETRAIN, label="looking on"),
 )
 
 
@@ -60,9 +58,8 @@ class Raising:
     after: int = 0
     error: str = "ZeroDivisionError"
     name: str = "raising"
-    needs_table: bool = False
 
-    def next(self, group, constraint, seen):
+    def next(self, group, constraint, seen, table):
         if len(seen) < self.after:
             return (Prune(), RETRAIN)[len(seen)]
         raise {"ZeroDivisionError": ZeroDivisionError, "ours": cm.ChipmendError}[self.error]("oh")
@@ -74,21 +71,36 @@ class Saying:
 
     answers: tuple
     name: str = "saying"
-    needs_table: bool = False
 
-    def next(self, group, constraint, seen):
+    def next(self, group, constraint, seen, table):
         return self.answers[len(seen)]
 
 
-def mended(task, policies, *, hindsight=WALK, chips=("a",), faulty=FAULTS.unusable, epochs=1.0):
+@dataclass(frozen=True)
+class Telling:
+    """Assesses what it pruned, and tells what it heard when it gives up."""
+
+    name: str
+
+    def next(self, group, constraint, seen, table):
+        if len(seen) < 2:
+            return (Prune(), Assess())[len(seen)]
+        return Scrap(f"{table} {seen[0].damage} {seen[1].damage!r}")
+
+
+def mended(
+    task, policies, *, tables=None, hindsight=WALK, chips=("a",), faulty=FAULTS.unusable, epochs=1.0
+):
     work = Mending(
         task=task,
         array=ARRAY,
         constraint=CONSTRAINT,
         policies=tuple(policies),
         seed=7,
+        calibration=Calibration(task, 7),
         clean_validation=scores(task.model, task.validation, task.metric),
         clean_test=scores(task.model, task.test, task.metric),
+        tables=tables or {},
         hindsight=hindsight,
     )
     groups = {place: Group(chips=chips, epochs=epochs) for place in range(len(policies))}
@@ -133,7 +145,7 @@ def test_what_ships_is_the_network_of_the_recipe_by_hand(task, together, policy)
     steps = {
         "FAP": [Prune()],
         "Fixed(1.5)": [Prune(), replace(RETRAIN, epochs=1.5)],
-        "Fixed(0.5, decaying)": [Prune(), policy.next(None, None, (None,))],
+        "Fixed(0.5, decaying)": [Prune(), policy.next(None, None, (None,), None)],
     }[policy.name]
     assert record["steps"] == plain(steps)
     one = repair(task, cm.Chip("a", FAULTS), array=ARRAY, steps=steps, seed=7)
@@ -141,6 +153,17 @@ def test_what_ships_is_the_network_of_the_recipe_by_hand(task, together, policy)
     assert record["accuracy"] == accuracy
     clean = scores(task.model, task.test, task.metric).mean()
     assert record["met"] == (accuracy >= clean - 0.05 - 1e-12)
+
+
+def networks_looked_at(steps):
+    """Shares of the looks at each network that was looked at."""
+    looked = [[]]
+    for step in steps:
+        if step["kind"] == "measure":
+            looked[-1].append(step["share"])
+        elif looked[-1]:
+            looked.append([])
+    return [shares for shares in looked if shares]
 
 
 def test_bills_are_those_worked_out_by_hand(together):
@@ -155,6 +178,11 @@ def test_bills_are_those_worked_out_by_hand(together):
     assert until["cost"]["retrain"] == pytest.approx(0.5 * (looks - 1))
     assert until["cost"]["recalibrate"] == pytest.approx(looks * 64 / 768)
     assert until["cost"]["measure"] == pytest.approx(looks * 128 / 768)
+    looked = networks_looked_at(by_policy(together)["looking on"]["steps"])
+    assert cost["looking on"]["retrain"] == pytest.approx(0.5 * (len(looked) - 1))
+    # looks are made of batches of 125, so the smallest share of 128 costs as much as 0.7 of them
+    images = sum(128 if max(shares) == 1 else 125 for shares in looked)
+    assert cost["looking on"]["measure"] == pytest.approx(images / 768)
     mixed = {"retrain": 1, "recalibrate": (32 + 64 + 32) / 768, "measure": 128 / 768}
     assert cost["mixed"] == pytest.approx(mixed)
 
@@ -237,7 +265,7 @@ def test_a_training_that_diverges_late_is_billed_once(task, monkeypatch):
         sound(self)
 
     monkeypatch.setattr(Retraining, "_check_sound", diverged)
-    until = UntilMet(increment=0.5, most=4.0, retrain=RETRAIN, confidence=1 - 1e-15)
+    until = UntilMet(increment=0.5, most=4.0, retrain=RETRAIN, confidence=1 - 1e-9, looks=WHOLE)
     (record,) = mended(task, [until], hindsight=())["records"]
     assert (record["bin"], record["reason"]) == (Bin.FAILED, "diverged")
     assert record["cost"]["retrain"] == pytest.approx(1.5)
@@ -266,6 +294,17 @@ def test_a_scrapped_chip_has_its_reason_and_ships_nothing(task):
     assert (record["bin"], record["reason"]) == (Bin.SCRAPPED, "no hope")
     assert (record["accuracy"], record["met"]) == (None, False)
     assert record["cost"]["measure"] == pytest.approx(128 / 768)
+
+
+def test_a_policy_hears_of_its_own_table_and_of_the_damage_it_assessed(task):
+    policies = [Telling("one"), Telling("other")]
+    one, other = mended(task, policies, tables={"one": "its own"}, hindsight=())["records"]
+    bench = Workbench(task, ARRAY, FAULTS.unusable, chip="a", seed=7)
+    bench.network((Prune(),))
+    damage = bench.damage((Prune(),), Assess().moments)
+    assert one["reason"] == f"its own None {damage!r}"
+    assert other["reason"] == f"None None {damage!r}"
+    assert one["cost"]["algebra"] == bench.spent((Prune(), Assess())).algebra > 0
 
 
 def test_chips_of_a_group_share_one_network_and_its_cost(task):

@@ -16,6 +16,7 @@ MORE, MORE_OF_POLICY = (
     {"ee_lost"},
     {
         "shipped",
+        "ee_shared",
         "seconds_analysis",
         "ee_overspent_per_chip_met",
     },

@@ -97,5 +97,5 @@ def test_a_policy_that_cannot_be_built_is_our_error(factories):
 
 @pytest.mark.parametrize("function", ["wrong", "two"])
 def test_what_is_no_policy_is_our_error_that_says_what_it_lacks(factories, function):
-    with pytest.raises(PlanError, match="is no policy: it lacks name, needs_table, plan, next"):
+    with pytest.raises(PlanError, match="is no policy: it lacks name, analysis, plan, next"):
         plan(policy={"factory": f"{factories}:{function}"}).deciders()

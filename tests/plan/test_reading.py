@@ -7,13 +7,13 @@ from chipmend.errors import PlanError
 from chipmend.faults import make_chips, write_lot
 from chipmend.hardware import Array
 from chipmend.plan import read_plan
-from chipmend.policy import Reduce, UntilMet
+from chipmend.policy import Cascade, UntilMet
 from plans import plan
 
 
 def test_the_shortest_plan_is_filled_with_defaults():
     made = plan()
-    assert made.policies == (Reduce(),)
+    assert made.policies == (Cascade(),)
     assert made.array == Array(rows=8, cols=8, placement="im2col")
     assert (made.model.width, made.seed, made.execution.device) == (0.25, 0, "cpu")
     assert made.execution.workers is None

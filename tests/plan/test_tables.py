@@ -3,15 +3,31 @@ from pathlib import Path
 
 import pytest
 
+from chipmend.confidence import Drop
 from chipmend.errors import LotError, NetworkError
 from chipmend.faults import Clustered, make_chips
 from chipmend.hardware import Array
 from chipmend.plan import Plan, parse_plan
 from chipmend.plan.mistakes import TABLES
-from chipmend.policy import Fixed, FixedSteps, Reduce, UntilMet
-from chipmend.steps import Prune, Reestimate, Retrain
+from chipmend.policy import Cascade, Fixed, FixedSteps, Looks, Reduce, UntilMet
+from chipmend.resilience import Analysis
+from chipmend.steps import (
+    Compensate,
+    Distill,
+    Magnitude,
+    OneShot,
+    Prune,
+    Reestimate,
+    Remap,
+    Retrain,
+)
 from plans import WHOLE, plan
 
+REPAIR = [
+    {"kind": "remap", "saliency": {"kind": "magnitude"}},
+    {"kind": "prune"},
+    {"kind": "compensate", "form": {"kind": "one_shot", "damping": 0.1}},
+]
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "plan.md"
 
 
@@ -21,16 +37,32 @@ def test_every_kind_of_policy_is_made_of_its_table():
         policies=[
             {"kind": "steps", "label": "two", "steps": [{"kind": "prune"}, {"kind": "retrain"}]},
             {"kind": "fixed", "epochs": 0.5, "decaying": True, "retrain": retrain},
-            {"kind": "until_met", "most": 2, "confidence": 0.9},
-            {"kind": "reduce", "statistic": "quantile", "quantile": 0.8},
+            {"kind": "until_met", "most": 2, "confidence": 0.9, "looks": {"shares": [0.5, 1]}},
+            {"kind": "reduce", "statistic": "quantile", "quantile": 0.8, "start": REPAIR},
+            {"kind": "cascade", "rungs": [REPAIR[1:], REPAIR], "amounts": []},
         ]
     )
     own = Retrain(learning_rate=0.1, recalibrate=Reestimate(samples=64))
+    repair = (Remap(saliency=Magnitude()), Prune(), Compensate(form=OneShot(damping=0.1)))
     assert made.deciders() == (
         FixedSteps(label="two", steps=(Prune(), Retrain())),
         Fixed(epochs=0.5, decaying=True, retrain=own),
-        UntilMet(most=2.0, confidence=0.9),
-        Reduce(statistic="quantile", quantile=0.8),
+        UntilMet(most=2.0, confidence=0.9, looks=Looks(shares=(0.5, 1.0))),
+        Reduce(statistic="quantile", quantile=0.8, start=repair),
+        Cascade(rungs=(repair[1:], repair), amounts=()),
+    )
+
+
+def test_an_analysis_is_made_of_its_table():
+    retrain = {"teacher": {"kind": "distill", "temperature": 4}}
+    given = {"start": REPAIR, "rungs": [REPAIR], "share": 0.5, "until": {"drop": 0.02}}
+    repair = (Remap(saliency=Magnitude()), Prune(), Compensate(form=OneShot(damping=0.1)))
+    assert plan(analysis={**given, "retrain": retrain}).analysis == Analysis(
+        start=repair,
+        rungs=(repair,),
+        share=0.5,
+        until=Drop(0.02),
+        retrain=Retrain(teacher=Distill(temperature=4.0)),
     )
 
 
@@ -82,5 +114,6 @@ def test_the_complete_example_of_the_documentation_holds_the_defaults_it_says_it
     fixed, until_met, reduce = made.policies[1:4]
     assert (made.policies[0], until_met, reduce) == (FixedSteps(), UntilMet(), Reduce())
     assert fixed == Fixed(epochs=0.5)
+    assert made.policies[5] == Cascade()
     assert made.analysis == plan().analysis
     assert (made.chips.spatial, made.chips.spread) == (plan().chips.spatial, "drawn")

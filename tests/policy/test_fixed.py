@@ -4,7 +4,6 @@ import pytest
 
 from chipmend.errors import PlanError
 from chipmend.policy import Fixed, FixedSteps, Ship
-from chipmend.policy.fixed import amount_steps
 from chipmend.steps import Decaying, Match, Prune, Recalibrate, Reestimate, Retrain
 from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract, driven_to_the_end
 
@@ -66,7 +65,6 @@ def test_a_decaying_amount_differs_by_its_schedule_alone():
 def test_no_amount_is_pruning_and_the_recalibration_that_would_follow_a_retraining():
     own = Retrain(recalibrate=Reestimate(samples=64))
     assert steps_of(Fixed(epochs=0, retrain=own)) == [Prune(), Recalibrate(form=own.recalibrate)]
-    assert amount_steps(0.0, own) == (Prune(), Recalibrate(form=own.recalibrate))
 
 
 def test_names_tell_amounts_and_schedules_apart():

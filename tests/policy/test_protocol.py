@@ -23,13 +23,15 @@ class InHalves:
     """A policy of a user's: no dataclass, and several chips in one group."""
 
     name = "in halves"
-    needs_table = False
+
+    def analysis(self, usual, constraint):
+        return None
 
     def plan(self, dies, constraint, table):
         halves = [[d.chip.id for d in dies if (d.effective_rate > 0.4) == high] for high in (0, 1)]
         return [Group(chips=tuple(sorted(half))) for half in halves if half]
 
-    def next(self, group, constraint, seen):
+    def next(self, group, constraint, seen, table):
         return Ship() if seen else Prune()
 
 

@@ -5,8 +5,11 @@ import pytest
 from chipmend.errors import PlanError, TableError
 from chipmend.policy import Reduce, Scrap, Ship
 from chipmend.policy.protocol import Observation
-from chipmend.steps import Prune, Recalibrate, Reestimate, Retrain
+from chipmend.resilience import Analysis
+from chipmend.steps import Compensate, Prune, Recalibrate, Reestimate, Remap, Retrain
 from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract, die, table
+
+START = (Remap(), Prune(), Compensate())
 
 
 class TestMax(PolicyContract):
@@ -25,6 +28,12 @@ class TestQuantile(PolicyContract):
     @pytest.fixture
     def policy(self):
         return Reduce(statistic="quantile", quantile=0.5)
+
+
+class TestAfterRepair(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return Reduce(start=(Prune(), Compensate()))
 
 
 def planned(rate, **fields):
@@ -65,7 +74,9 @@ def test_half_of_the_repeats_are_the_smaller_one_of_two():
 def walked(policy, rate):
     group = policy.plan([die("a", rate)], CONSTRAINT, table())[0]
     seen, answers = [], []
-    while not isinstance(answer := policy.next(group, CONSTRAINT, tuple(seen)), Ship | Scrap):
+    while not isinstance(
+        answer := policy.next(group, CONSTRAINT, tuple(seen), table()), Ship | Scrap
+    ):
         seen.append(Observation(answer))
         answers.append(answer)
     return answers, answer
@@ -79,6 +90,19 @@ def test_the_amount_is_trained_in_one_go_after_pruning():
 
 def test_a_healthy_chip_is_only_recalibrated():
     assert walked(Reduce(), 0.0) == ([Prune(), Recalibrate(form=Reestimate())], Ship())
+
+
+def test_repair_comes_before_the_amount_and_is_enough_for_a_healthy_chip():
+    policy = Reduce(start=START, retrain=Retrain(learning_rate=0.1))
+    assert walked(policy, 0.4)[0] == [*START, Retrain(learning_rate=0.1, epochs=0.75)]
+    assert walked(policy, 0.0)[0] == list(START)
+
+
+def test_its_analysis_is_the_usual_one_from_its_start():
+    usual = Analysis(rates=(0.2,), amounts=(0.0, 0.5), repeats=3)
+    assert Reduce().analysis(usual, CONSTRAINT) == usual
+    expected = Analysis(rates=(0.2,), amounts=(0.0, 0.5), repeats=3, start=START)
+    assert Reduce(start=START).analysis(usual, CONSTRAINT) == expected
 
 
 def test_a_chip_that_no_amount_would_save_is_scrapped_before_any_work():
@@ -98,6 +122,8 @@ def test_without_a_table_it_says_so():
 def test_names_tell_statistics_apart():
     policies = [Reduce(), Reduce(statistic="mean"), Reduce(statistic="quantile", quantile=0.9)]
     assert [p.name for p in policies] == ["Reduce-max", "Reduce-mean", "Reduce-90%"]
+    repaired = [Reduce(start=START), Reduce(statistic="quantile", quantile=0.9, start=START)]
+    assert [p.name for p in repaired] == ["Repair + Reduce-max", "Repair + Reduce-90%"]
     assert Reduce(label="mine").name == "mine"
 
 
@@ -105,3 +131,9 @@ def test_names_tell_statistics_apart():
 def test_a_quantile_that_is_no_fraction_is_refused(quantile):
     with pytest.raises(PlanError, match="quantile"):
         Reduce(statistic="quantile", quantile=quantile)
+
+
+@pytest.mark.parametrize("start", [(), (Compensate(),), (Prune(), Retrain())])
+def test_a_start_that_is_none_is_refused(start):
+    with pytest.raises(PlanError, match="reduce: its start"):
+        Reduce(start=start)

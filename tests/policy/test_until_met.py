@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,12 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipmend.confidence import Accuracy, Drop, Measured, measured
+from chipmend.confidence.sequential import levels
 from chipmend.errors import PlanError
 from chipmend.policy import Group, Observation, Scrap, Ship, UntilMet
-from chipmend.steps import Measure, Prune, Recalibrate, Reestimate, Retrain
+from chipmend.policy.looks import Looks
+from chipmend.resilience import Analysis
+from chipmend.steps import Compensate, Measure, Prune, Recalibrate, Reestimate, Remap, Retrain
 from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract, driven_to_the_end
 
 GROUP = Group(chips=("a",))
+WHOLE = Looks(shares=(1.0,))
+START = (Remap(), Prune(), Compensate())
 HOPELESS = Measured(accuracy=0.1, margin=-0.8, p_value=1.0, samples=1000)
 
 
@@ -20,6 +26,18 @@ class TestUntilMet(PolicyContract):
     @pytest.fixture
     def policy(self):
         return UntilMet(increment=0.3, most=2.0)
+
+
+class TestLooksAtTheWholeSplit(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return UntilMet(increment=0.3, most=2.0, looks=WHOLE)
+
+
+class TestAfterRepair(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return UntilMet(increment=0.3, most=2.0, start=(Prune(), Compensate()))
 
 
 class TestOneIncrement(PolicyContract):
@@ -54,15 +72,35 @@ margins = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(looks=st.lists(margins, min_size=11, max_size=11), confidence=st.floats(0.5, 0.999))
 def test_it_ships_at_the_first_look_whose_p_value_is_within_what_it_may_spend(looks, confidence):
-    policy = UntilMet(increment=0.1, most=1.0, confidence=confidence)
+    policy = UntilMet(increment=0.1, most=1.0, confidence=confidence, looks=WHOLE)
     answer, number = looks_until_shipped(policy, looks)
     expected = first_sure_look(looks, confidence)
     assert isinstance(answer, Scrap if expected is None else Ship)
     assert number == (expected or 11)
 
 
+@pytest.mark.parametrize("network", [1, 2, 3, 7])
+@pytest.mark.parametrize("place", [0, 1])
+def test_growing_looks_share_out_what_their_network_may_spend(network, place):
+    """Network j may spend alpha / (j (j + 1)), as a group-sequential test does over its looks."""
+    shares = (0.4, 1.0)
+    policy = UntilMet(increment=0.1, confidence=0.9, looks=Looks(shares=shares, hopeless=0.0))
+    level = levels(0.1 / (network * (network + 1)), shares)[place]
+    unsure = 2 * (network - 1) + place
+
+    def looks_taken(p_value):
+        last = Measured(accuracy=0.9, margin=0.0, p_value=p_value, samples=1000)
+        rest = [replace(last, p_value=0.0)] * 100
+        seen = [replace(last, p_value=0.9)] * unsure + [last, *rest]
+        return looks_until_shipped(policy, seen)[1]
+
+    assert looks_taken(level * (1 - 1e-6)) == unsure + 1
+    assert looks_taken(level * (1 + 1e-6)) == unsure + 2
+
+
 def test_it_prunes_recalibrates_and_looks_before_it_trains():
-    policy = UntilMet(increment=0.5, retrain=Retrain(recalibrate=Reestimate(samples=64)))
+    own = Retrain(recalibrate=Reestimate(samples=64))
+    policy = UntilMet(increment=0.5, retrain=own, looks=WHOLE)
     answers = driven_to_the_end(policy, GROUP, lambda: HOPELESS)
     expected = [Prune(), Recalibrate(form=Reestimate(samples=64)), Measure()]
     assert answers[:3] == expected
@@ -70,6 +108,22 @@ def test_it_prunes_recalibrates_and_looks_before_it_trains():
         Retrain(epochs=0.5, recalibrate=Reestimate(samples=64)),
         Measure(),
     ]
+
+
+def test_it_repairs_by_its_start_and_looks_before_it_trains():
+    policy = UntilMet(increment=0.5, start=START, looks=WHOLE)
+    answers = driven_to_the_end(policy, GROUP, lambda: HOPELESS)
+    assert answers[:5] == [*START, Measure(), Retrain(epochs=0.5)]
+
+
+def test_it_looks_at_more_only_while_that_may_still_decide():
+    looks = Looks(shares=(0.25, 1.0))
+    undecided = Measured(accuracy=0.9, margin=0.0, p_value=0.2, samples=250)
+    policy = UntilMet(increment=0.5, looks=looks)
+    unsure = driven_to_the_end(policy, GROUP, lambda: undecided)
+    assert unsure[2:6] == [Measure(share=0.25), Measure(), Retrain(epochs=0.5), Measure(share=0.25)]
+    hopeless = driven_to_the_end(policy, GROUP, lambda: HOPELESS)
+    assert hopeless[2:5] == [Measure(share=0.25), Retrain(epochs=0.5), Measure(share=0.25)]
 
 
 def test_it_gives_up_at_most_and_shortens_the_last_increment():
@@ -96,7 +150,7 @@ def test_an_early_chance_that_later_looks_cannot_have_is_not_taken_back():
         Observation(Recalibrate()),
         Observation(Measure(), sure),
     )
-    assert isinstance(UntilMet().next(GROUP, CONSTRAINT, seen), Ship)
+    assert isinstance(UntilMet().next(GROUP, CONSTRAINT, seen, None), Ship)
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
@@ -111,7 +165,7 @@ def test_no_more_chips_are_wrongly_shipped_than_its_confidence_allows(
     """
     rng = np.random.default_rng(0)
     chips = 1200
-    policy = UntilMet(increment=0.25, most=2.0, confidence=confidence)
+    policy = UntilMet(increment=0.25, most=2.0, confidence=confidence, looks=WHOLE)
 
     def look():
         lost, gained, _ = rng.multinomial(images, [0.05, 0.03, 0.92])
@@ -124,8 +178,13 @@ def test_no_more_chips_are_wrongly_shipped_than_its_confidence_allows(
     assert 0 < wrong <= scipy.stats.binom.ppf(0.999, chips, 1 - confidence)
 
 
-def test_its_name_tells_the_increment():
+def test_it_needs_no_analysis():
+    assert UntilMet().analysis(Analysis(), CONSTRAINT) is None
+
+
+def test_its_name_tells_the_increment_and_whether_repair_comes_first():
     assert UntilMet(increment=0.05).name == "UntilMet(0.05)"
+    assert UntilMet(increment=0.05, start=START).name == "Repair + UntilMet(0.05)"
     assert UntilMet(label="mine").name == "mine"
 
 
@@ -148,6 +207,8 @@ def test_every_chip_is_alone():
         {"increment": 2.0, "most": 1.0},
         {"most": math.inf},
         {"most": math.nan},
+        {"start": (Compensate(),)},
+        {"start": (Prune(), Retrain())},
     ],
 )
 def test_fields_that_make_no_sense_are_refused(fields):

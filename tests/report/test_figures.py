@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from chipmend.confidence import Accuracy, Drop
+from chipmend.repairs import Cost
 from chipmend.report import figures
 from report.conftest import WICKED
 
@@ -19,6 +20,18 @@ def test_figure_2a_has_a_line_per_rate_through_the_means_and_the_constraint(outc
     assert "10 % of PEs faulty, 0 epochs: 91 %" in said  # (0.90 + 0.92) / 2
     assert "50 % of PEs faulty, 0.5 epochs: 82.5 %" in said
     assert len(said) == 1 + 2 * (1 + 3)
+
+
+def test_a_repeat_that_was_ended_counts_on_as_it_was_and_the_caption_says_so(outcome):
+    first, *others = outcome.table.trajectories  # 0.90, 0.92, 0.93
+    ended = replace(first, accuracies=first.accuracies[:1])
+    table = replace(outcome.table, trajectories=(ended, *others))
+    figure = figures.accuracy_over_amount(table, outcome)
+    assert "10 % of PEs faulty, 1 epochs: 91.5 %" in titles(figure)  # (0.90 + 0.93) / 2
+    assert "was trained no further" in figure.caption
+    assert "no further" not in figures.accuracy_over_amount(outcome.table, outcome).caption
+    needed = figures.amount_over_rate(table, replace(outcome, constraint=Drop(0.05)))
+    assert "10 %: 0 to 0, mean 0 epochs" in titles(needed)
 
 
 def test_figure_2b_shows_the_range_and_marks_what_was_not_reached(outcome):
@@ -141,3 +154,5 @@ def test_bars_say_the_sums(outcome):
     total = 2 * (0.5 + 0.0125 + 0.03)
     assert f"{total:.3g} EE" in figures.cost_bars(sums).svg
     assert f"{total + 6.0:.3g} EE" in figures.cost_bars(sums).svg
+    shared = replace(outcome, shared={**outcome.shared, "Reduce-max": Cost(algebra=4.0)})
+    assert f"{total + 10.0:.3g} EE" in figures.cost_bars(shared.sums()).svg

@@ -10,6 +10,7 @@ import pytest
 
 from chipmend.faults.picture import COLOURS
 from chipmend.fleet.ledger import MEANINGS, Bin
+from chipmend.repairs import Cost
 from chipmend.report import page, write_report
 from report.conftest import WICKED
 
@@ -82,17 +83,57 @@ def test_the_ledger_says_each_cost_under_its_own_heading(outcome):
         "policy": "Reduce-max",
         "retraining": f"{2 * 0.5 / 3:.3f}",
         "recalibration": f"{2 * 0.0125 / 3:.3f}",
+        "closed forms": "0.000",
         "looks": f"{2 * 0.03 / 3:.3f}",
         "in all": f"{2 * 0.5425 / 3:.3f}",
         "analysis (total)": "6.0",
+        "calibration (total)": "0.0",
         **{
-            f"with analysis, {fleet:,} chips": f"{2 * 0.5425 / 3 + 6 / fleet:.3f}"
+            f"with both, {fleet:,} chips": f"{2 * 0.5425 / 3 + 6 / fleet:.3f}"
             for fleet in (100, 1000, 5000)
         },
         "overspent": f"{0.5425 - 0.2625:.3f}",
         "seconds": f"{2 * 12 / 3:.1f}",
     }
-    assert ledger["Fixed(0.5)"]["with analysis, 100 chips"] == f"{2 * 0.5425 / 3:.3f}"
+    assert ledger["Fixed(0.5)"]["with both, 100 chips"] == f"{2 * 0.5425 / 3:.3f}"
+
+
+def test_closed_forms_and_the_calibration_they_share_are_on_the_bill(outcome):
+    """A policy's closed forms take 0.25 + 0.5 EE for its chips, and 1.5 EE for all of them."""
+    costs = [Cost(algebra=0.25), Cost(retrain=1.0, algebra=0.5), Cost()]
+    records = [
+        replace(r, cost=cost) for r, cost in zip(outcome.records[:3], costs, strict=True)
+    ] + outcome.records[3:]
+    calibrated = Cost(recalibrate=1.0, algebra=0.5)
+    made = replace(outcome, records=records, shared={**outcome.shared, "Fixed(0.5)": calibrated})
+    html = page(made)
+    row = cells(html, "closed forms")["Fixed(0.5)"]
+    assert (row["closed forms"], row["in all"]) == ("0.250", f"{1.75 / 3:.3f}")
+    assert (row["analysis (total)"], row["calibration (total)"]) == ("0.0", "1.5")
+    assert row["with both, 100 chips"] == f"{1.75 / 3 + 1.5 / 100:.3f}"
+    assert "(0.500 of them for the calibration)" in html
+    both = page(replace(made, tables={"Fixed(0.5)": outcome.table}))
+    assert "(2.500 of them for the analysis and the calibration)" in both
+
+
+def test_the_header_sums_up_what_was_analysed_each_thing_once(outcome):
+    def analysed(tables):
+        html = page(replace(outcome, tables=tables))
+        return re.search("<dt>analysis</dt><dd>(.*?)</dd>", html).group(1)
+
+    table = outcome.table
+    dearer = tuple(replace(t, ee=3.0) for t in table.trajectories)
+    other = replace(table, trajectories=dearer)
+    assert analysed({"Reduce-max": table}) == "6 EE"
+    assert analysed({"Reduce-max": table, "Fixed(0.5)": replace(table)}) == "6 EE"
+    assert analysed({"Reduce-max": table, "Fixed(0.5)": other}) == "18 EE"
+    assert analysed({}) == "none"
+
+
+def test_the_page_says_whose_analysis_it_shows(outcome):
+    other = replace(outcome.table, clean_accuracy=0.92)
+    tables = {"Reduce-max": outcome.table, "Fixed(0.5)": replace(outcome.table), "third": other}
+    assert "What Reduce-max, Fixed(0.5) went by." in page(replace(outcome, tables=tables))
 
 
 def test_the_bin_table_counts_chips(outcome):
@@ -158,7 +199,7 @@ def test_the_same_outcome_gives_the_same_bytes(outcome, tmp_path):
 
 
 def test_a_run_without_analysis_says_so(outcome):
-    assert "No policy of this run needed an analysis" in page(replace(outcome, table=None))
+    assert "No policy of this run needed an analysis" in page(replace(outcome, tables={}))
 
 
 @pytest.mark.parametrize("kept", [slice(0, 3), slice(1, 3), slice(1, 2)])

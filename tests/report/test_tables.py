@@ -41,7 +41,14 @@ def test_no_number_is_cut_off_however_long_names_and_lots_are(outcome):
         for name in names
         for chip in chips
     ]
-    large = replace(outcome, policies={name: {} for name in names}, records=records, chips=chips)
+    large = replace(
+        outcome,
+        policies={name: {} for name in names},
+        shared={name: Cost() for name in names},
+        tables={},
+        records=records,
+        chips=chips,
+    )
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(text_table(large))
     text = console.export_text()
@@ -62,6 +69,17 @@ def test_the_markdown_table_spreads_the_analysis_over_fleets(outcome):
     assert cells[1:4] == ["1 of 3", "1", "91.00 %"]
     assert cells[4:8] == [f"{per_chip + 6.0 / n:.3f}" for n in (float("inf"), 100, 1000, 5000)]
     assert cells[8:10] == [f"{2 * 0.5425 + 6.0:.1f}", f"{0.5425 - 0.2625:.3f}"]
+
+
+def test_calibration_is_spread_like_the_analysis(outcome):
+    made = replace(outcome, shared={**outcome.shared, "Reduce-max": Cost(algebra=4.0)})
+    cells = [cell.strip() for cell in markdown_table(made).splitlines()[3].split("|")]
+    per_chip = 2 * 0.5425 / 3
+    assert cells[5:9] == [f"{per_chip + 10 / n:.3f}" for n in (float("inf"), 100, 1000, 5000)]
+    assert cells[9] == f"{2 * 0.5425 + 10:.1f}"
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(text_table(made))
+    assert f"{per_chip + 10 / 100:.3f}" in console.export_text()
 
 
 def test_every_line_of_the_markdown_table_has_as_many_cells(outcome):

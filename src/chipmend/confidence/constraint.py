@@ -135,11 +135,13 @@ def measured(
     Returns:
         Accuracy, margin, and how sure the constraint is.
     """
+    margins = constraint.margins(scores, clean)
     return Measured(
         accuracy=float(np.mean(scores)),
-        margin=float(constraint.margins(scores, clean).mean()),
+        margin=float(margins.mean()),
         p_value=constraint.p_value(scores, clean),
         samples=len(scores),
+        error=float(margins.std() / math.sqrt(len(scores))),
     )
 
 

@@ -21,12 +21,14 @@ class Measured:
         margin: Mean of the margins to the constraint, one per sample; it holds where >= 0.
         p_value: Probability of a look at least as good if the true mean margin were 0.
         samples: How many samples.
+        error: Standard error of the mean margin.
     """
 
     accuracy: float
     margin: float
     p_value: float
     samples: int
+    error: float = 0.0
 
 
 def normal_p_value(margins: Float[np.ndarray, " samples"]) -> float:

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float64
+
 from chipmend.errors import RepairError, StoreError
 from chipmend.files import write_bytes
 from chipmend.fleet.runner import Runner
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.records import digest_of, plain, rebuilt
+from chipmend.repairs.calibration import Calibration
 from chipmend.resilience.analysis import Analysis, trajectory
 from chipmend.resilience.table import ResilienceTable, Trajectory
 
@@ -21,23 +25,42 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Analyzing:
-    """Measures one repeat of the analysis: picklable, and the same for every worker."""
+    """Measures one repeat of the analysis: picklable, and the same for every worker.
+
+    Args:
+        task: The clean network and its data.
+        array: The array and its placement.
+        analysis: What to measure.
+        seed: The seed of the run.
+        clean: Scores of the clean network on the validation split.
+        calibration: What closed-form repair knows of the network.
+    """
 
     task: Task
     array: Array
     analysis: Analysis
     seed: int
+    clean: Float64[np.ndarray, " samples"]
+    calibration: Calibration
 
     def __call__(self, job: tuple[float, int], tick: Callable[[float], object]) -> dict[str, Any]:
         """Measure the repeat ``(rate, number)``; a ``Trajectory``, as JSON can hold it."""
         return plain(
-            trajectory(self.task, self.array, self.analysis, job, seed=self.seed, tick=tick)
+            trajectory(
+                self.task,
+                self.array,
+                self.analysis,
+                job,
+                clean=self.clean,
+                seed=self.seed,
+                calibration=self.calibration,
+                tick=tick,
+            )
         )
 
 
 def resilience_table(
     work: Analyzing,
-    clean_accuracy: float,
     *,
     runner: Runner,
     conditions: dict[str, Any],
@@ -47,7 +70,6 @@ def resilience_table(
 
     Args:
         work: What to measure.
-        clean_accuracy: Validation accuracy of the clean network.
         runner: Does what is left to do of the repeats.
         conditions: Versions, device and threads: part of what a cached table depends on.
         cache: Folder of finished tables; none to do without.
@@ -63,12 +85,13 @@ def resilience_table(
     path = None if cache is None else cache / f"{digest_of(parts)}.json"
     if path is not None and (cached := _cached(path)) is not None:
         return cached
-    runner.check_fingerprint({"analysis": digest_of(parts)}, of="analysis")
+    kind = f"analysis {digest_of(work.analysis)[:16]}"
+    runner.check_fingerprint({"analysis": digest_of(parts)}, of=kind)
     jobs = {f"{rate!r}/{repeat}": (rate, repeat) for rate, repeat in work.analysis.jobs()}
-    measured = runner.results("analysis", "resilience analysis", work, jobs)
+    measured = runner.results(kind, "resilience analysis", work, jobs)
     table = ResilienceTable(
         amounts=work.analysis.amounts,
-        clean_accuracy=clean_accuracy,
+        clean_accuracy=float(work.clean.mean()),
         trajectories=tuple(_trajectory(key, result) for key, result in measured.items()),
     )
     if path is not None:

@@ -6,12 +6,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float64
+
 from chipmend.confidence.constraint import Constraint, check_constraint
 from chipmend.faults.maps import Chip
 from chipmend.files import cache_folder
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.arrangement import Arrangement, cores, fastest
-from chipmend.fleet.campaign import Campaign, Setup
+from chipmend.fleet.campaign import Campaign, Setup, calibration_of
 from chipmend.fleet.fingerprint import conditions
 from chipmend.fleet.jobs import check_chips
 from chipmend.fleet.outcome import Outcome
@@ -22,8 +25,8 @@ from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
 from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
+from chipmend.policy.cascade import Cascade
 from chipmend.policy.protocol import Policy
-from chipmend.policy.reduce import Reduce
 from chipmend.records import plain
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
@@ -36,7 +39,7 @@ def mend(
     *,
     array: Array,
     constraint: Constraint,
-    policies: Sequence[Policy] = (Reduce(),),
+    policies: Sequence[Policy] = (Cascade(),),
     analysis: Analysis | None = None,
     seed: int = 0,
     hindsight: bool = True,
@@ -95,6 +98,7 @@ def mend(
             runner=Runner(arrangement.executor(), store, watched),
             threads=arrangement.threads,
             table_cache=cache_folder("resilience"),
+            folder=folder,
             plan=plan,
         )
         outcome = campaign.run()
@@ -140,8 +144,14 @@ def analyze(
         store = stack.enter_context(closing(SqliteStore(folder)))
         arrangement = _arrangement(task, analysis.retrain, store, watched, workers, threads)
         return resilience_table(
-            Analyzing(task, array, analysis, seed),
-            _clean_accuracy(task, arrangement.threads),
+            Analyzing(
+                task,
+                array,
+                analysis,
+                seed,
+                _clean_scores(task, arrangement.threads),
+                calibration_of(task, seed, arrangement.threads, folder),
+            ),
             runner=Runner(arrangement.executor(), store, watched),
             conditions=conditions(arrangement.threads, task.device),
             cache=cache_folder("resilience"),
@@ -169,6 +179,6 @@ def _arrangement(
     return Arrangement(**kept)
 
 
-def _clean_accuracy(task: Task, count: int) -> float:
+def _clean_scores(task: Task, count: int) -> Float64[np.ndarray, " samples"]:
     with computing_with(count):
-        return float(scores(task.model, task.validation, task.metric).mean())
+        return scores(task.model, task.validation, task.metric)

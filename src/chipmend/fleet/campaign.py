@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, check_reachable
 from chipmend.errors import PlanError
@@ -31,7 +32,8 @@ from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Policy, check_policies
 from chipmend.policy.reduce import Reduce
-from chipmend.records import plain, rebuilt
+from chipmend.records import digest_of, plain, rebuilt
+from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.resilience.analysis import Analysis
@@ -90,6 +92,7 @@ class Campaign:
         runner: Carries jobs out and keeps their results.
         threads: Threads of a worker, for the fingerprint.
         table_cache: Folder where finished resilience tables are kept by what they depend on.
+        folder: The run folder, where what all chips share is kept; nowhere by default.
         plan: The user's plan, for the report.
     """
 
@@ -102,11 +105,13 @@ class Campaign:
         runner: Runner,
         threads: int,
         table_cache: Path | None = None,
+        folder: Path | None = None,
         plan: Mapping[str, Any] | None = None,
     ) -> None:
         self.task, self.chips, self.setup = task, chips, setup
         self._runner, self._threads = runner, threads
         self._table_cache, self._plan = table_cache, dict(plan or {})
+        self._calibration = calibration_of(task, setup.seed, threads, folder)
         self._per_pe = weights_per_pe(task.model, setup.array)
 
     def run(self) -> Outcome:
@@ -120,9 +125,9 @@ class Campaign:
         self._check_fingerprint()
         clean_validation, clean_test = self._clean_scores()
         check_reachable(self.setup.constraint, clean_validation)
-        table = self._table(float(clean_validation.mean())) if self._needs_table() else None
+        tables = self._tables(clean_validation)
         jobs = planned_jobs(
-            self.chips, self.setup.policies, self.setup.constraint, table, self._per_pe
+            self.chips, self.setup.policies, self.setup.constraint, tables, self._per_pe
         )
         work = Mending(
             task=self.task,
@@ -130,12 +135,14 @@ class Campaign:
             constraint=self.setup.constraint,
             policies=tuple(self.setup.policies),
             seed=self.setup.seed,
+            calibration=self._calibration,
             clean_validation=clean_validation,
             clean_test=clean_test,
+            tables=tables,
             hindsight=self.setup.analysis.steps() if self.setup.hindsight else (),
         )
         done = self._runner.results("mend", "mending chips", work, {job.key: job for job in jobs})
-        return self._outcome(float(clean_test.mean()), jobs, done, table)
+        return self._outcome(float(clean_test.mean()), jobs, done, tables)
 
     def _check_fingerprint(self) -> None:
         setup = self.setup
@@ -159,18 +166,23 @@ class Campaign:
             self._runner.progress.job_done()
         return found[0], found[1]
 
-    def _needs_table(self) -> bool:
-        return any(policy.needs_table for policy in self.setup.policies)
-
-    def _table(self, clean_accuracy: float) -> ResilienceTable:
-        setup = self.setup
-        return resilience_table(
-            Analyzing(self.task, setup.array, setup.analysis, setup.seed),
-            clean_accuracy,
-            runner=self._runner,
-            conditions=conditions(self._threads, self.task.device),
-            cache=self._table_cache,
-        )
+    def _tables(self, clean: Float64[np.ndarray, " samples"]) -> dict[str, ResilienceTable]:
+        """The table of each policy that goes by one; policies with the same analysis share it."""
+        setup, made, tables = self.setup, dict[str, ResilienceTable](), {}
+        for policy in setup.policies:
+            analysis = policy.analysis(setup.analysis, setup.constraint)
+            if analysis is None:
+                continue
+            seed, known = setup.seed, self._calibration
+            if (key := digest_of(analysis)) not in made:
+                made[key] = resilience_table(
+                    Analyzing(self.task, setup.array, analysis, seed, clean, known),
+                    runner=self._runner,
+                    conditions=conditions(self._threads, self.task.device),
+                    cache=self._table_cache,
+                )
+            tables[policy.name] = made[key]
+        return tables
 
     def _effective_rate(self, chip: Chip) -> float:
         return effective_rate(self._per_pe, chip.faults.unusable)
@@ -180,7 +192,7 @@ class Campaign:
         clean_accuracy: float,
         jobs: list[Job],
         done: dict[str, Any],
-        table: ResilienceTable | None,
+        tables: dict[str, ResilienceTable],
     ) -> Outcome:
         found: dict[tuple[str, str], ChipRecord] = {}
         paths: dict[str, list[PathPoint]] = {}
@@ -199,14 +211,14 @@ class Campaign:
                         for p in self.setup.policies
                     }
                 )
-        return self._summed_up(clean_accuracy, found, paths, table)
+        return self._summed_up(clean_accuracy, found, paths, tables)
 
     def _summed_up(
         self,
         clean_accuracy: float,
         found: dict[tuple[str, str], ChipRecord],
         paths: dict[str, list[PathPoint]],
-        table: ResilienceTable | None,
+        tables: dict[str, ResilienceTable],
     ) -> Outcome:
         setup = self.setup
         ee, seconds = self._runner.store.lost()
@@ -214,13 +226,13 @@ class Campaign:
             array=setup.array,
             constraint=setup.constraint,
             policies={p.name: described(p) for p in setup.policies},
-            needing_table=[p.name for p in setup.policies if p.needs_table],
             seed=setup.seed,
             clean_accuracy=clean_accuracy,
             chips=[self._facts(place, chip) for place, chip in enumerate(self.chips)],
             records=[found[p.name, c.id] for p in setup.policies for c in self.chips],
             paths=paths,
-            table=table,
+            tables=tables,
+            shared={policy.name: self._shared(policy, found) for policy in setup.policies},
             lost=Cost(retrain=ee, seconds=seconds),
             execution={
                 **conditions(self._threads, self.task.device),
@@ -229,6 +241,14 @@ class Campaign:
             plan=plain(self._plan),
             assumed_healthy=assumed_healthy(self.task.model),
         )
+
+    def _shared(self, policy: Policy, found: dict[tuple[str, str], ChipRecord]) -> Cost:
+        """What all chips of a policy, and its analysis, share."""
+        analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
+        recipes = [found[policy.name, chip.id].steps for chip in self.chips]
+        if analysis is not None:
+            recipes += [analysis.start, *analysis.rungs]
+        return self._calibration.bill(step for recipe in recipes for step in recipe)
 
     def _facts(self, place: int, chip: Chip) -> ChipFacts:
         faults = chip.faults
@@ -244,6 +264,16 @@ class Campaign:
             version=faults.version,
             picture=base64.b64encode(picture).decode(),
         )
+
+
+def calibration_of(task: Task, seed: int, threads: int, folder: Path | None) -> Calibration:
+    """What closed-form repair knows of a task, kept in a run folder."""
+    return Calibration(
+        task,
+        seed,
+        folder=None if folder is None else folder / "calibration",
+        conditions=conditions(threads, task.device),
+    )
 
 
 def _records(result: dict[str, Any], job: Job, policies: Sequence[Policy]) -> list[ChipRecord]:

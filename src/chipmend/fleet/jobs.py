@@ -1,7 +1,7 @@
 """The jobs of a campaign: what all policies planned for the same chips is one job."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +45,7 @@ def planned_jobs(
     chips: Sequence[Chip],
     policies: Sequence[Policy],
     constraint: Constraint,
-    table: ResilienceTable | None,
+    tables: Mapping[str, ResilienceTable],
     per_pe: Int64[np.ndarray, "rows cols"],
 ) -> list[Job]:
     """Ask all policies for their groups, and put those of the same chips into one job.
@@ -54,7 +54,7 @@ def planned_jobs(
         chips: The lot; a fatal chip is nobody's to plan for.
         policies: Who decides.
         constraint: What each chip has to reach.
-        table: The resilience table, if a policy needs it.
+        tables: The table of each policy that goes by one, by its name.
         per_pe: Weights of the network on each PE.
 
     Returns:
@@ -70,7 +70,7 @@ def planned_jobs(
     ]
     planned: dict[tuple[str, ...], dict[int, Group]] = {}
     for place, policy in enumerate(policies):
-        for group in _planned(policy, dies, constraint, table):
+        for group in _planned(policy, dies, constraint, tables.get(policy.name)):
             planned.setdefault(tuple(sorted(group.chips)), {})[place] = group
     by_id = {chip.id: chip for chip in chips}
     return [_job([by_id[i] for i in ids], groups, per_pe) for ids, groups in planned.items()]

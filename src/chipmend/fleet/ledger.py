@@ -104,12 +104,14 @@ class PolicySum:
         accuracy_min: The least of them.
         ee: Epoch-equivalents spent on the chips, in all.
         ee_analysis: Epoch-equivalents of the resilience analysis, if the policy needs it.
+        ee_shared: Epoch-equivalents of the calibration that all chips share.
         ee_overspent: Spent beyond the least amount of the analysis' kind of retraining that would
             have met the constraint, over the chips that met it and whose path was measured; none if
             none was.
         judged: How many chips these are.
         seconds: Worker seconds spent on the chips.
         seconds_analysis: Worker seconds of the analysis, if the policy needs it.
+        seconds_shared: Worker seconds of the calibration that all chips share.
     """
 
     policy: str
@@ -122,14 +124,16 @@ class PolicySum:
     accuracy_min: float | None
     ee: float
     ee_analysis: float
+    ee_shared: float
     ee_overspent: float | None
     judged: int
     seconds: float
     seconds_analysis: float
+    seconds_shared: float
 
     @property
     def ee_per_chip(self) -> float:
-        """Epoch-equivalents per chip, without analysis."""
+        """Epoch-equivalents per chip, without what all chips share."""
         return self.ee / self.chips
 
     @property
@@ -138,14 +142,15 @@ class PolicySum:
         return None if self.ee_overspent is None else self.ee_overspent / self.judged
 
     def ee_per_chip_of(self, fleet: int) -> float:
-        """Epoch-equivalents per chip with the analysis spread over a fleet."""
-        return self.ee_per_chip + self.ee_analysis / fleet
+        """Epoch-equivalents per chip with analysis and calibration spread over a fleet."""
+        return self.ee_per_chip + (self.ee_analysis + self.ee_shared) / fleet
 
 
 def sum_up(
     records: Sequence[ChipRecord],
     paths: Mapping[str, Sequence[PathPoint]],
     analysis: Cost,
+    shared: Cost,
 ) -> PolicySum:
     """Sum a policy's records up.
 
@@ -153,6 +158,7 @@ def sum_up(
         records: One for every chip of the lot, all of one policy.
         paths: Hindsight along the retraining, by chip, where it was measured.
         analysis: What the analysis cost this policy; nothing if it needs none.
+        shared: What the calibration cost that all its chips share.
 
     Returns:
         The sums.
@@ -171,10 +177,12 @@ def sum_up(
         accuracy_min=min(accuracies, default=None),
         ee=sum(r.ee for r in records),
         ee_analysis=analysis.ee,
+        ee_shared=shared.ee,
         ee_overspent=sum(overspent) if overspent else None,
         judged=len(overspent),
         seconds=sum(r.cost.seconds / r.shared_by for r in records),
         seconds_analysis=analysis.seconds,
+        seconds_shared=shared.seconds,
     )
 
 

@@ -6,7 +6,7 @@ billed as if it had been alone.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,10 @@ from chipmend.network.task import Task
 from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
 from chipmend.recipes import merged, retrained_epochs, undoes_training
 from chipmend.records import plain
+from chipmend.repairs.calibration import Calibration
+from chipmend.repairs.remap import Positions
 from chipmend.repairs.workbench import Workbench
+from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import (
     Assess,
     Measure,
@@ -48,8 +51,10 @@ class Mending:
         constraint: What each chip has to reach.
         policies: Who decides.
         seed: The seed of the run.
+        calibration: What closed-form repair knows of the network.
         clean_validation: Scores of the clean network on the validation split.
         clean_test: Scores of the clean network on the test split.
+        tables: The table of each policy that goes by one, by its name.
         hindsight: The walk on which the least sufficient amount is looked up for the report.
     """
 
@@ -58,19 +63,28 @@ class Mending:
     constraint: Constraint
     policies: tuple[Policy, ...]
     seed: int
+    calibration: Calibration
     clean_validation: Float64[np.ndarray, " samples"]
     clean_test: Float64[np.ndarray, " samples"]
+    tables: Mapping[str, ResilienceTable] = field(default_factory=dict)
     hindsight: Recipe = ()
 
     def __call__(self, job: Job, tick: Callable[[float], object]) -> dict[str, Any]:
         """Mend a group of chips under every policy that planned for it.
 
         Returns:
-            ``records`` (a ``ChipRecord`` for each policy and chip) and ``path`` (test accuracy
-            along the retraining, for the report), as JSON can hold them.
+            ``records`` (a ``ChipRecord`` for each policy and chip), ``path`` (test accuracy along
+            the retraining, for the report) and ``mappings`` (where the channels of each coupling
+            go in what ships, by policy), as JSON can hold them.
         """
         bench = Workbench(
-            self.task, self.array, job.faulty, chip=job.key, seed=self.seed, tick=tick
+            self.task,
+            self.array,
+            job.faulty,
+            chip=job.key,
+            seed=self.seed,
+            calibration=self.calibration,
+            tick=tick,
         )
         walks = [_Walk(self.policies[place], group) for place, group in job.groups.items()]
         path = self._walked(bench, walks)
@@ -79,6 +93,7 @@ class Mending:
                 [self._record(walk, chip, job, bench) for walk in walks for chip in job.chips]
             ),
             "path": plain(path),
+            "mappings": plain({w.policy.name: m for w in walks if (m := _mapping(w, bench))}),
         }
 
     def _walked(self, bench: Workbench, walks: Sequence["_Walk"]) -> list[PathPoint]:
@@ -102,7 +117,8 @@ class Mending:
             walk.end(Bin.FAILED, f"the policy came to no end within {MOST_STEPS} steps")
             return
         try:
-            action = walk.policy.next(walk.group, self.constraint, tuple(walk.seen))
+            table = self.tables.get(walk.policy.name)
+            action = walk.policy.next(walk.group, self.constraint, tuple(walk.seen), table)
             walk.action = _checked(action, walk.recipe)
         except ChipmendError as error:
             walk.end(Bin.FAILED, error.message)
@@ -194,6 +210,12 @@ class _Walk:
 
     def end(self, where: Bin, reason: str) -> None:
         self.bin, self.reason, self.action = where, reason, None
+
+
+def _mapping(walk: _Walk, bench: Workbench) -> Positions | None:
+    """Where channels go in what a policy ships, if they change places."""
+    mapping = None if walk.test_scores is None else bench.mapping(walk.recipe)
+    return None if mapping is None else mapping.positions
 
 
 def _checked(action: Action, recipe: Recipe) -> Action:

@@ -52,13 +52,13 @@ class Outcome:
         array: The array and its placement.
         constraint: What each chip had to reach.
         policies: What each policy was, by name, in the order of tables.
-        needing_table: Names of the policies that the analysis is billed to.
         seed: The seed.
         clean_accuracy: Test accuracy of the clean network.
         chips: The lot.
         records: One for every policy and chip, in their order.
         paths: Hindsight along the retraining, by chip.
-        table: The resilience table, if a policy needed it.
+        tables: The table of each policy that goes by one, by its name; its cost is that policy's.
+        shared: What calibration cost that all chips of a policy share, by its name.
         lost: What interrupted attempts had cost.
         execution: Versions, device, threads, workers.
         plan: The plan as the user gave it, if there was one.
@@ -68,13 +68,13 @@ class Outcome:
     array: Array
     constraint: Constraint
     policies: dict[str, Any]
-    needing_table: list[str]
     seed: int
     clean_accuracy: float
     chips: list[ChipFacts]
     records: list[ChipRecord]
     paths: dict[str, list[PathPoint]]
-    table: ResilienceTable | None
+    tables: dict[str, ResilienceTable]
+    shared: dict[str, Cost]
     lost: Cost
     execution: dict[str, Any]
     plan: dict[str, Any]
@@ -87,14 +87,19 @@ class Outcome:
     def sums(self) -> list[PolicySum]:
         """What each policy came to."""
         return [
-            sum_up(self.records_of(name), self.paths, self._analysis_cost(name))
+            sum_up(self.records_of(name), self.paths, self._analysis_cost(name), self.shared[name])
             for name in self.policies
         ]
 
+    @property
+    def table(self) -> ResilienceTable | None:
+        """The first table that is there to show: how accuracy answers to faults."""
+        return next(iter(self.tables.values()), None)
+
     def _analysis_cost(self, policy: str) -> Cost:
-        if self.table is None or policy not in self.needing_table:
+        if (table := self.tables.get(policy)) is None:
             return Cost()
-        return Cost(retrain=self.table.ee, seconds=self.table.seconds)
+        return Cost(retrain=table.ee, seconds=table.seconds)
 
     def summary(self, report: str | None = None) -> dict[str, Any]:
         """What machines read: accuracies are fractions, costs epoch-equivalents.
@@ -159,6 +164,7 @@ def _machine_sum(policy: PolicySum) -> dict[str, Any]:
         "accuracy_min": policy.accuracy_min,
         "ee_per_chip": policy.ee_per_chip,
         "ee_analysis": policy.ee_analysis,
+        "ee_shared": policy.ee_shared,
         "ee_overspent": policy.ee_overspent,
         "ee_overspent_per_chip_met": policy.ee_overspent_per_chip,
         "seconds": policy.seconds,

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 from chipmend.confidence.constraint import Accuracy, Drop
 from chipmend.errors import ChipmendError
@@ -22,11 +22,13 @@ from chipmend.plan.tables import (
     Plan,
     ZooModel,
 )
+from chipmend.policy.cascade import Cascade
 from chipmend.policy.fixed import Fixed, FixedSteps
+from chipmend.policy.looks import Looks
 from chipmend.policy.reduce import Reduce
 from chipmend.policy.until_met import UntilMet
 from chipmend.resilience.analysis import Analysis
-from chipmend.steps import Anytime, Decaying, Measure, Prune, Recalibrate, Retrain
+from chipmend.steps import Form, Step
 
 _ABSENT = ("missing", "missing_keyword_only_argument")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
@@ -49,8 +51,8 @@ _SHAPES = {
 }
 """What to write instead of something of another shape, by what pydantic calls the right one."""
 
-_RETRAINS = (Retrain, Anytime, Decaying, Recalibrate)
-_POLICIES = (FixedSteps, Fixed, UntilMet, Reduce, FactoryPolicy, Prune, Measure, *_RETRAINS)
+_STEPS = (*get_args(Step), *get_args(Form))
+_POLICIES = (FixedSteps, Fixed, UntilMet, Reduce, Cascade, Looks, FactoryPolicy, *_STEPS)
 TABLES: Mapping[str, tuple[type, ...]] = {
     "model": (ZooModel, FactoryModel),
     "data": (NamedData, FactoryData),
@@ -59,7 +61,7 @@ TABLES: Mapping[str, tuple[type, ...]] = {
     "constraint": (Drop, Accuracy),
     "policy": _POLICIES,
     "policies": _POLICIES,
-    "analysis": (Analysis, Uniform, Clustered, Lines, *_RETRAINS),
+    "analysis": (Analysis, Uniform, Clustered, Lines, *_STEPS),
     "execution": (Execution,),
 }
 """What may stand in each table of a plan."""

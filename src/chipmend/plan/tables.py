@@ -17,6 +17,7 @@ from chipmend.faults.lots import Lot
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.plan.factories import made
+from chipmend.policy.cascade import Cascade
 from chipmend.policy.fixed import Fixed, FixedSteps
 from chipmend.policy.protocol import Policy, check_policies
 from chipmend.policy.reduce import Reduce
@@ -195,6 +196,7 @@ OnePolicy = Annotated[
     | Annotated[Fixed, Tag(KIND + "fixed")]
     | Annotated[UntilMet, Tag(KIND + "until_met")]
     | Annotated[Reduce, Tag(KIND + "reduce")]
+    | Annotated[Cascade, Tag(KIND + "cascade")]
     | Annotated[FactoryPolicy, Tag(KIND + "factory")],
     Discriminator(_policy_kind),
 ]
@@ -235,7 +237,7 @@ class Plan:
         Annotated[Drop, Tag("with drop")] | Annotated[Accuracy, Tag("with accuracy")],
         _with("drop", "accuracy"),
     ]
-    policies: tuple[OnePolicy, ...] = field(default_factory=lambda: (Reduce(),))
+    policies: tuple[OnePolicy, ...] = field(default_factory=lambda: (Cascade(),))
     analysis: Analysis = field(default_factory=Analysis)
     execution: Execution = field(default_factory=Execution)
     seed: int = 0

@@ -1,6 +1,8 @@
 """Who decides how much repair each chip gets."""
 
+from chipmend.policy.cascade import Cascade
 from chipmend.policy.fixed import Fixed, FixedSteps
+from chipmend.policy.looks import Looks
 from chipmend.policy.protocol import (
     Action,
     Die,
@@ -17,10 +19,12 @@ from chipmend.policy.until_met import UntilMet
 
 __all__ = [
     "Action",
+    "Cascade",
     "Die",
     "Fixed",
     "FixedSteps",
     "Group",
+    "Looks",
     "Observation",
     "Policy",
     "Reduce",

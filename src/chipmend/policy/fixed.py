@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 from chipmend.confidence.constraint import Constraint
 from chipmend.errors import PlanError
 from chipmend.policy.protocol import Action, Die, Group, Observation, Ship, each_alone
-from chipmend.recipes import check_recipe
+from chipmend.recipes import amount_steps, check_recipe
 from chipmend.records import ByKind
+from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Decaying, Prune, Recalibrate, Recipe, Retrain, Step
+from chipmend.steps import Decaying, Prune, Recipe, Retrain, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +43,9 @@ class FixedSteps:
         """Name in tables."""
         return self.label
 
-    @property
-    def needs_table(self) -> bool:
+    def analysis(self, usual: Analysis, constraint: Constraint) -> None:  # noqa: ARG002
         """It needs no analysis."""
-        return False
+        return
 
     def plan(
         self,
@@ -61,6 +61,7 @@ class FixedSteps:
         group: Group,  # noqa: ARG002
         constraint: Constraint,  # noqa: ARG002
         seen: Sequence[Observation],
+        table: ResilienceTable | None,  # noqa: ARG002
     ) -> Action:
         """The next step of the list."""
         return self.steps[len(seen)] if len(seen) < len(self.steps) else Ship()
@@ -95,10 +96,9 @@ class Fixed:
         """Name in tables."""
         return self.label or f"Fixed({self.epochs:g}{', decaying' if self.decaying else ''})"
 
-    @property
-    def needs_table(self) -> bool:
+    def analysis(self, usual: Analysis, constraint: Constraint) -> None:  # noqa: ARG002
         """It needs no analysis."""
-        return False
+        return
 
     def plan(
         self,
@@ -114,6 +114,7 @@ class Fixed:
         group: Group,  # noqa: ARG002
         constraint: Constraint,  # noqa: ARG002
         seen: Sequence[Observation],
+        table: ResilienceTable | None,  # noqa: ARG002
     ) -> Action:
         """Prune, retrain, ship."""
         steps = self._steps()
@@ -122,10 +123,3 @@ class Fixed:
     def _steps(self) -> Recipe:
         decaying = replace(self.retrain, schedule=Decaying())
         return amount_steps(self.epochs, decaying if self.decaying else self.retrain)
-
-
-def amount_steps(epochs: float, retrain: Retrain) -> Recipe:
-    """Prune, then retrain by an amount known beforehand; none leaves only a recalibration."""
-    if epochs == 0:
-        return (Prune(), Recalibrate(form=retrain.recalibrate))
-    return (Prune(), replace(retrain, epochs=epochs))

@@ -14,6 +14,7 @@ from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.intervals import Measured
 from chipmend.errors import PlanError
 from chipmend.faults.maps import Chip
+from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import Step
 
@@ -86,9 +87,13 @@ class Policy(Protocol):
         """Short name in tables; policies of one campaign have different ones."""
         ...
 
-    @property
-    def needs_table(self) -> bool:
-        """Whether the resilience analysis has to be run, and billed, for this policy."""
+    def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis | None:
+        """The analysis whose table the policy goes by, and pays for; none if it needs none.
+
+        Args:
+            usual: The analysis of the plan, to take or to change.
+            constraint: What each chip has to reach.
+        """
         ...
 
     def plan(
@@ -97,7 +102,13 @@ class Policy(Protocol):
         """Put every die into exactly one group."""
         ...
 
-    def next(self, group: Group, constraint: Constraint, seen: Sequence[Observation]) -> Action:
+    def next(
+        self,
+        group: Group,
+        constraint: Constraint,
+        seen: Sequence[Observation],
+        table: ResilienceTable | None,
+    ) -> Action:
         """Say what to do with a group, given everything that was done with it so far."""
         ...
 
@@ -132,4 +143,4 @@ def check_policies(policies: Sequence[Policy]) -> None:
         )
 
 
-_MEMBERS = ("name", "needs_table", "plan", "next")
+_MEMBERS = ("name", "analysis", "plan", "next")

@@ -7,15 +7,17 @@ References:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 from chipmend.confidence.constraint import Constraint
 from chipmend.errors import PlanError, TableError
-from chipmend.policy.fixed import amount_steps
 from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship
+from chipmend.recipes import amount_steps, check_start
+from chipmend.records import ByKind
+from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable, Statistic
-from chipmend.steps import Retrain
+from chipmend.steps import Prune, Retrain, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class Reduce:
         statistic: Which of the repeats' amounts to take; the paper takes the maximum, since the
             mean trains too little.
         quantile: Which one, for ``quantile``: a fraction of the repeats.
+        start: What comes before retraining, here and in the analysis.
         retrain: How to retrain; its amount does not count. A campaign fills in what its analysis
             did, and refuses anything else.
         label: Name in tables; made of the statistic where none is given.
@@ -36,10 +39,12 @@ class Reduce:
     kind: Literal["reduce"] = "reduce"
     statistic: Statistic = "max"
     quantile: float | None = None
+    start: tuple[Annotated[Step, ByKind()], ...] = (Prune(),)
     retrain: Retrain | None = None
     label: str = ""
 
     def __post_init__(self) -> None:
+        check_start(self.start, "reduce: its start")
         if (self.quantile is None) != (self.statistic != "quantile"):
             raise PlanError(
                 f"reduce: statistic {self.statistic!r} with a quantile of {self.quantile}",
@@ -55,14 +60,14 @@ class Reduce:
         """Name in tables."""
         if self.label:
             return self.label
+        repaired = "" if self.start == (Prune(),) else "Repair + "
         if self.quantile is not None:
-            return f"Reduce-{100 * self.quantile:g}%"
-        return f"Reduce-{self.statistic}"
+            return f"{repaired}Reduce-{100 * self.quantile:g}%"
+        return f"{repaired}Reduce-{self.statistic}"
 
-    @property
-    def needs_table(self) -> bool:
-        """It decides by the resilience table."""
-        return True
+    def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis:  # noqa: ARG002
+        """The plan's, from the policy's start."""
+        return replace(usual, start=self.start)
 
     def plan(
         self, dies: Sequence[Die], constraint: Constraint, table: ResilienceTable | None
@@ -77,11 +82,12 @@ class Reduce:
         group: Group,
         constraint: Constraint,
         seen: Sequence[Observation],
+        table: ResilienceTable | None,  # noqa: ARG002
     ) -> Action:
         """Prune, retrain by the planned amount, ship; scrap what no amount would save."""
         if math.isinf(group.epochs):
             return Scrap(f"'{constraint}' was not reached in the analysis at {group.reason}")
-        steps = amount_steps(group.epochs, self.retrain or Retrain())
+        steps = amount_steps(group.epochs, self.retrain or Retrain(), self.start)
         return steps[len(seen)] if len(seen) < len(steps) else Ship()
 
     def _planned(self, die: Die, constraint: Constraint, table: ResilienceTable) -> Group:

@@ -6,27 +6,32 @@ What a good engineer writes first, and so the baseline that a cleverer policy ha
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.sequential import alpha_of_look
 from chipmend.errors import PlanError
+from chipmend.policy.looks import Looks, check_confidence, networks_looked_at
 from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship, each_alone
-from chipmend.recipes import retrained_epochs
+from chipmend.recipes import check_start, ready_to_ship, retrained_epochs
+from chipmend.records import ByKind
+from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Measure, Prune, Recalibrate, Retrain
+from chipmend.steps import Measure, Prune, Retrain, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UntilMet:
-    """Retrain in increments, with a look after each, until the constraint holds.
+    """Retrain in increments, with looks after each, until the constraint holds.
 
     Args:
-        increment: Epochs between two looks.
+        increment: Epochs between two networks that are looked at.
         most: Epochs after which a chip is given up.
         confidence: Confidence, over all looks together, that a chip that is shipped meets the
             constraint on images like those of the validation split.
+        start: What comes before retraining.
         retrain: How to retrain; its amount does not count.
+        looks: How networks are looked at.
         label: Name in tables; made of the increment where none is given.
     """
 
@@ -36,14 +41,14 @@ class UntilMet:
     increment: float = 0.1
     most: float = 4.0
     confidence: float = 0.95
+    start: tuple[Annotated[Step, ByKind()], ...] = (Prune(),)
     retrain: Retrain = field(default_factory=Retrain)
+    looks: Looks = field(default_factory=Looks)
     label: str = ""
 
     def __post_init__(self) -> None:
-        if not 0 < self.confidence < 1:
-            raise PlanError(
-                f"until_met: a confidence of {self.confidence}", hint="give a fraction, as 0.95"
-            )
+        check_confidence("until_met", self.confidence)
+        check_start(self.start, "until_met: its start")
         if not 0 < self.increment <= self.most < math.inf:
             raise PlanError(
                 f"until_met: increments of {self.increment} up to {self.most} epochs",
@@ -53,12 +58,12 @@ class UntilMet:
     @property
     def name(self) -> str:
         """Name in tables."""
-        return self.label or f"UntilMet({self.increment:g})"
+        repaired = "" if self.start == (Prune(),) else "Repair + "
+        return self.label or f"{repaired}UntilMet({self.increment:g})"
 
-    @property
-    def needs_table(self) -> bool:
+    def analysis(self, usual: Analysis, constraint: Constraint) -> None:  # noqa: ARG002
         """It needs no analysis."""
-        return False
+        return
 
     def plan(
         self,
@@ -74,20 +79,20 @@ class UntilMet:
         group: Group,  # noqa: ARG002
         constraint: Constraint,
         seen: Sequence[Observation],
+        table: ResilienceTable | None,  # noqa: ARG002
     ) -> Action:
         """Look after every increment."""
-        if len(seen) < 2:
-            return (Prune(), Recalibrate(form=self.retrain.recalibrate))[len(seen)]
-        if not isinstance(seen[-1].step, Measure):
-            return Measure()
-        if self._holds(seen):
+        start = ready_to_ship(self.start, self.retrain.recalibrate)
+        if len(seen) < len(start):
+            return start[len(seen)]
+        alpha = alpha_of_look(1 - self.confidence, max(1, networks_looked_at(seen)))
+        verdict = self.looks.judge(seen, alpha)
+        if isinstance(verdict, Measure):
+            return verdict
+        if verdict:
             return Ship(f"'{constraint}' holds with confidence {self.confidence:g}")
         done = retrained_epochs(tuple(observation.step for observation in seen))
         left = round(self.most - done, 9)
         if left <= 0:
             return Scrap(f"'{constraint}' not shown to hold within {self.most:g} epochs")
         return replace(self.retrain, epochs=min(self.increment, left))
-
-    def _holds(self, seen: Sequence[Observation]) -> bool:
-        looks = [o.measured for o in seen if o.measured is not None]
-        return looks[-1].p_value <= alpha_of_look(1 - self.confidence, len(looks))

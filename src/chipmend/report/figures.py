@@ -49,9 +49,14 @@ def accuracy_over_amount(table: ResilienceTable, outcome: Outcome) -> Figure:
         for amount, accuracy in points:
             label = f"{percent(rate)} of PEs faulty, {amount:g} epochs: {percent(accuracy)}"
             chart.dot((amount, accuracy), place, label)
+    caption = (
+        "Accuracy against the amount of retraining, mean over repeats; the rule is the constraint."
+    )
+    if any(len(t.accuracies) < len(table.amounts) for t in table.trajectories):
+        caption += " A repeat that surely met it was trained no further, and counts on as it was."
     return Figure(
         chart.svg(),
-        "Accuracy against the amount of retraining, mean over repeats; the rule is the constraint.",
+        caption,
         tuple((place % SERIES, f"{percent(rate)} of PEs") for place, rate in enumerate(means)),
     )
 
@@ -140,17 +145,22 @@ def met_bars(sums: list[PolicySum]) -> Figure:
 
 
 def cost_bars(sums: list[PolicySum]) -> Figure:
-    """Total cost with the analysis, by policy."""
-    totals = [(s.policy, s.ee + s.ee_analysis) for s in sums]
+    """Total cost with what chips share, by policy."""
+    totals = [(s.policy, s.ee + s.ee_analysis + s.ee_shared) for s in sums]
     rows = [(policy, total, f"{total:.3g} EE") for policy, total in totals]
     svg = bars("total cost", rows, max((total for _, total in totals), default=1.0))
-    return Figure(svg, "Total cost for this lot in epoch-equivalents, the analysis included.")
+    return Figure(
+        svg, "Total cost for this lot in epoch-equivalents, analysis and calibration included."
+    )
 
 
 def _means(table: ResilienceTable, rate: float) -> list[float]:
+    """Mean accuracy at each amount; a repeat that ended before it stays as it was."""
     repeats = table.at(rate)
-    columns = zip(*(t.accuracies for t in repeats), strict=True)
-    return [sum(column) / len(repeats) for column in columns]
+    return [
+        sum(t.accuracies[min(stop, len(t.accuracies) - 1)] for t in repeats) / len(repeats)
+        for stop in range(len(table.amounts))
+    ]
 
 
 def _accuracy_axis(label: str, low: float, high: float) -> Axis:

@@ -64,6 +64,8 @@ def page(outcome: Outcome) -> str:
         colours={name: f"rgb{rgb}" for name, rgb in COLOURS.items() if name != "healthy"},
         fleets=FLEETS,
         analysis=_analysis_figures(outcome),
+        analysis_ee=sum(table.ee for table in dict.fromkeys(outcome.tables.values())),
+        analysed_for=[p for p, table in outcome.tables.items() if table == outcome.table],
         policies=[
             (name, figures.accuracy_of_chips(name, outcome), figures.amount_of_chips(name, outcome))
             for name in outcome.policies
@@ -97,7 +99,7 @@ def _verdict(outcome: Outcome, sums: list[PolicySum]) -> str:
     said = (
         f"Of {chips} chips, {best.met} ship under {best.policy} with a network that meets "
         f"'{outcome.constraint}', at {best.ee_per_chip_of(chips):.3f} epoch-equivalents per "
-        f"chip{_for_the_analysis(best, chips)}."
+        f"chip{_for_what_is_shared(best, chips)}."
     )
     if len(sums) == 1:
         return said
@@ -105,16 +107,19 @@ def _verdict(outcome: Outcome, sums: list[PolicySum]) -> str:
     if not others:
         return f"{said} Every other policy meets it on fewer chips."
     priced = "; ".join(
-        f"{s.policy} at {s.ee_per_chip_of(chips):.3f}{_for_the_analysis(s, chips)}" for s in others
+        f"{s.policy} at {s.ee_per_chip_of(chips):.3f}{_for_what_is_shared(s, chips)}"
+        for s in others
     )
     return f"{said} On as many, at no lower cost: {priced}."
 
 
-def _for_the_analysis(s: PolicySum, chips: int) -> str:
-    """How much of what a chip cost is its share of the analysis."""
-    if not s.ee_analysis:
+def _for_what_is_shared(s: PolicySum, chips: int) -> str:
+    """How much of what a chip cost is its share of the analysis and the calibration."""
+    shared = {"the analysis": s.ee_analysis, "the calibration": s.ee_shared}
+    what = " and ".join(name for name, ee in shared.items() if ee)
+    if not what:
         return ""
-    return f" ({s.ee_per_chip_of(chips) - s.ee_per_chip:.3f} of them for the analysis)"
+    return f" ({s.ee_per_chip_of(chips) - s.ee_per_chip:.3f} of them for {what})"
 
 
 def _ledger(outcome: Outcome, s: PolicySum) -> dict[str, Any]:
@@ -127,9 +132,11 @@ def _ledger(outcome: Outcome, s: PolicySum) -> dict[str, Any]:
         "policy": s.policy,
         "retrain": per_chip("retrain"),
         "recalibrate": per_chip("recalibrate"),
+        "algebra": per_chip("algebra"),
         "measure": per_chip("measure"),
         "per_chip": s.ee_per_chip,
         "analysis": s.ee_analysis,
+        "calibration": s.ee_shared,
         "spread": [s.ee_per_chip_of(fleet) for fleet in FLEETS],
         "overspent": s.ee_overspent_per_chip,
         "seconds": s.seconds / s.chips,

@@ -1,6 +1,15 @@
 """How accuracy answers to faults and to retraining."""
 
 from chipmend.resilience.analysis import Analysis, trajectory
-from chipmend.resilience.table import UNREACHABLE, ResilienceTable, Trajectory
+from chipmend.resilience.ladder import Ladder
+from chipmend.resilience.table import UNREACHABLE, ResilienceTable, Rung, Trajectory
 
-__all__ = ["UNREACHABLE", "Analysis", "ResilienceTable", "Trajectory", "trajectory"]
+__all__ = [
+    "UNREACHABLE",
+    "Analysis",
+    "Ladder",
+    "ResilienceTable",
+    "Rung",
+    "Trajectory",
+    "trajectory",
+]

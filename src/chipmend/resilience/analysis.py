@@ -1,6 +1,7 @@
 """Resilience analysis (Reduce, step 1): how accuracy answers to faults and to retraining.
 
 Each repeat has a fault map of its own and one training trajectory; every amount is a stop on it.
+Repairs without training can be looked at on the way, for policies that choose among them.
 
 References:
     [Hanif2023] Hanif, Shafique, "Reduce: a framework for reducing the overheads of fault-aware
@@ -13,15 +14,25 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
+import numpy as np
+from jaxtyping import Float64
+
+from chipmend.confidence.constraint import Accuracy, Drop, measured
+from chipmend.confidence.intervals import Measured
 from chipmend.errors import TableError
 from chipmend.faults.generate import Spatial, Uniform, fault_map
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
+from chipmend.recipes import BYPASS, check_start, ready_to_ship, steps_toward
 from chipmend.records import ByKind
+from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.repairs.workbench import Tick, Workbench
-from chipmend.resilience.table import Trajectory, check_amounts
-from chipmend.steps import Anytime, Measure, Prune, Recalibrate, Recipe, Retrain, Step
+from chipmend.resilience.table import Rung, Trajectory, check_amounts
+from chipmend.steps import Anytime, Assess, Measure, Recipe, Retrain, Step
+
+SURE = 0.025
+"""P-value at which a constraint surely holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +44,11 @@ class Analysis:
         amounts: Epochs of retraining, ascending from 0.
         repeats: Independent fault maps at each rate.
         spatial: How faults lie on the die.
+        start: What comes before retraining.
         retrain: How to retrain; its amount does not count.
+        rungs: Repairs that are looked at before the start, for policies that choose among them.
+        share: Of the validation split that each look sees.
+        until: What each chip has to reach; where it surely does, a repeat trains no further.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -42,10 +57,16 @@ class Analysis:
     amounts: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
     repeats: int = 5
     spatial: Annotated[Spatial, ByKind()] = field(default_factory=Uniform)
+    start: tuple[Annotated[Step, ByKind()], ...] = BYPASS
     retrain: Retrain = field(default_factory=Retrain)
+    rungs: tuple[tuple[Annotated[Step, ByKind()], ...], ...] = ()
+    share: float = 1.0
+    until: Drop | Accuracy | None = None
 
     def __post_init__(self) -> None:
         check_amounts(self.amounts)
+        for recipe in (self.start, *self.rungs):
+            check_start(recipe, "the analysis: a recipe")
         if not isinstance(self.retrain.schedule, Anytime):
             raise TableError(
                 "an analysis with a decaying schedule: its amounts would not mean the same along "
@@ -64,10 +85,11 @@ class Analysis:
         return [(rate, repeat) for rate in self.rates for repeat in range(self.repeats)]
 
     def steps(self) -> Recipe:
-        """The walk along one trajectory, with a look after each amount."""
-        steps: list[Step] = [Prune(), Recalibrate(form=self.retrain.recalibrate), Measure()]
+        """The walk along one trajectory from its start, with a look after each amount."""
+        look = Measure(share=self.share)
+        steps: list[Step] = [*ready_to_ship(self.start, self.retrain.recalibrate), look]
         for before, amount in itertools.pairwise(self.amounts):
-            steps += [replace(self.retrain, epochs=round(amount - before, 9)), Measure()]
+            steps += [replace(self.retrain, epochs=round(amount - before, 9)), look]
         return tuple(steps)
 
 
@@ -77,7 +99,9 @@ def trajectory(
     analysis: Analysis,
     job: tuple[float, int],
     *,
+    clean: Float64[np.ndarray, " samples"],
     seed: int,
+    calibration: Calibration | None = None,
     tick: Tick = lambda _: None,
 ) -> Trajectory:
     """Measure one repeat.
@@ -87,7 +111,9 @@ def trajectory(
         array: The array and its placement.
         analysis: Amounts, spatial distribution and retraining.
         job: Rate and number of the repeat.
+        clean: Scores of the clean network on the validation split.
         seed: The seed of the run.
+        calibration: What closed-form repair knows of the network.
         tick: Called now and then with the epoch-equivalents worked so far.
 
     Returns:
@@ -96,21 +122,80 @@ def trajectory(
     rate, repeat = job
     chip = f"analysis/{rate!r}/{repeat}"
     faults = fault_map(array, rate, analysis.spatial, seed=seed, chip=chip)
-    bench = Workbench(task, array, faults.unusable, chip=chip, seed=seed, tick=tick)
-    walked: Recipe = ()
-    accuracies = []
+    bench = Workbench(
+        task, array, faults.unusable, chip=chip, seed=seed, calibration=calibration, tick=tick
+    )
     started = time.perf_counter()
-    for step in analysis.steps():
-        walked = (*walked, step)
-        if isinstance(step, Measure):
-            accuracies.append(float(bench.validation(walked).mean()))
-        else:
-            bench.network(walked)
+    walk = _Walk(bench, analysis.until or Drop(0.0), clean[task.look_order(seed)])
+    damage = walk.damage() if analysis.rungs else None
+    rungs = [walk.rung(recipe, analysis.share) for recipe in analysis.rungs]
+    accuracies = walk.trained(analysis)
     return Trajectory(
         rate=rate,
         repeat=repeat,
         effective_rate=effective_rate(weights_per_pe(task.model, array), faults.unusable),
         accuracies=tuple(accuracies),
-        ee=bench.spent(walked).ee,
+        ee=bench.spent(walk.recipe).ee,
         seconds=time.perf_counter() - started,
+        damage=damage,
+        rungs=tuple(rungs),
     )
+
+
+@dataclass(eq=False)
+class _Walk:
+    """One repeat on its way.
+
+    Args:
+        bench: Its fault map's bench.
+        constraint: What p-values are about.
+        clean: Scores of the clean network, in the order of looks.
+        recipe: What was done so far.
+    """
+
+    bench: Workbench
+    constraint: Drop | Accuracy
+    clean: Float64[np.ndarray, " samples"]
+    recipe: Recipe = ()
+
+    def damage(self) -> float:
+        """Prune, and assess that."""
+        assess = Assess()
+        self._do((*BYPASS, assess))
+        return self.bench.damage(self.recipe, assess.moments)
+
+    def rung(self, recipe: Recipe, share: float) -> Rung:
+        """Climb a rung and look."""
+        self._do(steps_toward(self.recipe, recipe))
+        seen = self._look(Measure(share=share))
+        return Rung(accuracy=self._paired(seen), p_value=seen.p_value)
+
+    def trained(self, analysis: Analysis) -> list[float]:
+        """Accuracies along the amounts, up to where the constraint surely holds."""
+        steps = analysis.steps()
+        start = next(place for place, step in enumerate(steps) if isinstance(step, Measure))
+        self._do(steps_toward(self.recipe, steps[:start]))
+        accuracies = []
+        for step in steps[start:]:
+            if not isinstance(step, Measure):
+                self._do((step,))
+                continue
+            seen = self._look(step)
+            accuracies.append(self._paired(seen))
+            if analysis.until is not None and seen.p_value <= SURE:
+                break
+        return accuracies
+
+    def _do(self, steps: Recipe) -> None:
+        for step in steps:
+            self.recipe = (*self.recipe, step)
+            self.bench.carry_out(self.recipe)
+
+    def _look(self, step: Measure) -> Measured:
+        self.recipe = (*self.recipe, step)
+        found = self.bench.validation(self.recipe, step.share)
+        return measured(self.constraint, found, self.clean[: len(found)])
+
+    def _paired(self, seen: Measured) -> float:
+        """Accuracy on the whole split, as the difference to the clean network on a share says."""
+        return seen.accuracy + float(self.clean.mean() - self.clean[: seen.samples].mean())

@@ -24,6 +24,19 @@ UNREACHABLE = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """What a look at a repair without training said.
+
+    Args:
+        accuracy: Validation accuracy.
+        p_value: Of the constraint that the analysis was made for.
+    """
+
+    accuracy: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trajectory:
     """One repeat: a fault map, and the accuracy along its retraining.
 
@@ -31,9 +44,12 @@ class Trajectory:
         rate: Fault rate that the map was drawn at (base: per PE).
         repeat: Number of the repeat at this rate.
         effective_rate: Share of the network's weights on faulty PEs (base: per weight).
-        accuracies: Validation accuracy after each amount of the table.
+        accuracies: Validation accuracy after each amount of the table; after the first few of them
+            where the analysis ended early, with the constraint surely met.
         ee: What the repeat cost.
         seconds: How long it took.
+        damage: Assessment of the pruned network, if rungs were looked at.
+        rungs: What each rung came to.
     """
 
     rate: float
@@ -42,6 +58,8 @@ class Trajectory:
     accuracies: tuple[float, ...]
     ee: float
     seconds: float
+    damage: float | None = None
+    rungs: tuple[Rung, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +107,8 @@ class ResilienceTable:
         """
         bar = accuracy_wanted(constraint, self.clean_accuracy)
         needed = UNREACHABLE
-        for amount, accuracy in zip(
-            reversed(self.amounts), reversed(trajectory.accuracies), strict=True
-        ):
+        seen = list(zip(self.amounts, trajectory.accuracies, strict=False))
+        for amount, accuracy in reversed(seen):
             if accuracy < bar:
                 break
             needed = amount

@@ -1,0 +1,302 @@
+"""The cascade: on each chip the cheapest repair that surely does, and no more.
+
+Rungs are repairs without training, cheapest first. Where a chip begins is foreseen from its damage,
+by what the policy's own analysis saw on other fault maps; each rung is looked at only until the
+constraint is shown or hopeless. What the last rung leaves is retrained, by an amount learnt as a
+function of what is lacking; then in small steps; then the chip is scrapped.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from statistics import NormalDist
+from typing import Annotated, Literal
+
+from chipmend.confidence.constraint import Constraint
+from chipmend.confidence.sequential import alpha_of_look, levels
+from chipmend.errors import PlanError
+from chipmend.policy.looks import Looks, check_confidence, looks_at_this, networks_looked_at
+from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship, each_alone
+from chipmend.recipes import BYPASS, check_start, mapping_of, merged, retrained_epochs, steps_toward
+from chipmend.records import ByKind
+from chipmend.resilience.analysis import Analysis
+from chipmend.resilience.ladder import Ladder
+from chipmend.resilience.table import ResilienceTable, accuracy_wanted, check_amounts
+from chipmend.steps import (
+    Assess,
+    Compensate,
+    Distill,
+    Measure,
+    OneShot,
+    Recipe,
+    Remap,
+    Retrain,
+    Sequential,
+    Step,
+)
+
+RUNGS: tuple[Recipe, ...] = (
+    BYPASS,
+    (*BYPASS, Compensate(form=OneShot())),
+    (Remap(), *BYPASS, Compensate(form=OneShot())),
+    (Remap(), *BYPASS, Compensate(form=Sequential())),
+)
+"""Repairs that won on some chips when they were measured, cheapest first."""
+GENTLE = Retrain(learning_rate=0.005, weight_decay=0.0, teacher=Distill(temperature=4.0))
+"""Retraining that does not undo repair: with the usual settings a repaired network first gets worse
+and takes a third of an epoch to come back (docs/architecture.md)."""
+ALPHA_LAST, ALPHA_RETRAINED = 0.4, 0.3
+"""Shares of the error probability: the last rung's, all retrained networks'; the rest is for the
+other rungs, whose chips mostly pass by a wide margin."""
+PRIOR_SAMPLES = 1000
+"""Images that what is foreseen of a chip's accuracy counts as much as."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade:
+    """Climb from repair to repair until the constraint holds, and retrain only what is left.
+
+    Args:
+        rungs: Repairs without training, cheapest first; once one remaps, all later ones do.
+        retrain: How to retrain from the last rung; its amount does not count.
+        amounts: Epochs at which the policy's analysis learns what retraining gives, from 0; none
+            to do without an analysis, and climb from the first rung.
+        share: Of the validation split that each look of the analysis sees.
+        increment: Epochs between two networks that are looked at, where nothing was learnt.
+        most: Epochs after which a chip is given up.
+        confidence: Confidence, over all looks together, that a chip that is shipped meets the
+            constraint on images like those of the validation split.
+        coverage: Share of the chips that have to meet it where none of their images is looked at.
+        looks: How networks are looked at.
+        label: Name in tables.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    kind: Literal["cascade"] = "cascade"
+    rungs: tuple[tuple[Annotated[Step, ByKind()], ...], ...] = RUNGS
+    retrain: Retrain = GENTLE
+    amounts: tuple[float, ...] = ()
+    share: float = 0.4
+    increment: float = 0.1
+    most: float = 4.0
+    confidence: float = 0.95
+    coverage: float = 0.95
+    looks: Looks = field(default_factory=Looks)
+    label: str = "Cascade"
+
+    def __post_init__(self) -> None:
+        check_confidence("cascade", self.confidence)
+        check_confidence("cascade: coverage", self.coverage)
+        self._check_rungs()
+        if self.amounts:
+            check_amounts(self.amounts)
+        if not 0 < self.increment <= self.most < math.inf:
+            raise PlanError(
+                f"cascade: increments of {self.increment} up to {self.most} epochs",
+                hint="give a positive increment that is not above a finite 'most'",
+            )
+
+    def _check_rungs(self) -> None:
+        if not self.rungs:
+            raise PlanError("cascade: no rungs", hint="give at least one recipe")
+        mapped = False
+        for place, rung in enumerate(self.rungs):
+            check_start(rung, f"cascade: rung {place + 1}")
+            if mapped and not mapping_of(rung):
+                raise PlanError(
+                    f"cascade: rung {place + 1} does not remap, and one before it does",
+                    hint="let rungs that remap come last",
+                )
+            mapped = bool(mapping_of(rung))
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return self.label
+
+    def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis | None:
+        """The plan's fault maps, with every rung looked at, and retraining from the last one."""
+        if not self.amounts:
+            return None
+        return replace(
+            usual,
+            rungs=self.rungs,
+            start=self.rungs[-1],
+            retrain=self.retrain,
+            amounts=self.amounts,
+            share=self.share,
+            until=constraint,
+        )
+
+    def plan(
+        self,
+        dies: Sequence[Die],
+        constraint: Constraint,  # noqa: ARG002
+        table: ResilienceTable | None,  # noqa: ARG002
+    ) -> list[Group]:
+        """Every chip alone."""
+        return each_alone(dies)
+
+    def next(
+        self,
+        group: Group,  # noqa: ARG002
+        constraint: Constraint,
+        seen: Sequence[Observation],
+        table: ResilienceTable | None,
+    ) -> Action:
+        """Climb on, look on, retrain, ship or scrap."""
+        if len(seen) < 2:
+            return (BYPASS[0], Assess())[len(seen)]
+        return _Climb(self, constraint, seen, Ladder(table) if table else None).next()
+
+
+@dataclass(frozen=True, eq=False)
+class _Climb:
+    """One chip on its way up."""
+
+    policy: Cascade
+    constraint: Constraint
+    seen: Sequence[Observation]
+    ladder: Ladder | None
+
+    def next(self) -> Action:
+        """What to do with the chip."""
+        if self._trained():
+            return self._judged() or self._retrained()
+        rung = self._rung()
+        left = steps_toward(self._recipe(), self.policy.rungs[rung])
+        if left:
+            return left[0]
+        if self._is_sure(rung):
+            return Ship(f"chips of this damage meet '{self.constraint}' after it")
+        if (action := self._judged()) is not None:
+            return action
+        return self._toward(rung + 1) if rung + 1 < len(self.policy.rungs) else self._retrained()
+
+    def _toward(self, rung: int) -> Action:
+        """The first step toward the next rung that may do."""
+        return steps_toward(self._recipe(), self.policy.rungs[self._promising(rung)])[0]
+
+    def _judged(self) -> Action | None:
+        """Look on, or ship; none if the network as it stands will not do."""
+        verdict = self.policy.looks.judge(self.seen, self._alpha())
+        if isinstance(verdict, Measure):
+            return verdict
+        sure = f"'{self.constraint}' holds with confidence {self.policy.confidence:g}"
+        return Ship(sure) if verdict else None
+
+    def _alpha(self, *, ahead: int = 0) -> float:
+        """Error probability that a network may spend: this one, or a retrained one ahead."""
+        alpha, last = 1 - self.policy.confidence, len(self.policy.rungs) - 1
+        if ahead or self._trained():
+            place = self._retrained_looked_at() + ahead
+            return ALPHA_RETRAINED * alpha_of_look(alpha, max(1, place))
+        rungs = self._all_promising()
+        if self._rung() == last:
+            return ALPHA_LAST * alpha
+        return (1 - ALPHA_LAST - ALPHA_RETRAINED) * alpha / (len(rungs) - 1)
+
+    def _retrained_looked_at(self) -> int:
+        """How many retrained networks were looked at."""
+        steps = self._recipe()
+        first = next((i for i, s in enumerate(steps) if isinstance(s, Retrain)), len(steps))
+        return networks_looked_at(self.seen[first:])
+
+    def _all_promising(self) -> list[int]:
+        """All rungs that a chip may come to."""
+        found = [self._promising(0)]
+        while found[-1] < len(self.policy.rungs) - 1:
+            found.append(self._promising(found[-1] + 1))
+        return found
+
+    def _rung(self) -> int:
+        """The rung that the chip stands on, or is on its way to."""
+        looked = {
+            merged(tuple(o.step for o in self.seen[:place]))
+            for place, o in enumerate(self.seen)
+            if o.measured is not None
+        }
+        done = [place for place, rung in enumerate(self.policy.rungs) if merged(rung) in looked]
+        here = merged(self._recipe())
+        if not done:
+            return self._promising(0)
+        if merged(self.policy.rungs[done[-1]]) == here:
+            return done[-1]
+        return self._promising(done[-1] + 1)
+
+    def _promising(self, first: int) -> int:
+        """The first rung from one on that is expected to do; the last one, if none is."""
+        last = len(self.policy.rungs) - 1
+        if self.ladder is None:
+            return first
+        bar = accuracy_wanted(self.constraint, self.ladder.table.clean_accuracy)
+        for rung in range(first, last):
+            if self.ladder.expected_accuracy(rung, self._damage()) >= bar:
+                return rung
+        return last
+
+    def _is_sure(self, rung: int) -> bool:
+        """Whether no look is needed, and none was taken."""
+        if self.ladder is None or networks_looked_at(self.seen):
+            return False
+        policy = self.policy
+        return self._damage() <= self.ladder.sure_below(rung, policy.coverage, policy.confidence)
+
+    def _retrained(self) -> Action:
+        """Retrain by what is lacking, or give up."""
+        done = self._trained()
+        left = round(self.policy.most - done, 9)
+        if left <= 0:
+            return Scrap(
+                f"'{self.constraint}' not shown to hold within {self.policy.most:g} epochs after "
+                f"repair; the last look missed by {-100 * self._margin():.2g} points"
+            )
+        return replace(self.policy.retrain, epochs=min(round(self._amount(done), 9), left))
+
+    def _amount(self, done: float) -> float:
+        """Epochs that are expected to show the constraint, given what the latest looks said."""
+        ladder = self.ladder
+        if ladder is None or (following := ladder.next_amount(done)) is None:
+            return self.policy.increment
+        margin, lacking = self._margin(), self._lacking(done)
+        for amount in ladder.recovery()[0]:
+            gained = (ladder.recovered(amount) - ladder.recovered(done)) * lacking
+            if amount >= following and margin + gained >= self._margin_wanted():
+                return amount - done
+        return ladder.recovery()[0][-1] - done
+
+    def _margin(self) -> float:
+        """The margin of the latest network; of a repaired one, what was foreseen counts too."""
+        last = looks_at_this(self.seen)[-1]
+        if self.ladder is None or self._trained():
+            return last.margin
+        table = self.ladder.table
+        expected = self.ladder.expected_accuracy(len(self.policy.rungs) - 1, self._damage())
+        foreseen = expected - accuracy_wanted(self.constraint, table.clean_accuracy)
+        weight = PRIOR_SAMPLES / (PRIOR_SAMPLES + last.samples)
+        return weight * foreseen + (1 - weight) * last.margin
+
+    def _lacking(self, done: float) -> float:
+        """What the repaired network lacked to the clean one, by what the latest network does."""
+        assert self.ladder is not None
+        table = self.ladder.table
+        bar = accuracy_wanted(self.constraint, table.clean_accuracy)
+        now = max(0.0, table.clean_accuracy - bar - self._margin())
+        return now / max(1 - self.ladder.recovered(done), 0.05)
+
+    def _margin_wanted(self) -> float:
+        """The margin at which a look at the whole split would say yes."""
+        last, looks = looks_at_this(self.seen), self.policy.looks
+        alpha = self._alpha(ahead=1)
+        error = last[-1].error * math.sqrt(looks.shares[len(last) - 1])
+        return NormalDist().inv_cdf(1 - levels(alpha, looks.shares)[-1]) * error
+
+    def _recipe(self) -> Recipe:
+        return tuple(observation.step for observation in self.seen)
+
+    def _trained(self) -> float:
+        return retrained_epochs(self._recipe())
+
+    def _damage(self) -> float:
+        return next(o.damage for o in self.seen if o.damage is not None)

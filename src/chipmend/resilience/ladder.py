@@ -1,0 +1,108 @@
+"""What a table with rungs says of a chip: which repair will do, and how much retraining is left.
+
+A chip is placed by its damage: an assessment from second moments, for which no sample is looked at.
+Accuracy falls with damage, so what was seen of chips is fitted by a falling line [Barlow1972].
+
+References:
+    [Barlow1972] Barlow, Bartholomew, Bremner, Brunk, "Statistical inference under order
+        restrictions", 1972 (isotonic regression).
+    [Wilks1941] Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
+        Mathematical Statistics 12, 1941.
+"""
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import numpy as np
+
+from chipmend.resilience.table import ResilienceTable, Rung
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """What a table says of its rungs.
+
+    Args:
+        table: A table whose analysis looked at rungs.
+    """
+
+    table: ResilienceTable
+
+    def expected_accuracy(self, rung: int, damage: float) -> float:
+        """Validation accuracy that a rung leads to, by a chip's damage.
+
+        Args:
+            rung: Which rung.
+            damage: The chip's assessment.
+
+        Returns:
+            The accuracy on the falling line, from the clean network's where there is no damage.
+        """
+        from scipy.optimize import isotonic_regression  # slow to import
+
+        seen = [(damage, seen.accuracy) for damage, seen in self._seen(rung)]
+        places, accuracies = zip((0.0, self.table.clean_accuracy), *seen, strict=True)
+        fitted = isotonic_regression(accuracies, increasing=False).x
+        return float(np.interp(damage, places, fitted))
+
+    def sure_below(self, rung: int, coverage: float, confidence: float) -> float:
+        """The damage up to which a rung may do without a look.
+
+        Chips that are no more damaged than repeats that all met the constraint miss it seldom: if
+        more than ``1 - coverage`` of them did, so many repeats would hardly all have met it
+        [Wilks1941].
+
+        Args:
+            rung: Which rung.
+            coverage: Share of the chips that has to meet the constraint.
+            confidence: How sure that has to be.
+
+        Returns:
+            The greatest such damage; -1 if too few repeats were measured to say so.
+        """
+        needed = math.ceil(math.log(1 - confidence) / math.log(coverage))
+        sure = (1 - confidence) / needed
+        met = []
+        for damage, seen in self._seen(rung):
+            if seen.p_value > sure:
+                break
+            met.append(damage)
+        return met[-needed] if len(met) >= needed else -1.0
+
+    def recovered(self, epochs: float) -> float:
+        """Share of what a repaired network lacks to the clean one that retraining gives back.
+
+        Args:
+            epochs: Amount of retraining.
+
+        Returns:
+            The median over repeats that were retrained, interpolated; the same as at the largest
+            amount beyond it, and nothing if no repeat was retrained.
+        """
+        amounts, shares = self.recovery()
+        return float(np.interp(epochs, amounts, shares))
+
+    def recovery(self) -> tuple[list[float], list[float]]:
+        """Amounts of retraining that repeats got to, and the share that each gives back."""
+        lacking = [
+            (t, self.table.clean_accuracy - t.accuracies[0]) for t in self.table.trajectories
+        ]
+        trained = [(t, lack) for t, lack in lacking if len(t.accuracies) > 1 and lack > 0]
+        shares = [0.0]
+        for stop in range(1, max((len(t.accuracies) for t, _ in trained), default=1)):
+            at = (t.accuracies[min(stop, len(t.accuracies) - 1)] for t, _ in trained)
+            found = [(a - t.accuracies[0]) / lack for a, (t, lack) in zip(at, trained, strict=True)]
+            shares.append(max(shares[-1], float(np.median(found))))
+        return list(self.table.amounts[: len(shares)]), shares
+
+    def next_amount(self, epochs: float) -> float | None:
+        """The least amount that the analysis tried beyond some; none if there is none."""
+        amounts, _ = self.recovery()
+        place = bisect_right(amounts, epochs + 1e-9)
+        return amounts[place] if place < len(amounts) else None
+
+    def _seen(self, rung: int) -> list[tuple[float, Rung]]:
+        """Damage and what was seen of every repeat, the least damaged first."""
+        seen = [(t.damage, t.rungs[rung]) for t in self.table.trajectories if t.damage is not None]
+        return sorted(seen, key=lambda each: each[0])

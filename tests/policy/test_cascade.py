@@ -1,0 +1,228 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from chipmend.confidence import Drop, Measured
+from chipmend.errors import PlanError
+from chipmend.policy import Cascade, Group, Looks, Observation, Scrap, Ship
+from chipmend.policy.cascade import RUNGS
+from chipmend.recipes import merged, retrained_epochs
+from chipmend.resilience import Analysis, ResilienceTable, Rung, Trajectory
+from chipmend.steps import Assess, Compensate, Measure, OneShot, Prune, Remap, Retrain, Sequential
+from contracts.policy_contract import CONSTRAINT, PolicyContract
+
+GROUP = Group(chips=("a",))
+AMOUNTS = (0.0, 0.1, 0.2, 0.4)
+LEARNING = Cascade(amounts=AMOUNTS)
+GOOD = Measured(accuracy=0.9, margin=0.02, p_value=0.0, samples=250, error=0.002)
+BAD = Measured(accuracy=0.8, margin=-0.03, p_value=1.0, samples=250, error=0.002)
+
+
+class TestCascade(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return Cascade(most=1.0)
+
+
+class TestCascadeThatLearns(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return LEARNING
+
+
+def learnt(clean=0.9):
+    """Rung ``r`` does up to a damage of 0.1 (r + 1); retraining gives 1/2, then 3/4 back."""
+
+    def repeat(damage):
+        accuracy = [clean if damage < 0.1 * (rung + 1) else clean - 0.04 for rung in range(4)]
+        along = [clean - 0.04, clean - 0.02, clean - 0.01, clean - 0.01]
+        return Trajectory(
+            rate=0.3,
+            repeat=0,
+            effective_rate=0.3,
+            accuracies=tuple(along) if damage > 0.4 else (clean,),
+            ee=0.1,
+            seconds=1.0,
+            damage=damage,
+            rungs=tuple(Rung(accuracy=a, p_value=float(a < clean)) for a in accuracy),
+        )
+
+    damages = [0.05, 0.15, 0.25, 0.35, 0.45]
+    return ResilienceTable(
+        amounts=AMOUNTS, clean_accuracy=clean, trajectories=tuple(map(repeat, damages))
+    )
+
+
+def driven(policy, look, *, damage=0.05, table=None):
+    """All answers; ``look(recipe, number)`` says what the looks see."""
+    seen, answers = [], []
+    while True:
+        answer = policy.next(GROUP, CONSTRAINT, tuple(seen), table)
+        answers.append(answer)
+        if isinstance(answer, Ship | Scrap):
+            return answers
+        here = merged(tuple(o.step for o in seen))
+        measured = look(here) if isinstance(answer, Measure) else None
+        seen.append(Observation(answer, measured, damage if isinstance(answer, Assess) else None))
+
+
+def networks(answers):
+    """Recipes of the networks that were looked at, in order."""
+    steps = [a for a in answers if not isinstance(a, Ship | Scrap)]
+    looked = [merged(tuple(steps[:i])) for i, s in enumerate(steps) if isinstance(s, Measure)]
+    return list(dict.fromkeys(looked))
+
+
+@pytest.mark.parametrize("good", range(len(RUNGS)))
+def test_it_ships_from_the_first_rung_that_does_and_tries_none_above(good):
+    answers = driven(Cascade(), lambda recipe: GOOD if recipe == merged(RUNGS[good]) else BAD)
+    assert networks(answers) == [merged(rung) for rung in RUNGS[: good + 1]]
+    assert isinstance(answers[-1], Ship)
+
+
+def test_nothing_is_done_twice_on_the_way_up():
+    answers = driven(Cascade(), lambda recipe: GOOD if recipe == merged(RUNGS[-1]) else BAD)
+    steps = [a for a in answers if not isinstance(a, Measure | Ship)]
+    one_shot, sequential = Compensate(form=OneShot()), RUNGS[-1][-1]
+    assert steps == [Prune(), Assess(), one_shot, Remap(), one_shot, sequential]
+
+
+@pytest.mark.parametrize(("damage", "first"), [(0.02, 0), (0.12, 1), (0.22, 2), (0.6, 3)])
+def test_a_chip_begins_where_its_damage_says_that_it_will_do(damage, first):
+    answers = driven(LEARNING, lambda _: GOOD, damage=damage, table=learnt())
+    assert networks(answers) == [merged(RUNGS[first])]
+
+
+def test_what_is_foreseen_to_fail_is_passed_over_on_the_way_up_too():
+    table = learnt()
+    skipping = replace(
+        table,
+        trajectories=tuple(
+            replace(t, rungs=(t.rungs[0], Rung(accuracy=0.5, p_value=1.0), *t.rungs[2:]))
+            for t in table.trajectories
+        ),
+    )
+    look = {merged(RUNGS[2]): GOOD}
+    answers = driven(LEARNING, lambda recipe: look.get(recipe, BAD), damage=0.02, table=skipping)
+    assert networks(answers) == [merged(RUNGS[0]), merged(RUNGS[2])]
+
+
+def test_where_enough_repeats_all_met_it_a_chip_ships_without_a_look():
+    table = learnt()
+    sure = Rung(accuracy=0.9, p_value=0.0)
+    many = tuple(
+        replace(table.trajectories[0], damage=0.1 + i / 1000, rungs=(sure,) * 4) for i in range(59)
+    )
+    known = replace(table, trajectories=many)
+    answers = driven(LEARNING, lambda _: BAD, damage=0.1, table=known)
+    assert [type(a) for a in answers] == [Prune, Assess, Ship]
+    fewer = replace(table, trajectories=many[1:])
+    assert Measure in map(type, driven(LEARNING, lambda _: GOOD, damage=0.1, table=fewer))
+
+
+def retrainings(answers):
+    return [round(a.epochs, 9) for a in answers if isinstance(a, Retrain)]
+
+
+def test_the_amount_is_the_least_learnt_that_makes_up_for_what_is_lacking():
+    """Allowed are 2 points; 0.1 epochs give half of what is lacking back, 0.2 three quarters."""
+    table, last = learnt(), merged(RUNGS[-1])
+
+    def amount(margin):
+        seen = Measured(accuracy=0.85, margin=margin, p_value=1.0, samples=10**9, error=0.0)
+        look = {last: seen}
+        return retrainings(driven(LEARNING, lambda r: look.get(r, GOOD), damage=0.6, table=table))
+
+    assert amount(-0.015) == [0.1]  # 3.5 points lacking: 1.75 left
+    assert amount(-0.03) == [0.2]  # 5 points lacking: 2.5 left after 0.1, 1.25 after 0.2
+    assert amount(-0.2) == [0.4]  # more than the analysis saw made good
+
+
+def test_beyond_what_was_learnt_it_goes_on_in_small_steps_and_in_the_end_gives_up():
+    policy = replace(LEARNING, increment=0.25, most=1.0)
+    answers = driven(policy, lambda _: BAD, damage=0.6, table=learnt())
+    assert retrainings(answers) == [0.2, 0.2, 0.25, 0.25, 0.1]  # at first it hopes for more
+    assert isinstance(answers[-1], Scrap)
+    assert "missed by 3 points" in answers[-1].reason
+    assert retrainings(driven(replace(policy, amounts=()), lambda _: BAD)) == [0.25] * 4
+
+
+@pytest.mark.parametrize(
+    ("rung", "alpha"), [(0, 0.05 * 0.3 / 3), (1, 0.05 * 0.3 / 3), (3, 0.05 * 0.4)]
+)
+def test_each_rung_may_spend_its_share_of_the_error_probability(rung, alpha):
+    policy = Cascade(looks=Looks(shares=(1.0,)))
+    for p_value, ships in ((alpha * 0.999, True), (alpha * 1.001, False)):
+        look = {merged(RUNGS[rung]): replace(GOOD, p_value=p_value)}
+        answers = driven(policy, lambda r, look=look: look.get(r, BAD))
+        assert (networks(answers)[-1] == merged(RUNGS[rung])) is ships
+
+
+def test_retrained_networks_share_what_is_left():
+    policy = Cascade(looks=Looks(shares=(1.0,)), increment=0.1, amounts=())
+    alpha = 0.05 * 0.3
+    for number, share in ((1, alpha / 2), (2, alpha / 6), (3, alpha / 12)):
+        for p_value, ships in ((share * 0.999, True), (share * 1.001, False)):
+            epochs = 0.1 * number
+
+            def look(recipe, epochs=epochs, p_value=p_value):
+                here = retrained_epochs(recipe) == pytest.approx(epochs)
+                return replace(GOOD, p_value=p_value) if here else BAD
+
+            answers = driven(policy, look)
+            assert (sum(retrainings(answers)) == pytest.approx(epochs)) is ships
+
+
+def test_over_all_networks_no_more_than_all_error_probability_is_spent():
+    """Every look of every network says that the constraint is just missed: few chips may pass."""
+    generator = np.random.default_rng(0)
+    policy, passed, chips = Cascade(most=0.2, amounts=(), confidence=0.8), 0, 600
+    for _ in range(chips):
+        images = {}
+
+        def look(recipe, images=images):
+            drawn = images.setdefault(recipe, {"p": generator.normal(size=20).cumsum()})
+            count = drawn["looks"] = drawn.get("looks", 0) + 1
+            share = policy.looks.shares[count - 1]
+            z = drawn["p"][round(20 * share) - 1] / math.sqrt(round(20 * share))
+            return Measured(0.9, 0.0, float(norm.sf(z)), round(5000 * share), 0.003)
+
+        passed += isinstance(driven(policy, look)[-1], Ship)
+    assert passed / chips < 0.2 + 3 * math.sqrt(0.2 * 0.8 / chips)
+    assert passed / chips > 0.04
+
+
+def test_its_analysis_looks_at_its_rungs_and_trains_from_the_last():
+    usual = Analysis(rates=(0.2,), repeats=2)
+    made = LEARNING.analysis(usual, Drop(0.01))
+    assert (made.rates, made.repeats, made.until) == ((0.2,), 2, Drop(0.01))
+    assert (made.rungs, made.start, made.amounts) == (LEARNING.rungs, LEARNING.rungs[-1], AMOUNTS)
+    assert made.retrain == LEARNING.retrain
+    assert Cascade(amounts=()).analysis(usual, Drop(0.01)) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"rungs": ()}, "no rungs"),
+        ({"rungs": ((Compensate(),),)}, "rung 1 does not begin with pruning"),
+        ({"rungs": ((Prune(), Retrain()),)}, "rung 1 trains already"),
+        ({"rungs": (RUNGS[2], RUNGS[1])}, "rung 2 does not remap"),
+        ({"confidence": 1.0}, "a confidence of 1.0"),
+        ({"coverage": 0.0}, "coverage: a confidence of 0.0"),
+        ({"increment": 0.0}, "increments of 0.0"),
+        ({"most": math.inf}, "up to inf"),
+    ],
+)
+def test_impossible_settings_are_refused(wrong, said):
+    with pytest.raises(PlanError, match=said):
+        Cascade(**wrong)
+
+
+def test_a_rung_of_the_user_s_own_is_climbed_like_any_other():
+    own = ((Prune(),), (Prune(), Compensate(form=Sequential(samples=64))))
+    answers = driven(Cascade(rungs=own), lambda recipe: GOOD if len(recipe) == 2 else BAD)
+    assert networks(answers) == list(map(merged, own))

@@ -1,0 +1,186 @@
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chipmend.resilience import Ladder, ResilienceTable, Rung, Trajectory
+
+CLEAN = 0.9
+AMOUNTS = (0.0, 0.1, 0.2, 0.4)
+
+
+def repeat(*, damage=None, rungs=(), accuracies=(0.8,)):
+    """A repeat of which nothing counts but what a ladder goes by."""
+    return Trajectory(
+        rate=0.1,
+        repeat=0,
+        effective_rate=0.1,
+        accuracies=tuple(accuracies),
+        ee=1.0,
+        seconds=1.0,
+        damage=damage,
+        rungs=tuple(Rung(accuracy=a, p_value=p) for a, p in rungs),
+    )
+
+
+def ladder(*repeats, clean=CLEAN):
+    return Ladder(
+        ResilienceTable(amounts=AMOUNTS, clean_accuracy=clean, trajectories=tuple(repeats))
+    )
+
+
+def seen_at(*points, clean=CLEAN):
+    """A ladder of one rung, by damage and accuracy."""
+    return ladder(*(repeat(damage=d, rungs=[(a, 1.0)]) for d, a in points), clean=clean)
+
+
+# what a rung leads to
+
+
+@pytest.mark.parametrize(
+    ("damage", "accuracy"),
+    [
+        (0.0, 0.9),  # no damage leaves the clean network
+        (0.5, 0.87),
+        (1.0, 0.84),
+        (1.5, 0.77),  # 0.68 and 0.72 rise, so both are 0.70
+        (2.0, 0.7),
+        (3.0, 0.7),
+        (4.0, 0.5),
+        (9.0, 0.5),  # beyond what was seen it is as at the end
+    ],
+)
+def test_expected_accuracies_are_those_worked_out_by_hand(damage, accuracy):
+    found = seen_at((2.0, 0.68), (4.0, 0.5), (1.0, 0.84), (3.0, 0.72))
+    assert found.expected_accuracy(0, damage) == pytest.approx(accuracy)
+
+
+def test_each_rung_has_accuracies_of_its_own():
+    found = ladder(repeat(damage=1.0, rungs=[(0.5, 1.0), (0.8, 1.0)]))
+    assert found.expected_accuracy(0, 1.0) == pytest.approx(0.5)
+    assert found.expected_accuracy(1, 1.0) == pytest.approx(0.8)
+
+
+def test_repeats_that_were_not_assessed_tell_nothing():
+    found = ladder(repeat(damage=1.0, rungs=[(0.5, 0.0)]), repeat(accuracies=(0.1, 0.2)))
+    assert found.expected_accuracy(0, 1.0) == pytest.approx(0.5)
+
+
+def pooled(values):
+    """The nearest falling values: pool adjacent values that rise, one pair after the other."""
+    pools = [[value] for value in values]
+    while True:
+        means = [sum(pool) / len(pool) for pool in pools]
+        rising = [i for i, (a, b) in enumerate(itertools.pairwise(means)) if a < b]
+        if not rising:
+            return [mean for mean, pool in zip(means, pools, strict=True) for _ in pool]
+        pools[rising[0] : rising[0] + 2] = [pools[rising[0]] + pools[rising[0] + 1]]
+
+
+points = st.dictionaries(st.integers(1, 30), st.integers(0, 90), min_size=1, max_size=12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(points)
+def test_expected_accuracies_are_the_nearest_falling_ones(points):
+    found = seen_at(*((place / 10, value / 100) for place, value in points.items()))
+    places = sorted(points)
+    fitted = pooled([CLEAN, *(points[place] / 100 for place in places)])
+    assert [found.expected_accuracy(0, place / 10) for place in [0, *places]] == (
+        pytest.approx(fitted)
+    )
+    line = [found.expected_accuracy(0, step / 20) for step in range(70)]
+    assert all(right <= left + 1e-12 for left, right in itertools.pairwise(line))
+
+
+# where no look is needed
+
+
+def met_at(*damages, missed=()):
+    sure = [repeat(damage=d, rungs=[(0.9, 0.0)]) for d in damages]
+    return ladder(*sure, *(repeat(damage=d, rungs=[(0.5, 0.9)]) for d in missed))
+
+
+def test_fifty_nine_repeats_that_all_met_it_are_enough_for_95_of_100_chips_at_95_of_100():
+    assert 0.95**59 <= 0.05 < 0.95**58  # [Wilks1941]
+    assert met_at(*range(1, 60)).sure_below(0, 0.95, 0.95) == 1
+    assert met_at(*range(1, 65)).sure_below(0, 0.95, 0.95) == 6
+    assert met_at(*range(1, 59)).sure_below(0, 0.95, 0.95) == -1
+
+
+def test_repeats_beyond_the_first_that_missed_it_do_not_count():
+    damages = [*range(1, 71), *range(72, 200)]
+    assert met_at(*damages, missed=[71]).sure_below(0, 0.95, 0.95) == 12
+    assert met_at(*damages[9:], missed=[2]).sure_below(0, 0.95, 0.95) == -1
+
+
+@pytest.mark.parametrize(
+    ("coverage", "confidence", "needed"), [(0.5, 0.5, 1), (0.5, 0.9, 4), (0.9, 0.9, 22)]
+)
+def test_fewer_repeats_are_enough_for_less(coverage, confidence, needed):
+    assert coverage**needed <= 1 - confidence < coverage ** (needed - 1) + 1e-12
+    assert met_at(*range(1, needed + 1)).sure_below(0, coverage, confidence) == 1
+    assert met_at(*range(1, needed)).sure_below(0, coverage, confidence) == -1
+
+
+@pytest.mark.parametrize(("p_value", "found"), [(0.1 / 4 - 1e-9, 1), (0.1 / 4 + 1e-9, -1)])
+def test_all_repeats_together_are_as_sure_as_is_asked(p_value, found):
+    repeats = [repeat(damage=d, rungs=[(0.9, p_value)]) for d in range(1, 5)]
+    assert ladder(*repeats).sure_below(0, 0.5, 0.9) == found
+
+
+def test_without_a_repeat_that_was_assessed_nothing_is_sure():
+    assert ladder(repeat()).sure_below(0, 0.95, 0.95) == -1
+
+
+# what retraining gives back
+
+RETRAINED = (
+    repeat(accuracies=(0.8, 0.85, 0.88, 0.88)),  # of 0.1: 0.5, 0.8, 0.8
+    repeat(accuracies=(0.7, 0.74, 0.84)),  # of 0.2: 0.2, 0.7, and it ended there
+    repeat(accuracies=(0.4, 0.6, 0.65, 0.85)),  # of 0.5: 0.4, 0.5, 0.9
+    repeat(accuracies=(0.9, 0.9, 0.95, 0.95)),  # lacks nothing
+    repeat(accuracies=(0.85,)),  # was not retrained
+)
+
+
+def test_recovery_is_the_median_share_of_what_repeats_lacked():
+    amounts, shares = ladder(*RETRAINED).recovery()
+    assert amounts == [0.0, 0.1, 0.2, 0.4]
+    assert shares == pytest.approx([0.0, 0.4, 0.7, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "share"),
+    [(0.0, 0.0), (0.05, 0.2), (0.1, 0.4), (0.15, 0.55), (0.3, 0.75), (0.4, 0.8), (3.0, 0.8)],
+)
+def test_between_amounts_recovery_is_interpolated_and_beyond_them_it_stays(epochs, share):
+    assert ladder(*RETRAINED).recovered(epochs) == pytest.approx(share)
+
+
+def test_more_retraining_never_gives_back_less():
+    falling = ladder(repeat(accuracies=(0.8, 0.86, 0.82, 0.84)))
+    assert falling.recovery()[1] == pytest.approx([0.0, 0.6, 0.6, 0.6])
+
+
+def test_amounts_that_no_repeat_got_to_are_not_known():
+    short = ladder(repeat(accuracies=(0.8, 0.85)), repeat(accuracies=(0.7, 0.8)))
+    assert short.recovery()[0] == [0.0, 0.1]
+    assert (short.next_amount(0.0), short.next_amount(0.1)) == (0.1, None)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "following"),
+    [(0.0, 0.1), (0.05, 0.1), (0.1, 0.2), (0.1 - 1e-12, 0.2), (0.3, 0.4), (0.4, None), (2.0, None)],
+)
+def test_the_next_amount_is_the_least_one_that_was_tried_beyond(epochs, following):
+    assert ladder(*RETRAINED).next_amount(epochs) == following
+
+
+def test_where_nothing_was_retrained_nothing_is_known_of_it():
+    idle = ladder(repeat(accuracies=(0.8,)))
+    assert idle.recovery() == ([0.0], [0.0])
+    assert idle.recovered(1.0) == 0.0
+    assert idle.next_amount(0.0) is None
+    assert ladder(repeat(accuracies=(0.9, 0.95))).recovered(1.0) == 0.0
