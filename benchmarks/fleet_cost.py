@@ -51,7 +51,7 @@ POLICIES = (
     cm.Reduce(),
     cm.FixedSteps(steps=REPAIR, label="Repair"),
     cm.UntilMet(start=REPAIR, retrain=GENTLE),
-    cm.Reduce(start=REPAIR, label="Repair + Reduce-max"),
+    cm.Reduce(start=REPAIR, retrain=GENTLE),
     cm.Cascade(),
     LEARNING,
 )

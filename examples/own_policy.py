@@ -12,10 +12,7 @@ from chipmend.policy import Action, Group, Scrap, Ship
 class Proportional:
     """Two epochs where half of the weights are on faulty PEs, one where a quarter is."""
 
-    name = "Proportional"
-
-    def analysis(self, *_: Any) -> None:
-        """It needs none."""
+    name, analysis = "Proportional", lambda *_: None  # it needs no table
 
     def plan(self, dies: Any, *_: Any) -> list[Group]:
         """Every chip alone, with an amount of its own."""

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from chipmend.errors import PlanError
 from chipmend.recipes import (
     BYPASS,
+    ahead_of_retraining,
     amount_steps,
-    before_retraining,
+    check_leads_to,
     check_recipe,
     check_start,
     mapping_of,
@@ -187,18 +188,42 @@ def test_merging_twice_is_merging_once_and_keeps_the_amount(recipe):
     assert amount(once) == amount(recipe)
 
 
-def test_before_its_last_retraining_a_recipe_is_what_comes_first():
-    begun = (Prune(), Compensate(form=ALONE))
-    assert before_retraining((*begun, some(1), MATCHED)) == begun
-    assert before_retraining((*begun, some(1), KeepBetter(), decaying(1), Measure())) == (
-        *begun,
-        some(1),
-        KeepBetter(),
+def test_ahead_of_the_last_retraining_norms_are_corrected_if_no_step_did_so():
+    begun, NORMS = (Prune(), Compensate()), some(1).recalibrate
+    assert ahead_of_retraining((*begun, some(1), MATCHED)) == begun
+    assert ahead_of_retraining((Prune(), some(1), KeepBetter())) == (
+        Prune(),
+        Recalibrate(form=NORMS),
     )
-    assert before_retraining(begun) == begun
+    twice = (*begun, some(1), KeepBetter(), decaying(1), Measure())
+    assert ahead_of_retraining(twice) == (*begun, some(1), KeepBetter())
 
 
-# what leads to a recipe
+@pytest.mark.parametrize(
+    ("done", "wanted"),
+    [
+        ((Prune(), Compensate()), (Prune(), Recalibrate())),
+        ((Prune(), Recalibrate()), (Prune(),)),
+        ((Remap(), Prune()), (Prune(), Compensate())),
+        ((Prune(),), (Prune(),)),
+    ],
+)
+def test_what_would_have_to_be_undone_cannot_be_come_to(done, wanted):
+    with pytest.raises(PlanError, match="mine cannot be come to from one before it"):
+        check_leads_to(done, wanted, "mine")
+
+
+@pytest.mark.parametrize(
+    ("done", "wanted"),
+    [
+        ((Prune(),), (Prune(), Compensate())),
+        ((Prune(), Recalibrate()), (Remap(), Prune(), Compensate())),
+        ((Remap(), Prune(), Compensate(form=OneShot())), (Remap(), Prune(), Compensate())),
+    ],
+)
+def test_what_comes_on_top_can_be_come_to(done, wanted):
+    check_leads_to(done, wanted, "mine")
+    assert merged((*done, *steps_toward(done, wanted))) == merged(wanted)
 
 
 @pytest.mark.parametrize("own", [MATCHED, Compensate(form=ALONE), Compensate(form=SEQUENTIAL)])

@@ -100,15 +100,30 @@ def check_start(start: Sequence[Step], whose: str) -> None:
         raise PlanError(f"{whose} trains already", hint="leave retrain out of it")
 
 
-def before_retraining(recipe: Recipe) -> Recipe:
-    """What a recipe does before its last retraining; all of it, if it has none.
+def check_leads_to(done: Recipe, wanted: Recipe, whose: str) -> None:
+    """Refuse a recipe that cannot be come to from another.
+
+    Raises:
+        PlanError: What was done would have to be undone, or nothing is left to do.
+    """
+    left = steps_toward(done, wanted)
+    if not left or merged((*done, *left)) != merged(wanted):
+        raise PlanError(
+            f"{whose} cannot be come to from one before it",
+            hint="let what only prunes or recalibrates come first, then what compensates, and what "
+            "remaps last",
+        )
+
+
+def ahead_of_retraining(recipe: Recipe) -> Recipe:
+    """What a recipe does before its last retraining, with its norms corrected if none did so.
 
     Example:
-        >>> before_retraining((Prune(), Retrain(), Measure()))
-        (Prune(kind='prune'),)
+        >>> [step.kind for step in ahead_of_retraining((Prune(), Retrain(), Measure()))]
+        ['prune', 'recalibrate']
     """
-    places = [place for place, step in enumerate(recipe) if isinstance(step, Retrain)]
-    return recipe[: places[-1]] if places else recipe
+    place, last = [(p, s) for p, s in enumerate(recipe) if isinstance(s, Retrain)][-1]
+    return ready_to_ship(recipe[:place], last.recalibrate)
 
 
 def merged(recipe: Recipe) -> Recipe:

@@ -28,6 +28,7 @@ from campaigns import (
 from chipmend.errors import FaultMapError, FingerprintError, LotError, PlanError
 from chipmend.faults import Chip, FaultMap, png_picture
 from chipmend.fleet import mend
+from chipmend.fleet.campaign import Setup
 from chipmend.fleet.ledger import Bin
 from chipmend.policy import Cascade, Fixed, FixedSteps, Reduce
 from chipmend.repairs import Cost, pruned_weights
@@ -208,15 +209,17 @@ def test_policies_of_the_same_name_are_refused(task):
         mended(task, run=None, policies=[Fixed(epochs=0.5), Fixed(epochs=0.5)])
 
 
-def test_a_policy_that_retrains_otherwise_than_its_analysis_is_refused(task):
-    other = replace(RETRAIN, learning_rate=0.01)
-    with pytest.raises(PlanError, match="Reduce-max retrains otherwise than the analysis"):
-        mended(task, run=None, policies=[Reduce(retrain=other)])
-    mended(task, run=None, policies=[Fixed(epochs=0.5, retrain=other)])
+def test_a_policy_that_says_how_it_retrains_has_its_analysis_do_the_same(task):
+    own = replace(RETRAIN, learning_rate=0.01)
+    policies = [Reduce(retrain=own), Reduce(label="filled in")]
+    setup = Setup(array=ARRAY, constraint=CONSTRAINT, policies=policies, analysis=ANALYSIS)
+    rates = [0.01, RETRAIN.learning_rate]
+    analyses = [policy.analysis(ANALYSIS, CONSTRAINT) for policy in setup.policies]
+    assert [analysis.retrain.learning_rate for analysis in analyses] == rates
+    assert [policy.retrain.learning_rate for policy in setup.policies] == rates
     alike = mended(task, run=None, policies=[Reduce(retrain=replace(RETRAIN, epochs=3.0))])
     filled_in = mended(task, run=None, policies=[Reduce()])
     assert records(filled_in) == records(alike)
-    assert filled_in.policies["Reduce-max"]["retrain"]["learning_rate"] == RETRAIN.learning_rate
 
 
 def test_policies_of_one_kind_are_told_apart_by_their_labels(task):

@@ -9,7 +9,6 @@ from chipmend.network.products import Products
 from chipmend.network.sensitivity import sensitivities
 from repairs.networks import inputs, network
 
-
 ATTENTION = ("in_proj_weight", "out_proj.weight")
 
 

@@ -13,6 +13,7 @@ from chipmend.errors import DataError, MetricError, NetworkError
 from chipmend.hardware import Array
 from chipmend.network import Task, accuracy
 from chipmend.repairs import pruned_weights
+from conftest import tiny_network, tiny_split
 
 
 def network():
@@ -266,3 +267,38 @@ def test_the_settings_of_a_loss_are_part_of_the_digest(losses):
         for loss in (*losses, losses[0])
     )
     assert first == again != second
+
+
+def given(calibration):
+    return Task(
+        tiny_network(),
+        train=tiny_split(40, 1),
+        validation=tiny_split(10, 2),
+        test=tiny_split(10, 3),
+        calibration=calibration,
+    )
+
+
+def test_calibration_inputs_of_their_own_are_used_and_are_part_of_the_digest():
+    own = tiny_split(30, 7)[0]
+    task, usual = given(own), given(None)
+    indices = task.calibration(5, seed=3)
+    assert task.calibrating.batch(indices)[0].equal(own[indices])
+    assert usual.calibrating is usual.train
+    assert task.digest() != usual.digest()
+    assert task.digest() == given(own.numpy()).digest()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (torch.zeros(15, 1, 6, 6), "15 calibration inputs are too few"),
+        (torch.zeros(0, 1, 6, 6), "0 calibration inputs are too few"),
+        (torch.full((20, 1, 6, 6), torch.nan), "not finite"),
+        (torch.zeros(20, 3, 6, 6), r"calibration inputs of \(3, 6, 6\) do not go through"),
+        ("pictures", "the calibration inputs are a str"),
+    ],
+)
+def test_calibration_inputs_that_will_not_do_are_refused_and_it_says_what_will(wrong, said):
+    with pytest.raises(DataError, match=said):
+        given(wrong)

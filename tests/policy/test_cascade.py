@@ -11,7 +11,17 @@ from chipmend.policy import Cascade, Group, Looks, Observation, Scrap, Ship
 from chipmend.policy.cascade import RUNGS
 from chipmend.recipes import merged, retrained_epochs
 from chipmend.resilience import Analysis, ResilienceTable, Rung, Trajectory
-from chipmend.steps import Assess, Compensate, Measure, OneShot, Prune, Remap, Retrain, Sequential
+from chipmend.steps import (
+    Assess,
+    Compensate,
+    Measure,
+    OneShot,
+    Prune,
+    Recalibrate,
+    Remap,
+    Retrain,
+    Sequential,
+)
 from contracts.policy_contract import CONSTRAINT, PolicyContract
 
 GROUP = Group(chips=("a",))
@@ -151,7 +161,7 @@ def test_beyond_what_was_learnt_it_goes_on_in_small_steps_and_in_the_end_gives_u
 
 
 @pytest.mark.parametrize(
-    ("rung", "alpha"), [(0, 0.05 * 0.3 / 3), (1, 0.05 * 0.3 / 3), (3, 0.05 * 0.4)]
+    ("rung", "alpha"), [(0, 0.05 * 0.2 / 3), (1, 0.05 * 0.2 / 3), (3, 0.05 * 0.6)]
 )
 def test_each_rung_may_spend_its_share_of_the_error_probability(rung, alpha):
     policy = Cascade(looks=Looks(shares=(1.0,)))
@@ -163,7 +173,7 @@ def test_each_rung_may_spend_its_share_of_the_error_probability(rung, alpha):
 
 def test_retrained_networks_share_what_is_left():
     policy = Cascade(looks=Looks(shares=(1.0,)), increment=0.1, amounts=())
-    alpha = 0.05 * 0.3
+    alpha = 0.05 * 0.2
     for number, share in ((1, alpha / 2), (2, alpha / 6), (3, alpha / 12)):
         for p_value, ships in ((share * 0.999, True), (share * 1.001, False)):
             epochs = 0.1 * number
@@ -210,7 +220,9 @@ def test_its_analysis_looks_at_its_rungs_and_trains_from_the_last():
         ({"rungs": ()}, "no rungs"),
         ({"rungs": ((Compensate(),),)}, "rung 1 does not begin with pruning"),
         ({"rungs": ((Prune(), Retrain()),)}, "rung 1 trains already"),
-        ({"rungs": (RUNGS[2], RUNGS[1])}, "rung 2 does not remap"),
+        ({"rungs": (RUNGS[2], RUNGS[1])}, "rung 2 cannot be come to"),
+        ({"rungs": (RUNGS[1], (Prune(), Recalibrate()))}, "rung 2 cannot be come to"),
+        ({"rungs": (RUNGS[1], RUNGS[1])}, "rung 2 cannot be come to"),
         ({"confidence": 1.0}, "a confidence of 1.0"),
         ({"coverage": 0.0}, "coverage: a confidence of 0.0"),
         ({"increment": 0.0}, "increments of 0.0"),

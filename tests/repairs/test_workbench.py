@@ -9,7 +9,7 @@ from torch import nn
 from chipmend.errors import FaultMapError, NetworkError, RepairError
 from chipmend.hardware import Array
 from chipmend.network import Task, accuracy, scores
-from chipmend.recipes import merged
+from chipmend.recipes import merged, ready_to_ship
 from chipmend.repairs import Workbench, prune_, pruned_weights, reestimate_, workbench
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
@@ -228,10 +228,10 @@ AS_GOOD = replace(BETTER, learning_rate=1e-9)
 )
 @pytest.mark.parametrize("retrain", [WORSE, BETTER])
 def test_the_better_one_on_validation_is_kept(start, retrain):
-    one = bench()
-    before, trained = (one.validation(recipe).mean() for recipe in (start, (*start, retrain)))
+    one, ready = bench(), ready_to_ship(start, NORMS)
+    before, trained = (one.validation(recipe).mean() for recipe in (ready, (*start, retrain)))
     assert (trained < before) == (retrain == WORSE)
-    wanted = start if retrain == WORSE else (*start, retrain)
+    wanted = ready if retrain == WORSE else (*start, retrain)
     assert same(after((*start, retrain, KeepBetter())), after(wanted))
 
 
@@ -412,9 +412,18 @@ def test_a_taught_epoch_costs_the_teacher_s_forward_pass_as_well(epochs):
 
 @pytest.mark.parametrize("retrain", [WORSE, BETTER])
 @pytest.mark.parametrize("looks", [(), (Measure(),), (Measure(share=0.5),)])
-def test_looks_of_a_choice_are_billed_once_whatever_is_kept(retrain, looks):
-    recipe = (Prune(), *looks, retrain, *looks, KeepBetter())
-    assert parts(carried_out(recipe).spent(recipe)) == pytest.approx((1, RECALIBRATED, 2 * LOOK))
+@pytest.mark.parametrize("start", [(Prune(), CALIBRATION), (Prune(), Compensate(form=ALONE))])
+def test_looks_of_a_choice_are_billed_once_whatever_is_kept(retrain, looks, start):
+    recipe = (*start, *looks, retrain, *looks, KeepBetter(), *looks)
+    recalibrations = 1 + (CALIBRATION in start)
+    spent = carried_out(recipe).spent(recipe)
+    assert parts(spent) == pytest.approx((1, recalibrations * RECALIBRATED, 2 * LOOK))
+
+
+def test_the_correction_of_norms_that_a_choice_needs_is_on_the_bill():
+    recipe = (Prune(), BETTER, KeepBetter())
+    spent = carried_out(recipe).spent(recipe)
+    assert parts(spent) == pytest.approx((1, 2 * RECALIBRATED, 2 * LOOK))
 
 
 def test_closed_forms_are_billed_by_their_multiply_adds():

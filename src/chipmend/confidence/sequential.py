@@ -24,6 +24,8 @@ _NORMAL = NormalDist()
 _FAR = 9.0
 """Standard deviations beyond which the normal law holds nothing."""
 _GRID = 801
+LEAST_ALPHA = 1e-9
+"""Below it levels are shared out by the union bound: nobody needs them exactly."""
 
 
 def alpha_of_look(alpha: float, look: int) -> float:
@@ -67,15 +69,17 @@ def levels(alpha: float, shares: tuple[float, ...]) -> tuple[float, ...]:
         [0.031, 0.0297]
     """
     check_shares(shares)
+    if alpha < LEAST_ALPHA:
+        return tuple(alpha * share for share in np.diff((0.0, *shares)).tolist())
     spent = [alpha * math.log1p((math.e - 1) * share) for share in shares]
     found = [spent[0]]
-    bound = _NORMAL.inv_cdf(1 - spent[0]) * math.sqrt(shares[0])
+    bound = -_NORMAL.inv_cdf(spent[0]) * math.sqrt(shares[0])
     at, weight = _grid(-_FAR * math.sqrt(shares[0]), bound)
     density = weight * np.exp(-(at**2) / (2 * shares[0])) / math.sqrt(2 * math.pi * shares[0])
     for look in range(1, len(shares)):
         step = math.sqrt(shares[look] - shares[look - 1])
         bound = _crossed_with(density, at, step, spent[look] - spent[look - 1])
-        found.append(1 - _NORMAL.cdf(bound / math.sqrt(shares[look])))
+        found.append(_NORMAL.cdf(-bound / math.sqrt(shares[look])))
         now, weight = _grid(-_FAR * math.sqrt(shares[look]), bound)
         apart = (now[:, None] - at) / step
         density = weight * (np.exp(-(apart**2) / 2) @ density) / (step * math.sqrt(2 * math.pi))
@@ -105,7 +109,7 @@ def outlook(p_value: float, share: float, level: float) -> float:
     """
     if share >= 1 or p_value in (0.0, 1.0):
         return float(p_value <= level)
-    seen, wanted = _NORMAL.inv_cdf(1 - p_value), _NORMAL.inv_cdf(1 - level)
+    seen, wanted = -_NORMAL.inv_cdf(p_value), -_NORMAL.inv_cdf(level)
     return _NORMAL.cdf((seen / math.sqrt(share) - wanted) / math.sqrt((1 - share) / share))
 
 

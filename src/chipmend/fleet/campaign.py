@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, check_reachable
-from chipmend.errors import PlanError
 from chipmend.faults.maps import Chip
 from chipmend.faults.picture import png_picture
 from chipmend.fleet.analyzing import Analyzing, resilience_table
@@ -38,6 +37,7 @@ from chipmend.repairs.cost import Cost
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
+from chipmend.steps import Assess
 
 PICTURES = 12
 """Chips of a lot whose fault maps reports show."""
@@ -68,18 +68,10 @@ class Setup:
         object.__setattr__(self, "policies", tuple(map(self._trained_as_analysed, self.policies)))
 
     def _trained_as_analysed(self, policy: Policy) -> Policy:
-        """A policy that goes by the analysis trains as the analysis did, or is refused."""
-        if not isinstance(policy, Reduce):
+        """Reduce trains as the analysis does, unless it says how: then its analysis does so too."""
+        if not isinstance(policy, Reduce) or policy.retrain is not None:
             return policy
-        analysed = replace(self.analysis.retrain, epochs=1.0)
-        if policy.retrain is None:
-            return replace(policy, retrain=analysed)
-        if replace(policy.retrain, epochs=1.0) != analysed:
-            raise PlanError(
-                f"{policy.name} retrains otherwise than the analysis that it goes by",
-                hint="leave its 'retrain' out, or make it that of the analysis",
-            )
-        return policy
+        return replace(policy, retrain=replace(self.analysis.retrain, epochs=1.0))
 
 
 class Campaign:
@@ -247,7 +239,7 @@ class Campaign:
         analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
         recipes = [found[policy.name, chip.id].steps for chip in self.chips]
         if analysis is not None:
-            recipes += [analysis.start, *analysis.rungs]
+            recipes += [analysis.start, *analysis.rungs, *([(Assess(),)] if analysis.rungs else [])]
         return self._calibration.bill(step for recipe in recipes for step in recipe)
 
     def _facts(self, place: int, chip: Chip) -> ChipFacts:

@@ -169,4 +169,5 @@ def _machine_sum(policy: PolicySum) -> dict[str, Any]:
         "ee_overspent_per_chip_met": policy.ee_overspent_per_chip,
         "seconds": policy.seconds,
         "seconds_analysis": policy.seconds_analysis,
+        "seconds_shared": policy.seconds_shared,
     }

@@ -15,11 +15,13 @@ from chipmend.network.description import digest_of_behaviour
 from chipmend.network.evaluate import Metric, accuracy, checked_scores, evaluating
 from chipmend.network.gemm import assumed_healthy, gemms
 from chipmend.network.processor import compute_repeatably_on
-from chipmend.network.samples import Samples, as_samples, digest_of_samples
+from chipmend.network.samples import Samples, TensorSamples, as_samples, digest_of_samples
 from chipmend.seeds import shuffled
 
 logger = logging.getLogger(__name__)
 
+LEAST_CALIBRATION = 16
+"""Inputs below which second moments say next to nothing."""
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Mean loss of a batch from its outputs and targets."""
 
@@ -32,6 +34,8 @@ class Task:
         train: Training split: (inputs, targets), a map-style Dataset, or samples.
         validation: Validation split, which decisions are taken on.
         test: Test split, which is read to report and for nothing else.
+        calibration: Inputs that closed-form repair learns from, without labels: a tensor or an
+            array; by default those of the training split.
         metric: One score per sample from outputs and targets; its mean is called accuracy.
         loss: What retraining minimises.
         device: Where networks are run: ``cpu``, ``cuda``, ``cuda:1``.
@@ -50,6 +54,7 @@ class Task:
         train: object,
         validation: object,
         test: object,
+        calibration: object = None,
         metric: Metric = accuracy,
         loss: Loss = cross_entropy,
         device: str = "cpu",
@@ -66,6 +71,7 @@ class Task:
         self.train: Samples = as_samples(train, "training")
         self.validation: Samples = as_samples(validation, "validation")
         self.test: Samples = as_samples(test, "test")
+        self.calibrating = self.train if calibration is None else _as_calibrating(calibration)
         self.metric = metric
         self.loss = loss
         self._try()
@@ -75,8 +81,8 @@ class Task:
         return copy.deepcopy(self.model)
 
     def calibration(self, samples: int, seed: int) -> torch.Tensor:
-        """Indices of the training samples whose inputs serve to calibrate."""
-        return torch.tensor(shuffled(len(self.train), seed, "calibration")[:samples])
+        """Indices of the calibrating samples whose inputs are used, at most so many."""
+        return torch.tensor(shuffled(len(self.calibrating), seed, "calibration")[:samples])
 
     def look_order(self, seed: int) -> torch.Tensor:
         """Indices of the validation samples in the order in which looks see them."""
@@ -85,7 +91,7 @@ class Task:
     def digest(self) -> str:
         """Hex digest of network, data, metric and loss: what results depend on."""
         digest = hashlib.sha256(digest_of_behaviour(self.model).encode())
-        for split in (self.train, self.validation, self.test):
+        for split in (self.train, self.validation, self.test, self.calibrating):
             digest.update(digest_of_samples(split).encode())
         for function in (self.metric, self.loss):
             digest.update(digest_of_behaviour(function).encode())
@@ -94,6 +100,7 @@ class Task:
     def _try(self) -> None:
         """Run two samples of each split, so that what does not fit is told before any work."""
         splits = {"training": self.train, "validation": self.validation, "test": self.test}
+        self._try_calibrating()
         for name, split in splits.items():
             two = torch.arange(len(split))[:2]
             try:
@@ -112,10 +119,49 @@ class Task:
                     "class indices), and what the metric and the loss take",
                 ) from error
 
+    def _try_calibrating(self) -> None:
+        if self.calibrating is self.train:
+            return
+        inputs = self.calibrating.batch(torch.arange(2))[0]
+        try:
+            with evaluating(self.model), torch.inference_mode():
+                self.model(inputs.to(self.device))
+        except Exception as error:  # as below
+            raise DataError(
+                f"calibration inputs of {tuple(inputs.shape[1:])} do not go through the network: "
+                f"{type(error).__name__}: {str(error).splitlines()[0]}",
+                hint="give inputs of the size and type of the training split's",
+            ) from error
+
     def _score(self, split: str, outputs: Tensor, targets: Tensor) -> None:
         checked_scores(self.metric(outputs, targets), len(targets))
         if split == "training":
             self.loss(outputs, targets).item()
+
+
+def _as_calibrating(inputs: object) -> Samples:
+    """Calibration inputs as samples without targets.
+
+    Raises:
+        DataError: They are no tensor, too few, or not finite.
+    """
+    try:
+        held = torch.as_tensor(inputs)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"the calibration inputs are a {type(inputs).__name__}",
+            hint="give a tensor or an array of inputs, samples first",
+        ) from error
+    if held.dim() == 0 or len(held) < LEAST_CALIBRATION:
+        raise DataError(
+            f"{len(held) if held.dim() else 0} calibration inputs are too few",
+            hint=f"give at least {LEAST_CALIBRATION}; a few hundred already repair well",
+        )
+    if held.is_floating_point() and not torch.isfinite(held).all():
+        raise DataError(
+            "calibration inputs that are not finite numbers", hint="leave out or clean those inputs"
+        )
+    return TensorSamples(held, torch.zeros(len(held), dtype=torch.long))
 
 
 def _check_outputs(split: str, outputs: object) -> None:

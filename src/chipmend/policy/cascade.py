@@ -17,7 +17,14 @@ from chipmend.confidence.sequential import alpha_of_look, levels
 from chipmend.errors import PlanError
 from chipmend.policy.looks import Looks, check_confidence, looks_at_this, networks_looked_at
 from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship, each_alone
-from chipmend.recipes import BYPASS, check_start, mapping_of, merged, retrained_epochs, steps_toward
+from chipmend.recipes import (
+    BYPASS,
+    check_leads_to,
+    check_start,
+    merged,
+    retrained_epochs,
+    steps_toward,
+)
 from chipmend.records import ByKind
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.ladder import Ladder
@@ -45,9 +52,12 @@ RUNGS: tuple[Recipe, ...] = (
 GENTLE = Retrain(learning_rate=0.005, weight_decay=0.0, teacher=Distill(temperature=4.0))
 """Retraining that does not undo repair: with the usual settings a repaired network first gets worse
 and takes a third of an epoch to come back (docs/architecture.md)."""
-ALPHA_LAST, ALPHA_RETRAINED = 0.4, 0.3
+ALPHA_LAST, ALPHA_RETRAINED = 0.6, 0.2
 """Shares of the error probability: the last rung's, all retrained networks'; the rest is for the
 other rungs, whose chips mostly pass by a wide margin."""
+HOPELESS = 0.4
+"""Chance of a yes at the end below which a rung is given up if there is one above it, which costs
+about as much as looking on does."""
 PRIOR_SAMPLES = 1000
 """Images that what is foreseen of a chip's accuracy counts as much as."""
 
@@ -78,7 +88,7 @@ class Cascade:
     retrain: Retrain = GENTLE
     amounts: tuple[float, ...] = ()
     share: float = 0.4
-    increment: float = 0.1
+    increment: float = 0.2
     most: float = 4.0
     confidence: float = 0.95
     coverage: float = 0.95
@@ -100,15 +110,10 @@ class Cascade:
     def _check_rungs(self) -> None:
         if not self.rungs:
             raise PlanError("cascade: no rungs", hint="give at least one recipe")
-        mapped = False
-        for place, rung in enumerate(self.rungs):
-            check_start(rung, f"cascade: rung {place + 1}")
-            if mapped and not mapping_of(rung):
-                raise PlanError(
-                    f"cascade: rung {place + 1} does not remap, and one before it does",
-                    hint="let rungs that remap come last",
-                )
-            mapped = bool(mapping_of(rung))
+        for place, rung in enumerate(self.rungs, 1):
+            check_start(rung, f"cascade: rung {place}")
+            for before in self.rungs[: place - 1]:
+                check_leads_to(before, rung, f"cascade: rung {place}")
 
     @property
     def name(self) -> str:
@@ -180,7 +185,10 @@ class _Climb:
 
     def _judged(self) -> Action | None:
         """Look on, or ship; none if the network as it stands will not do."""
-        verdict = self.policy.looks.judge(self.seen, self._alpha())
+        looks = self.policy.looks
+        if not self._trained() and self._rung() < len(self.policy.rungs) - 1:
+            looks = replace(looks, hopeless=max(looks.hopeless, HOPELESS))
+        verdict = looks.judge(self.seen, self._alpha())
         if isinstance(verdict, Measure):
             return verdict
         sure = f"'{self.constraint}' holds with confidence {self.policy.confidence:g}"
@@ -290,7 +298,7 @@ class _Climb:
         last, looks = looks_at_this(self.seen), self.policy.looks
         alpha = self._alpha(ahead=1)
         error = last[-1].error * math.sqrt(looks.shares[len(last) - 1])
-        return NormalDist().inv_cdf(1 - levels(alpha, looks.shares)[-1]) * error
+        return -NormalDist().inv_cdf(levels(alpha, looks.shares)[-1]) * error
 
     def _recipe(self) -> Recipe:
         return tuple(observation.step for observation in self.seen)

@@ -29,8 +29,8 @@ class Reduce:
             mean trains too little.
         quantile: Which one, for ``quantile``: a fraction of the repeats.
         start: What comes before retraining, here and in the analysis.
-        retrain: How to retrain; its amount does not count. A campaign fills in what its analysis
-            did, and refuses anything else.
+        retrain: How to retrain, here and in the analysis; its amount does not count. A campaign
+            fills in what its plan's analysis does where nothing is given.
         label: Name in tables; made of the statistic where none is given.
     """
 
@@ -66,8 +66,9 @@ class Reduce:
         return f"{repaired}Reduce-{self.statistic}"
 
     def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis:  # noqa: ARG002
-        """The plan's, from the policy's start."""
-        return replace(usual, start=self.start)
+        """The plan's, from the policy's start, and retraining as the policy does."""
+        retrain = replace(self.retrain or usual.retrain, epochs=1.0)
+        return replace(usual, start=self.start, retrain=retrain)
 
     def plan(
         self, dies: Sequence[Die], constraint: Constraint, table: ResilienceTable | None

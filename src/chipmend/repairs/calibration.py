@@ -29,7 +29,7 @@ from chipmend.network.grams import grams
 from chipmend.network.intercepts import Intercept, intercepts
 from chipmend.network.products import Products
 from chipmend.network.sensitivity import Sensitivity, sensitivities
-from chipmend.network.task import Task
+from chipmend.network.task import LEAST_CALIBRATION, Task
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.repairs.closed_form import Inputs, Moments
 from chipmend.repairs.cost import Cost, forward_pass
@@ -135,13 +135,19 @@ class Calibration:
         """The calibration inputs.
 
         Raises:
-            DataError: One of them is not a finite number.
+            DataError: They are too few, or one of them is not a finite number.
         """
-        inputs = self._task.train.batch(self._task.calibration(samples, self._seed))[0]
+        indices = self._task.calibration(samples, self._seed)
+        inputs = self._task.calibrating.batch(indices)[0]
+        if len(inputs) < min(samples, LEAST_CALIBRATION):
+            raise DataError(
+                f"{len(inputs)} inputs to calibrate with are too few",
+                hint=f"give at least {LEAST_CALIBRATION}; a few hundred already repair well",
+            )
         if inputs.is_floating_point() and not torch.isfinite(inputs).all():
             raise DataError(
                 "calibration inputs that are not finite numbers",
-                hint="clean the training split: it serves to calibrate",
+                hint="clean the training split, or give calibration inputs of their own",
             )
         return inputs
 

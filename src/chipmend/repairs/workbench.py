@@ -22,7 +22,7 @@ from chipmend.network.evaluate import scores
 from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import ChosenSamples, Samples
 from chipmend.network.task import Loss, Task
-from chipmend.recipes import before_retraining, mapping_of, merged, path_of
+from chipmend.recipes import ahead_of_retraining, mapping_of, merged, path_of
 from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
 from chipmend.repairs.cost import Cost, forward_pass
 from chipmend.repairs.distill import TaughtSamples, divergence
@@ -115,7 +115,7 @@ class Workbench:
 
     def validation(self, recipe: Recipe, share: float = 1.0) -> Float64[np.ndarray, " samples"]:
         """Scores on a share of the validation split after a recipe, in the order of looks."""
-        done, wanted = merged(recipe), math.ceil(share * len(self._order) - ROUNDING)
+        done, wanted = self._kept(merged(recipe)), math.ceil(share * len(self._order) - ROUNDING)
         looked = self._looks.setdefault(done, _Looked())
         if (seen := len(looked.scores)) < wanted:
             network = self._at(done)
@@ -129,7 +129,7 @@ class Workbench:
 
     def test(self, recipe: Recipe) -> Float64[np.ndarray, " samples"]:
         """Scores on the test split after a recipe: to report, never to decide by."""
-        done = merged(recipe)
+        done = self._kept(merged(recipe))
         if done not in self._tests:
             self._tests[done] = scores(self._at(done), self.task.test, self.task.metric)
         return self._tests[done]
@@ -163,9 +163,13 @@ class Workbench:
         a retraining that went astray costs what was trained until then.
         """
         total, paid, seen = Cost(), dict[Recipe, Cost](), Counter[Recipe]()
+        came_to = set[Recipe]()
         for length in range(1, len(recipe) + 1):
             done, step = merged(recipe[:length]), recipe[length - 1]
-            for looked, share in _looks_of(done, step):
+            if isinstance(step, KeepBetter) and ahead_of_retraining(done) not in came_to:
+                total += self._stops[ahead_of_retraining(done)].once
+            came_to.add(done)
+            for looked, share in self._looks_of(done, step):
                 wanted = self._images(share)
                 total += self._looked_at(looked, max(0, wanted - seen[looked]))
                 seen[looked] = max(seen[looked], wanted)
@@ -273,7 +277,7 @@ class Workbench:
             used = len(inputs)
         else:
             indices = self.task.calibration(form.samples, self._seed)
-            used = reestimate_(network, self.task.train, indices)
+            used = reestimate_(network, self.task.calibrating, indices)
         return forward_pass(used, self.task)
 
     def _remapped(self, step: Remap) -> tuple[Remapped, Cost]:
@@ -343,10 +347,23 @@ class Workbench:
 
     def _better(self, recipe: Recipe) -> nn.Module:
         """The network after a recipe, or before its last retraining if that does better."""
-        start = before_retraining(recipe)
-        if self.validation(start).mean() > self.validation(recipe).mean():
-            return self._taken(start)
-        return self._taken(recipe)
+        return self._taken(self._kept((*recipe, KeepBetter())))
+
+    def _kept(self, recipe: Recipe) -> Recipe:
+        """What a recipe that ends with keeping the better one comes to; any other is itself."""
+        while recipe and isinstance(recipe[-1], KeepBetter):
+            after, ahead = recipe[:-1], ahead_of_retraining(recipe)
+            worse = self.validation(ahead).mean() > self.validation(after).mean()
+            recipe = ahead if worse else after
+        return recipe
+
+    def _looks_of(self, done: Recipe, step: Step) -> list[tuple[Recipe, float]]:
+        """Networks that a step looks at, by their recipes, and at which share."""
+        if isinstance(step, Measure):
+            return [(self._kept(done), step.share)]
+        if isinstance(step, KeepBetter):
+            return [(self._kept(done[:-1]), 1.0), (ahead_of_retraining(done), 1.0)]
+        return []
 
     def _work(self, ee: float) -> None:
         self._worked += ee
@@ -367,15 +384,6 @@ class _Stop:
 
     along: Cost = field(default_factory=Cost)
     once: Cost = field(default_factory=Cost)
-
-
-def _looks_of(done: Recipe, step: Step) -> list[tuple[Recipe, float]]:
-    """Networks that a step looks at, by their recipes, and at which share."""
-    if isinstance(step, Measure):
-        return [(done, step.share)]
-    if isinstance(step, KeepBetter):
-        return [(done[:-1], 1.0), (before_retraining(done), 1.0)]
-    return []
 
 
 def _ee_of_an_epoch(step: Retrain) -> float:

@@ -23,7 +23,14 @@ from chipmend.errors import TableError
 from chipmend.faults.generate import Spatial, Uniform, fault_map
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
-from chipmend.recipes import BYPASS, check_start, ready_to_ship, steps_toward
+from chipmend.recipes import (
+    BYPASS,
+    check_leads_to,
+    check_start,
+    merged,
+    ready_to_ship,
+    steps_toward,
+)
 from chipmend.records import ByKind
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.prune import effective_rate, weights_per_pe
@@ -67,6 +74,10 @@ class Analysis:
         check_amounts(self.amounts)
         for recipe in (self.start, *self.rungs):
             check_start(recipe, "the analysis: a recipe")
+        ready = ready_to_ship(self.start, self.retrain.recalibrate)
+        for before, recipe in itertools.pairwise((*self.rungs, ready)):
+            if merged(before) != merged(recipe):
+                check_leads_to(before, recipe, "the analysis: a recipe")
         if not isinstance(self.retrain.schedule, Anytime):
             raise TableError(
                 "an analysis with a decaying schedule: its amounts would not mean the same along "

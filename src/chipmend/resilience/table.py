@@ -67,7 +67,7 @@ class ResilienceTable:
     """Everything that the resilience analysis measured.
 
     Args:
-        amounts: Epochs of retraining, ascending; 0 is pruning and recalibration alone.
+        amounts: Epochs of retraining, ascending; 0 is the start alone.
         clean_accuracy: Validation accuracy of the clean network.
         trajectories: The repeats, in the order of rate and repeat.
     """
@@ -108,6 +108,8 @@ class ResilienceTable:
         bar = accuracy_wanted(constraint, self.clean_accuracy)
         needed = UNREACHABLE
         seen = list(zip(self.amounts, trajectory.accuracies, strict=False))
+        if len(seen) < len(self.amounts):  # it ended early, with the constraint surely met
+            needed, _ = seen.pop()
         for amount, accuracy in reversed(seen):
             if accuracy < bar:
                 break
