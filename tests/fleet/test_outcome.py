@@ -17,6 +17,7 @@ MORE, MORE_OF_POLICY = (
     {
         "shipped",
         "ee_shared",
+        "seconds_shared",
         "seconds_analysis",
         "ee_overspent_per_chip_met",
     },
