@@ -8,9 +8,20 @@ from chipmend.errors import FaultMapError, LotError, PlanError, RepairError
 from chipmend.faults import Chip, FaultMap, Lot
 from chipmend.hardware import Array
 from chipmend.network import accuracy, scores
+from chipmend.network.coupling import couplings
 from chipmend.repairs import pruned_weights
 from chipmend.repairs.chip import repair
-from chipmend.steps import Measure, Prune, Recalibrate, Reestimate, Retrain
+from chipmend.steps import (
+    Compensate,
+    Measure,
+    OneShot,
+    Prune,
+    Recalibrate,
+    Reestimate,
+    Remap,
+    Retrain,
+    Sequential,
+)
 
 ARRAY = Array(rows=6, cols=5)
 SHORT = Retrain(epochs=0.5, batch=32, recalibrate=Reestimate(samples=64))
@@ -73,3 +84,29 @@ def test_a_single_step_or_a_whole_lot_is_told_from_what_is_wanted(task):
         repair(task, chip(), array=ARRAY, steps=Prune())
     with pytest.raises(LotError, match=r"Lot\(.*\) is no chip"):
         repair(task, Lot.of([chip()]), array=ARRAY)
+
+
+@pytest.mark.parametrize("form", [OneShot(samples=64), Sequential(samples=64)])
+@pytest.mark.parametrize(
+    "lines", [{"dead_cols": (2,)}, {"dead_rows": ((1, 0),)}, {"dead_cols": (0, 3)}]
+)
+def test_a_chip_with_whole_lines_faulty_is_repaired_like_any_other(task, form, lines):
+    healthy = np.zeros((6, 5), bool)
+    dead = Chip("a", FaultMap(rows=6, cols=5, faulty_pes=healthy, **lines))
+    steps = [Remap(), Prune(), Compensate(form=form)]
+    one = repair(task, dead, array=ARRAY, steps=steps)
+    pruned = repair(task, dead, array=ARRAY, steps=[Prune()])
+    assert one.validation_accuracy >= pruned.validation_accuracy
+    assert all(torch.isfinite(value).all() for value in one.model.state_dict().values())
+
+
+def test_permutations_are_told_and_what_is_shared_has_a_bill(task):
+    form = OneShot(samples=64)
+    steps = [Remap(), Prune(), Compensate(form=form)]
+    one = repair(task, chip(), array=ARRAY, steps=steps)
+    found = couplings(task.model, task.train.batch(torch.arange(4))[0])
+    assert [sorted(p) for p in one.positions] == [list(range(len(c.block))) for c in found]
+    assert one.shared.ee > 0
+    plain = repair(task, chip(), array=ARRAY, steps=[Prune()])
+    assert plain.positions is None
+    assert plain.shared.ee == 0

@@ -1,4 +1,4 @@
-"""The plans that reproduce Reduce are sound, and say what they are said to say."""
+"""The plans that reproduce papers are sound, and say what they are said to say."""
 
 from pathlib import Path
 
@@ -7,10 +7,14 @@ import pytest
 import chipmend as cm
 from chipmend.plan import read_plan
 
-FOLDER = Path(__file__).parents[2] / "reproduce" / "reduce"
+REPRODUCE = Path(__file__).parents[2] / "reproduce"
+PLANS = sorted(str(path.relative_to(REPRODUCE)) for path in REPRODUCE.glob("*/*.toml"))
+FOLDER = REPRODUCE / "reduce"
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(REPRODUCE.glob("*/*.toml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_a_plan_has_no_mistakes(path):
     plan, _ = read_plan(path)
     assert len(plan.deciders()) > 1
