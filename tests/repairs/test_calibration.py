@@ -1,6 +1,8 @@
 import logging
 import os
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -213,3 +215,20 @@ def test_a_layer_that_no_input_reaches_loses_nothing():
     found = Calibration(idle, 0).saliency(ClosedForm())
     assert found["idle.weight"].count_nonzero() == 0
     assert found["used.weight"].count_nonzero() == 12
+
+
+def test_of_two_who_want_the_same_one_works_it_out_and_the_other_waits(task, tmp_path, monkeypatch):
+    worked, plain = [], Calibration._clean_layers
+
+    def slowly(self, form):
+        worked.append(form)
+        time.sleep(0.3)
+        return plain(self, form)
+
+    monkeypatch.setattr(Calibration, "_clean_layers", slowly)
+    both = [Calibration(task, 0, folder=tmp_path) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda known: known.layers(FORM), both))
+    assert worked == [FORM]
+    assert same(found[0], found[1])
+    assert both[0].bill([Assess(moments=FORM)]).ee == both[1].bill([Assess(moments=FORM)]).ee > 0

@@ -8,6 +8,7 @@ from torch import nn
 from chipmend.hardware import Array
 from chipmend.network.grams import grams
 from chipmend.network.intercepts import intercepts
+from chipmend.network.sensitivity import sensitivities
 from chipmend.repairs.one_shot import clean_layers, one_shot_
 from chipmend.repairs.prune import prune_, pruned_weights
 from repairs.networks import NETWORKS, inputs, network
@@ -115,3 +116,17 @@ def test_a_layer_that_no_input_reaches_is_only_pruned():
     mended = copy.deepcopy(model)
     one_shot_(mended, layers_of(model, some), pruned)
     assert torch.equal(mended.idle.weight, model.idle.weight.masked_fill(pruned["idle.weight"], 0))
+
+
+def test_outputs_are_weighed_by_how_much_the_network_hangs_on_them():
+    model, some = network("residual"), inputs("residual")
+    known = grams(model, [some], samples=len(some), places=ALL, seed=0)
+    found = sensitivities(model, [some], seed=0)
+    places = intercepts(model, some[:2])
+    weighed = clean_layers(model, known, places, 0.01, found)
+    unknown = clean_layers(model, known, places, 0.01)
+    for name, layer in weighed.items():
+        alone = layer.known.loss_alone(layer.weight)
+        torch.testing.assert_close(layer.saliency(), alone * found[name].outputs[:, None])
+        shares = unknown[name].saliency() * layer.power[:, None] * len(layer.power)
+        torch.testing.assert_close(shares, alone, rtol=1e-4, atol=1e-7)

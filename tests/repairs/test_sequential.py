@@ -7,8 +7,9 @@ from torch import nn
 
 from chipmend.hardware import Array
 from chipmend.network.intercepts import intercepts
+from chipmend.network.sensitivity import sensitivities
 from chipmend.repairs.prune import prune_, pruned_weights
-from chipmend.repairs.sequential import second_moments, sequential_, targets
+from chipmend.repairs.sequential import _chosen, second_moments, sequential_, targets
 from repairs.networks import NETWORKS, inputs, network
 
 ARRAY = Array(rows=8, cols=4)
@@ -124,3 +125,40 @@ def test_second_moments_are_whole_and_symmetric(k):
     torch.testing.assert_close(moments, rows.mT @ rows / 50, rtol=1e-4, atol=1e-5)
     assert torch.equal(moments, moments.mT)
     assert 2 * 50 * k * k / 2 <= work <= 2 * 50 * k * k
+
+
+def test_rows_are_chosen_once_each_and_more_often_where_more_hangs_on_them():
+    rows, places, generator = 400, 100, torch.Generator().manual_seed(0)
+    weights = torch.zeros(rows)
+    weights[:200] = 1.0
+    counts = torch.zeros(rows)
+    for _ in range(50):
+        chosen = _chosen(rows, places, weights, generator)
+        assert len(chosen.unique()) == places
+        assert chosen.tolist() == sorted(chosen.tolist())
+        counts[chosen] += 1
+    # odds of 0.2 + 0.8 * 2 against 0.2, that is 9 to 1 at the first draw
+    assert 6 < counts[:200].sum() / counts[200:].sum() < 10
+    assert counts[200:].sum() > 0, "some are chosen evenly, whatever the outputs hang on"
+
+
+def test_where_nothing_is_known_of_rows_they_are_chosen_evenly_and_few_rows_are_all_taken():
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.zeros(100)
+    for _ in range(400):
+        counts[_chosen(100, 20, None, generator)] += 1
+    assert counts.min() > 40
+    assert counts.max() < 130
+    assert _chosen(7, 20, torch.rand(7), generator).tolist() == list(range(7))
+
+
+def test_targets_are_taken_at_the_chosen_rows_of_the_product():
+    model, some = network("residual"), inputs("residual")
+    found = sensitivities(model, [some], seed=0)
+    clean = targets(model, some, places=50, seed=0, sensitive=found)
+    everything = targets(model, some, places=ALL, seed=0)
+    for part, target in clean.parts.items():
+        assert len(target.places) <= 50
+        wanted = everything.parts[part].outputs[target.places]
+        torch.testing.assert_close(target.outputs, wanted, rtol=1e-5, atol=1e-5)
+    assert clean.norms.keys() == everything.norms.keys()
