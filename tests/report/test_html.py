@@ -12,6 +12,7 @@ from chipmend.faults.picture import COLOURS
 from chipmend.fleet.ledger import MEANINGS, Bin
 from chipmend.repairs import Cost
 from chipmend.report import page, write_report
+from chipmend.steps import Assess, Compensate, Measure, OneShot, Prune
 from report.conftest import WICKED
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -96,6 +97,20 @@ def test_the_ledger_says_each_cost_under_its_own_heading(outcome):
         "seconds": f"{2 * 12 / 3:.1f}",
     }
     assert ledger["Fixed(0.5)"]["with both, 100 chips"] == f"{2 * 0.5425 / 3:.3f}"
+
+
+def test_chips_are_counted_by_what_was_done_to_them(outcome):
+    climbed = (Prune(), Assess(), Compensate(form=OneShot()), Measure())
+    done = replace(outcome.records[1], bin=Bin.REPAIRED, steps=climbed, accuracy=0.9, met=False)
+    html = page(replace(outcome, records=[outcome.records[0], done, *outcome.records[2:]]))
+    table = html.split("<h2>What was done</h2>")[1].split("</table>")[0]
+    rows = [
+        re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", r) for r in re.findall("<tr>(.*?)</tr>", table)
+    ]
+    assert rows[1][:4] == ["Fixed(0.5)", "retrain", "1", "1"]
+    assert rows[2][:4] == ["Fixed(0.5)", "one-shot", "1", "0"]
+    assert rows[1][5:] == ["91.00 %", "0.542", "12.0"]
+    assert [row[:2] for row in rows[3:]] == [["Reduce-max", "retrain"]]
 
 
 def test_closed_forms_and_the_calibration_they_share_are_on_the_bill(outcome):

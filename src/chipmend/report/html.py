@@ -9,11 +9,12 @@ from markupsafe import Markup
 
 from chipmend.faults.picture import COLOURS
 from chipmend.files import write_bytes
-from chipmend.fleet.ledger import FLEETS, MEANINGS, Bin, ChipRecord, PolicySum
+from chipmend.fleet.ledger import FLEETS, MEANINGS, SHIPPED, Bin, ChipRecord, PolicySum
 from chipmend.fleet.outcome import Outcome
 from chipmend.recipes import retrained_epochs
 from chipmend.report import figures
 from chipmend.report.svg import percent
+from chipmend.report.wording import in_words
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSUMED_HEALTHY = (
@@ -57,6 +58,7 @@ def page(outcome: Outcome) -> str:
     return environment.get_template("report.html.j2").render(
         outcome=outcome,
         sums=sums,
+        ways=[way for name in outcome.policies for way in _ways(outcome, name)],
         ledgers=[_ledger(outcome, s) for s in sums],
         verdict=_verdict(outcome, sums),
         bins=[bin_ for bin_ in Bin if any(s.bins.get(bin_) for s in sums)],
@@ -143,6 +145,28 @@ def _ledger(outcome: Outcome, s: PolicySum) -> dict[str, Any]:
     }
 
 
+def _ways(outcome: Outcome, policy: str) -> list[dict[str, Any]]:
+    """What a policy did, by kind, the most frequent first."""
+    by_words: dict[str, list[ChipRecord]] = {}
+    for record in outcome.records_of(policy):
+        if record.bin in SHIPPED:
+            by_words.setdefault(in_words(record.steps), []).append(record)
+    return [
+        {
+            "policy": policy,
+            "words": words,
+            "chips": len(held),
+            "met": sum(r.met for r in held),
+            "accuracy": sum(r.accuracy or 0.0 for r in held) / len(held),
+            "least_rate": min(r.fault_rate for r in held),
+            "most_rate": max(r.fault_rate for r in held),
+            "ee": sum(r.ee for r in held) / len(held),
+            "seconds": sum(r.cost.seconds / r.shared_by for r in held) / len(held),
+        }
+        for words, held in sorted(by_words.items(), key=lambda item: -len(item[1]))
+    ]
+
+
 def _row(record: ChipRecord) -> list[Any]:
     return [
         record.policy,
@@ -154,6 +178,7 @@ def _row(record: ChipRecord) -> list[Any]:
         record.ee,
         record.accuracy,
         "yes" if record.met else "no",
+        in_words(record.steps),
         record.reason,
     ]
 

@@ -21,7 +21,7 @@
   function draw() {
     const wanted = filter.value.trim().toLowerCase();
     const found = rows.filter((row) =>
-      !wanted || [0, 1, 2].some((c) => row[c].toLowerCase().includes(wanted)));
+      !wanted || [0, 1, 2, 9].some((c) => row[c].toLowerCase().includes(wanted)));
     if (sorted.column !== null) found.sort(compare);
     body.replaceChildren(...found.slice(0, SHOWN).map((row) => {
       const line = document.createElement("tr");
@@ -29,6 +29,7 @@
         const cell = document.createElement("td");
         cell.textContent = shown[column] ? shown[column](value) : value;
         if (column === 8) cell.className = value;
+        if (column === 9) cell.className = "words";
         line.append(cell);
       });
       return line;

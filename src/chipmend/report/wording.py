@@ -1,0 +1,40 @@
+"""What was done with a chip, in words."""
+
+from chipmend.recipes import merged
+from chipmend.steps import (
+    Compensate,
+    KeepBetter,
+    Match,
+    OneShot,
+    Prune,
+    Recalibrate,
+    Recipe,
+    Step,
+)
+
+
+def in_words(recipe: Recipe) -> str:
+    """What a recipe does to the network, without amounts.
+
+    Example:
+        >>> from chipmend.steps import Remap, Retrain
+        >>> in_words((Remap(), Prune(), Compensate(), Retrain(epochs=0.2)))
+        'remap, sequential, retrain'
+        >>> in_words((Prune(),))
+        'prune'
+    """
+    done = merged(recipe)
+    words = list(dict.fromkeys(_word(step) for step in done if not isinstance(step, Prune)))
+    return ", ".join(words) or ("prune" if done else "nothing")
+
+
+def _word(step: Step) -> str:
+    match step:
+        case Compensate():
+            return "one-shot" if isinstance(step.form, OneShot) else "sequential"
+        case Recalibrate():
+            return "match" if isinstance(step.form, Match) else "re-estimate"
+        case KeepBetter():
+            return "keep the better"
+        case _:
+            return step.kind
