@@ -204,7 +204,9 @@ def steps_toward(done: Recipe, wanted: Recipe) -> Recipe:
         >>> [step.kind for step in steps_toward(done, (Remap(), Prune(), Compensate()))]
         ['remap', 'compensate']
     """
-    if merged(done) == merged(wanted):
-        return ()
-    had = (*mapping_of(done), *(step for step in done if isinstance(step, Prune)))
-    return tuple(step for step in wanted if step not in had)
+    tails = [wanted[place:] for place in range(len(wanted), -1, -1)]
+    unmapped = tuple(step for step in wanted if step not in (*mapping_of(done), *BYPASS))
+    for left in (*tails, unmapped):
+        if merged((*done, *left)) == merged(wanted):
+            return left
+    return wanted

@@ -21,7 +21,17 @@ from chipmend.repairs.chip import repair
 from chipmend.repairs.retrain import Retraining
 from chipmend.repairs.workbench import Workbench
 from chipmend.resilience import Analysis
-from chipmend.steps import Assess, Measure, Prune, Recalibrate, Recipe, Reestimate, Retrain
+from chipmend.steps import (
+    Assess,
+    Compensate,
+    Measure,
+    OneShot,
+    Prune,
+    Recalibrate,
+    Recipe,
+    Reestimate,
+    Retrain,
+)
 
 ARRAY = Array(rows=8, cols=8)
 CONSTRAINT = Drop(0.05)
@@ -241,6 +251,19 @@ def test_an_answer_that_is_none_fails_the_policy_that_gave_it(task, answers, rea
     assert failed["bin"] == Bin.FAILED
     assert reason in failed["reason"]
     assert other["bin"] == Bin.PRUNED
+
+
+def test_whatever_goes_wrong_under_one_policy_leaves_the_others_alone(task, together, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr("chipmend.repairs.workbench.one_shot_", broken)
+    steps = (Prune(), Compensate(form=OneShot(samples=64)))
+    result = by_policy(mended(task, [FixedSteps(steps=steps, label="broken"), *POLICIES]))
+    failed = result.pop("broken")
+    assert (failed["bin"], failed["steps"]) == (Bin.FAILED, plain(steps[:1]))
+    assert "no such kernel" in failed["reason"]
+    assert result == by_policy(together)
 
 
 def test_a_training_that_diverges_fails_its_own_policy_with_the_reason(task, together):

@@ -18,6 +18,7 @@ from chipmend.steps import (
     OneShot,
     Prune,
     Recalibrate,
+    Reestimate,
     Remap,
     Retrain,
     Sequential,
@@ -238,3 +239,11 @@ def test_a_rung_of_the_user_s_own_is_climbed_like_any_other():
     own = ((Prune(),), (Prune(), Compensate(form=Sequential(samples=64))))
     answers = driven(Cascade(rungs=own), lambda recipe: GOOD if len(recipe) == 2 else BAD)
     assert networks(answers) == list(map(merged, own))
+
+
+def test_a_rung_of_several_steps_is_climbed_step_by_step():
+    corrected = Recalibrate(form=Reestimate())
+    own = ((Prune(),), (Prune(), Compensate(form=OneShot()), corrected))
+    answers = driven(Cascade(rungs=own), lambda recipe: GOOD if len(recipe) == 3 else BAD)
+    assert networks(answers) == list(map(merged, own))
+    assert [a for a in answers if isinstance(a, Compensate | Recalibrate)] == list(own[1][1:])

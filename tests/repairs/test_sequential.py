@@ -8,7 +8,7 @@ from torch import nn
 from chipmend.hardware import Array
 from chipmend.network.intercepts import intercepts
 from chipmend.network.sensitivity import sensitivities
-from chipmend.repairs.prune import prune_, pruned_weights
+from chipmend.repairs.prune import are_zero, prune_, pruned_weights
 from chipmend.repairs.sequential import _chosen, second_moments, sequential_, targets
 from repairs.networks import NETWORKS, inputs, network
 
@@ -162,3 +162,18 @@ def test_targets_are_taken_at_the_chosen_rows_of_the_product():
         wanted = everything.parts[part].outputs[target.places]
         torch.testing.assert_close(target.outputs, wanted, rtol=1e-5, atol=1e-5)
     assert clean.norms.keys() == everything.norms.keys()
+
+
+def test_a_layer_that_no_input_reaches_loses_its_weights_like_any_other():
+    class WithHead(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.only_in_training = nn.Linear(8, 6), nn.Linear(8, 6)
+
+        def forward(self, x):
+            return self.used(x) + (self.only_in_training(x) if self.training else 0)
+
+    model, some = WithHead().eval(), torch.randn(40, 8)
+    mended, pruned, _ = sequenced(model, some, faults())
+    assert pruned["only_in_training.weight"].any()
+    assert are_zero(mended, pruned)

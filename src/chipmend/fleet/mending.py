@@ -134,6 +134,8 @@ class Mending:
                     break
         except ChipmendError as error:
             walk.end(Bin.FAILED, error.message)
+        except Exception as error:  # one policy's trouble is not the others'
+            walk.end(Bin.FAILED, reason_of(error))
 
     def _carry_out(self, walk: "_Walk", action: Action, bench: Workbench) -> None:
         if isinstance(action, Scrap):

@@ -21,7 +21,7 @@ from chipmend.network.products import Product, Products
 from chipmend.network.sensitivity import Sensitivity
 from chipmend.repairs.closed_form import Moments, cholesky, compensated
 from chipmend.repairs.norms import Statistics, match_, meeting_norms, stored_statistics
-from chipmend.repairs.prune import Pruned
+from chipmend.repairs.prune import Pruned, prune_
 
 EVENLY = 0.2
 """Share of the rows that are chosen evenly, whatever the outputs hang on."""
@@ -170,6 +170,7 @@ def sequential_(
         Products(gemms(network), meet),
     ):
         network(inputs.to(device_of(network)))
+    prune_(network, pruned)  # a layer that no calibration input reaches is not compensated
     return work
 
 
