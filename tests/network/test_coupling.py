@@ -104,3 +104,25 @@ def test_the_network_is_left_as_it_was():
     assert all(module.training for module in model.modules())
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class Tied(nn.Module):
+    """Two layers that share a weight, and two outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.tied, self.free = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 5)
+        self.tied.weight = self.first.weight
+        self.heads = nn.ModuleList([nn.Linear(5, 2), nn.Linear(5, 3)])
+
+    def forward(self, x):
+        x = self.free(self.tied(self.first(x).relu()).relu()).relu()
+        return tuple(head(x) for head in self.heads)
+
+
+def test_shared_weights_keep_their_places_and_several_outputs_are_all_looked_at(caplog):
+    with caplog.at_level(logging.WARNING):
+        found = couplings(Tied(), torch.randn(4, 6))
+    free = {("free.weight", 0), ("heads.0.weight", 1), ("heads.1.weight", 1)}
+    assert [joined(coupling) for coupling in found] == [free]
+    assert "tied.weight" in caplog.text or "first.weight" in caplog.text

@@ -21,6 +21,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.utils._pytree import tree_leaves
 
 from chipmend.network.evaluate import device_of, evaluating
 
@@ -136,11 +137,18 @@ def permute_(
 
 
 def _leaves_alone(model: nn.Module, coupling: Coupling, inputs: Tensor) -> bool:
+    tensors = {*dict(model.named_parameters()), *dict(model.named_buffers())}
+    if not tensors.issuperset(coupling.tensors):
+        return False  # a weight under a second name: what shares it would have to move as well
     moved = copy.deepcopy(model)
     permute_(moved, coupling, coupling.shuffled(0))
     with evaluating(model), evaluating(moved), torch.no_grad():
-        before, after = model(inputs), moved(inputs)
-    spread = float(before.std()) or 1.0
+        pairs = zip(tree_leaves(model(inputs)), tree_leaves(moved(inputs)), strict=True)
+        return all(_alike(before, after) for before, after in pairs if isinstance(before, Tensor))
+
+
+def _alike(before: Tensor, after: Tensor) -> bool:
+    spread = float(before.double().std()) or 1.0
     return bool((after - before).abs().max() <= TOLERANCE * spread)
 
 

@@ -34,7 +34,7 @@ class Sensitivity:
 
     Args:
         rows: At each row of the product, summed over outputs.
-        outputs: At each output, the mean over rows.
+        outputs: At each output, summed over the rows of an input; the mean over inputs.
     """
 
     rows: Float[Tensor, " samples"]
@@ -70,7 +70,9 @@ def sensitivities(
             torch.autograd.backward(real, [_signs(o, generator) for o in real])
             network.zero_grad(set_to_none=True)
     spread = float(torch.cat(outputs).var(0).sum()) or 1.0
-    return {name: found for name in watch.seen if (found := watch.sensitivity(name, spread))}
+    count = sum(len(each) for each in outputs)
+    found = {name: watch.sensitivity(name, spread, count) for name in watch.seen}
+    return {name: each for name, each in found.items() if each is not None}
 
 
 @dataclass(eq=False)
@@ -118,13 +120,13 @@ class _Watch(TorchFunctionMode):
                 self._names.pop(id(weight))
         return given
 
-    def sensitivity(self, name: str, spread: float) -> Sensitivity | None:
+    def sensitivity(self, name: str, spread: float, inputs: int) -> Sensitivity | None:
         """What was noted of one weight; nothing of one that is used several times."""
         seen = self.seen[name]
         if name not in self._names.values() or not seen.rows:
             return None
         rows = torch.cat(seen.rows) / spread
-        return Sensitivity(rows, torch.stack(seen.outputs).sum(0) / (len(rows) * spread))
+        return Sensitivity(rows, torch.stack(seen.outputs).sum(0) / (inputs * spread))
 
 
 def _signs(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -7,12 +7,13 @@ function of what is lacking; then in small steps; then the chip is scrapped.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Annotated, Literal
 
-from chipmend.confidence.constraint import Constraint
+from chipmend.confidence.constraint import ROUNDING, Constraint
 from chipmend.confidence.sequential import alpha_of_look, levels
 from chipmend.errors import PlanError
 from chipmend.policy.looks import Looks, check_confidence, looks_at_this, networks_looked_at
@@ -151,8 +152,10 @@ class Cascade:
         table: ResilienceTable | None,
     ) -> Action:
         """Climb on, look on, retrain, ship or scrap."""
-        if len(seen) < 2:
-            return (BYPASS[0], Assess())[len(seen)]
+        if not seen:
+            return BYPASS[0]
+        if table is not None and len(seen) == 1:
+            return Assess()
         return _Climb(self, constraint, seen, Ladder(table) if table else None).next()
 
 
@@ -194,29 +197,22 @@ class _Climb:
         sure = f"'{self.constraint}' holds with confidence {self.policy.confidence:g}"
         return Ship(sure) if verdict else None
 
-    def _alpha(self, *, ahead: int = 0) -> float:
-        """Error probability that a network may spend: this one, or a retrained one ahead."""
+    def _alpha(self, epochs: float | None = None) -> float:
+        """Error probability that a network may spend: this one, or one retrained so much."""
         alpha, last = 1 - self.policy.confidence, len(self.policy.rungs) - 1
-        if ahead or self._trained():
-            place = self._retrained_looked_at() + ahead
-            return ALPHA_RETRAINED * alpha_of_look(alpha, max(1, place))
-        rungs = self._all_promising()
+        if amount := self._trained() if epochs is None else epochs:
+            return ALPHA_RETRAINED * alpha_of_look(alpha, self._place(amount))
         if self._rung() == last:
             return ALPHA_LAST * alpha
-        return (1 - ALPHA_LAST - ALPHA_RETRAINED) * alpha / (len(rungs) - 1)
+        return (1 - ALPHA_LAST - ALPHA_RETRAINED) * alpha / last
 
-    def _retrained_looked_at(self) -> int:
-        """How many retrained networks were looked at."""
-        steps = self._recipe()
-        first = next((i for i, s in enumerate(steps) if isinstance(s, Retrain)), len(steps))
-        return networks_looked_at(self.seen[first:])
-
-    def _all_promising(self) -> list[int]:
-        """All rungs that a chip may come to."""
-        found = [self._promising(0)]
-        while found[-1] < len(self.policy.rungs) - 1:
-            found.append(self._promising(found[-1] + 1))
-        return found
+    def _place(self, epochs: float) -> int:
+        """The place of an amount among all that could have been come to, from 1."""
+        learnt = self.ladder.recovery()[0][1:] if self.ladder else []
+        beyond = epochs - (learnt[-1] if learnt else 0.0)
+        if beyond <= ROUNDING:
+            return bisect_left(learnt, epochs - ROUNDING) + 1
+        return len(learnt) + math.ceil(beyond / self.policy.increment - ROUNDING)
 
     def _rung(self) -> int:
         """The rung that the chip stands on, or is on its way to."""
@@ -270,7 +266,7 @@ class _Climb:
         margin, lacking = self._margin(), self._lacking(done)
         for amount in ladder.recovery()[0]:
             gained = (ladder.recovered(amount) - ladder.recovered(done)) * lacking
-            if amount >= following and margin + gained >= self._margin_wanted():
+            if amount >= following and margin + gained >= self._margin_wanted(amount):
                 return amount - done
         return ladder.recovery()[0][-1] - done
 
@@ -293,10 +289,10 @@ class _Climb:
         now = max(0.0, table.clean_accuracy - bar - self._margin())
         return now / max(1 - self.ladder.recovered(done), 0.05)
 
-    def _margin_wanted(self) -> float:
-        """The margin at which a look at the whole split would say yes."""
+    def _margin_wanted(self, epochs: float) -> float:
+        """The margin at which a look at the whole split would say yes after an amount."""
         last, looks = looks_at_this(self.seen), self.policy.looks
-        alpha = self._alpha(ahead=1)
+        alpha = self._alpha(epochs)
         error = last[-1].error * math.sqrt(looks.shares[len(last) - 1])
         return -NormalDist().inv_cdf(levels(alpha, looks.shares)[-1]) * error
 

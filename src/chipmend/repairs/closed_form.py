@@ -111,17 +111,18 @@ def damped(gram: Gram, damping: float, *, centred: bool) -> Known:
     if gram.rows is not None:
         rows = gram.rows if centred else gram.rows + gram.mean
         rows = rows / len(rows) ** 0.5
-        return Inputs(rows, _or_one(damping * rows.square().sum() / rows.shape[1]))
+        return Inputs(rows, share_of(rows.square().sum() / rows.shape[1], damping))
     assert gram.moments is not None
     moments = gram.moments
     if not centred:
         moments = moments + gram.mean[:, :, None] * gram.mean[:, None]
-    added = _or_one(damping * moments.diagonal(dim1=1, dim2=2).mean(1))
+    added = share_of(moments.diagonal(dim1=1, dim2=2).mean(1), damping)
     return Moments(moments + torch.diag_embed(added[:, None].expand_as(gram.mean)), added)
 
 
-def _or_one(damping: Tensor) -> Tensor:
-    return torch.where(damping > 0, damping, 1.0)
+def share_of(moment: Float[Tensor, "*blocks"], share: float) -> Float[Tensor, "*blocks"]:
+    """A share of a mean second moment to add to a diagonal; 1 where all inputs are zero."""
+    return torch.where(moment > 0, share * moment, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,13 +187,13 @@ def losses_together(
     if isinstance(known, Inputs):
         return known.loss_alone(weights) @ faulty.to(weights.dtype).mT, faulty.numel() * len(faulty)
     classes = fault_classes(faulty, len(known.matrix))
-    of_block = weights.unflatten(0, (len(known.matrix), -1))
-    losses, size = weights.new_zeros(len(faulty), len(faulty)), of_block.shape[1]
+    losses, size = weights.new_zeros(len(faulty), len(faulty)), len(weights) // len(known.matrix)
+    padded = torch.nn.functional.pad(weights, (0, 1))
     for batch in batches(
         classes, [c.faulty for c in classes], k=weights.shape[1], largest=LARGEST_BATCH
     ):
-        padded = torch.nn.functional.pad(of_block, (0, 1))[batch.block]
-        lost = padded.gather(2, batch.inputs[:, None].expand(-1, size, -1)).mT
+        rows = batch.block[:, None] * size + torch.arange(size)
+        lost = padded[rows[:, None, :], batch.inputs[:, :, None]]
         half = torch.linalg.solve_triangular(_factors(_inverse(known), batch), lost, upper=False)
         found = half.square().sum(1) / 2
         for block, outputs, of_all in zip(batch.block.tolist(), batch.outputs, found, strict=True):

@@ -19,7 +19,7 @@ from chipmend.network.gemm import gemms
 from chipmend.network.intercepts import Intercept
 from chipmend.network.products import Product, Products
 from chipmend.network.sensitivity import Sensitivity
-from chipmend.repairs.closed_form import Moments, cholesky, compensated
+from chipmend.repairs.closed_form import Moments, cholesky, compensated, share_of
 from chipmend.repairs.norms import Statistics, match_, meeting_norms, stored_statistics
 from chipmend.repairs.prune import Pruned, prune_
 
@@ -117,7 +117,7 @@ def _chosen(
     if places >= rows:
         return torch.arange(rows)
     odds = torch.ones(rows)
-    if weights is not None:
+    if weights is not None and len(weights) == rows:
         odds = EVENLY * odds + (1 - EVENLY) * rows * weights.cpu() / weights.sum().cpu()
     arrival = torch.empty(rows).exponential_(generator=generator) / odds  # [Efraimidis2006]
     return arrival.topk(places, largest=False).indices.sort().values
@@ -194,8 +194,7 @@ class _Fit:
         if self.place:
             rows, wanted = rows - mean_in, wanted - mean_out
         moments, work = second_moments(rows)
-        added = pull * moments.diagonal(dim1=1, dim2=2).mean(1)
-        added = torch.where(added > 0, added, 1.0)
+        added = share_of(moments.diagonal(dim1=1, dim2=2).mean(1), pull)
         moments.diagonal(dim1=1, dim2=2).add_(added[:, None])
         grouped = clean.unflatten(0, (len(rows), -1))
         missed = (wanted - rows @ grouped.mT).mT @ rows / rows.shape[1]

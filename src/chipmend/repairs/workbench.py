@@ -142,8 +142,8 @@ class Workbench:
             moments: How the layers' inputs are known.
 
         Returns:
-            What losing each of them alone would cost the outputs, as a share of their power: the
-            mean over a layer's outputs, summed over layers.
+            What losing each of them alone would cost the network's outputs, as far as their
+            sensitivities are known, relative to their variance; summed over layers.
         """
         return self._assessed(recipe, moments)[0]
 
@@ -342,7 +342,8 @@ class Workbench:
         if isinstance(teacher, Labels):
             return self.task.train, self.task.loss
         taught = TaughtSamples(self.task.train, self.task.model)
-        classes = self.task.loss is cross_entropy
+        loss = self.task.loss
+        classes = loss is cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
         return taught, divergence(teacher.temperature) if classes else mse_loss
 
     def _better(self, recipe: Recipe) -> nn.Module:

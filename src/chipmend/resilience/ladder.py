@@ -61,8 +61,9 @@ class Ladder:
         Returns:
             The greatest such damage; -1 if too few repeats were measured to say so.
         """
-        needed = math.ceil(math.log(1 - confidence) / math.log(coverage))
-        sure = (1 - confidence) / needed
+        half = (1 - confidence) / 2  # for the looks at the repeats, and for which repeats they are
+        needed = math.ceil(math.log(half) / math.log(coverage))
+        sure = half / needed
         met = []
         for damage, seen in self._seen(rung):
             if seen.p_value > sure:
