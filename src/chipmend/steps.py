@@ -289,7 +289,7 @@ class Distill:
 class Retrain:
     """Train on with the faulty weights held at zero (FAT), then estimate norms anew.
 
-    Two retrainings in a row with the same settings are one of their summed amount.
+    Two retrainings in a row with the same anytime settings are one of their summed amount.
 
     Args:
         epochs: Passes over the training split; fractions are fine.

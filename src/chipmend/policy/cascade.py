@@ -17,7 +17,7 @@ from chipmend.confidence.constraint import ROUNDING, Constraint
 from chipmend.confidence.sequential import alpha_of_look, levels
 from chipmend.errors import PlanError
 from chipmend.policy.looks import Looks, check_confidence, looks_at_this, networks_looked_at
-from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship, each_alone
+from chipmend.policy.protocol import Action, Alone, Group, Observation, Scrap, Ship
 from chipmend.recipes import (
     BYPASS,
     check_leads_to,
@@ -64,7 +64,7 @@ PRIOR_SAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cascade:
+class Cascade(Alone):
     """Climb from repair to repair until the constraint holds, and retrain only what is left.
 
     Args:
@@ -99,6 +99,7 @@ class Cascade:
     def __post_init__(self) -> None:
         check_confidence("cascade", self.confidence)
         check_confidence("cascade: coverage", self.coverage)
+        Measure(share=self.share)  # refuses what is no share
         self._check_rungs()
         if self.amounts:
             check_amounts(self.amounts)
@@ -134,15 +135,6 @@ class Cascade:
             share=self.share,
             until=constraint,
         )
-
-    def plan(
-        self,
-        dies: Sequence[Die],
-        constraint: Constraint,  # noqa: ARG002
-        table: ResilienceTable | None,  # noqa: ARG002
-    ) -> list[Group]:
-        """Every chip alone."""
-        return each_alone(dies)
 
     def next(
         self,

@@ -12,16 +12,15 @@ from typing import Annotated, Literal
 
 from chipmend.confidence.constraint import Constraint
 from chipmend.errors import PlanError
-from chipmend.policy.protocol import Action, Die, Group, Observation, Ship, each_alone
+from chipmend.policy.protocol import Action, Alone, Die, Group, Observation, Ship, each_alone
 from chipmend.recipes import amount_steps, check_recipe
 from chipmend.records import ByKind
-from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import Decaying, Prune, Recipe, Retrain, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FixedSteps:
+class FixedSteps(Alone):
     """Carry out the same steps on every chip, look at nothing, and ship.
 
     Args:
@@ -43,19 +42,6 @@ class FixedSteps:
         """Name in tables."""
         return self.label
 
-    def analysis(self, usual: Analysis, constraint: Constraint) -> None:  # noqa: ARG002
-        """It needs no analysis."""
-        return
-
-    def plan(
-        self,
-        dies: Sequence[Die],
-        constraint: Constraint,  # noqa: ARG002
-        table: ResilienceTable | None,  # noqa: ARG002
-    ) -> list[Group]:
-        """Every chip alone."""
-        return each_alone(dies)
-
     def next(
         self,
         group: Group,  # noqa: ARG002
@@ -68,7 +54,7 @@ class FixedSteps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fixed:
+class Fixed(Alone):
     """Retrain every chip by the same amount (FAP+T).
 
     Args:
@@ -95,10 +81,6 @@ class Fixed:
     def name(self) -> str:
         """Name in tables."""
         return self.label or f"Fixed({self.epochs:g}{', decaying' if self.decaying else ''})"
-
-    def analysis(self, usual: Analysis, constraint: Constraint) -> None:  # noqa: ARG002
-        """It needs no analysis."""
-        return
 
     def plan(
         self,

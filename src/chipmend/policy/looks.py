@@ -20,7 +20,8 @@ class Looks:
 
     Args:
         shares: Shares of the validation split, ascending to 1; after each the test may end.
-        hopeless: Chance of a yes at the end below which looking on is given up.
+        hopeless: Chance of a yes at the end below which looking on is given up; the cascade gives
+            up earlier where there is a rung above.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012

@@ -113,6 +113,25 @@ class Policy(Protocol):
         ...
 
 
+class Alone:
+    """What policies have in common that mend every chip by itself and go by no analysis."""
+
+    __slots__ = ()
+
+    def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis | None:  # noqa: ARG002
+        """It needs no analysis."""
+        return None
+
+    def plan(
+        self,
+        dies: Sequence[Die],
+        constraint: Constraint,  # noqa: ARG002
+        table: ResilienceTable | None,  # noqa: ARG002
+    ) -> list[Group]:
+        """Every chip alone."""
+        return each_alone(dies)
+
+
 def each_alone(dies: Sequence[Die], epochs: float = 0.0, reason: str = "") -> list[Group]:
     """A group of its own for every die."""
     return [Group(chips=(die.chip.id,), epochs=epochs, reason=reason) for die in dies]

@@ -12,16 +12,15 @@ from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.sequential import alpha_of_look
 from chipmend.errors import PlanError
 from chipmend.policy.looks import Looks, check_confidence, networks_looked_at
-from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship, each_alone
+from chipmend.policy.protocol import Action, Alone, Group, Observation, Scrap, Ship
 from chipmend.recipes import check_start, ready_to_ship, retrained_epochs
 from chipmend.records import ByKind
-from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import Measure, Prune, Retrain, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UntilMet:
+class UntilMet(Alone):
     """Retrain in increments, with looks after each, until the constraint holds.
 
     Args:
@@ -60,19 +59,6 @@ class UntilMet:
         """Name in tables."""
         repaired = "" if self.start == (Prune(),) else "Repair + "
         return self.label or f"{repaired}UntilMet({self.increment:g})"
-
-    def analysis(self, usual: Analysis, constraint: Constraint) -> None:  # noqa: ARG002
-        """It needs no analysis."""
-        return
-
-    def plan(
-        self,
-        dies: Sequence[Die],
-        constraint: Constraint,  # noqa: ARG002
-        table: ResilienceTable | None,  # noqa: ARG002
-    ) -> list[Group]:
-        """Every chip alone."""
-        return each_alone(dies)
 
     def next(
         self,

@@ -115,7 +115,7 @@ class Workbench:
 
     def validation(self, recipe: Recipe, share: float = 1.0) -> Float64[np.ndarray, " samples"]:
         """Scores on a share of the validation split after a recipe, in the order of looks."""
-        done, wanted = self._kept(merged(recipe)), math.ceil(share * len(self._order) - ROUNDING)
+        done, wanted = self._kept(merged(recipe)), self._wanted(share)
         looked = self._looks.setdefault(done, _Looked())
         if (seen := len(looked.scores)) < wanted:
             network = self._at(done)
@@ -191,17 +191,21 @@ class Workbench:
         done = merged(recipe)
         step = recipe[-1]
         if isinstance(step, Measure):
-            return done in self._looks and len(self._looks[done].scores) >= self._images(step.share)
+            looked = self._looks.get(self._kept(done) if done in self._stops else done)
+            return looked is not None and len(looked.scores) >= self._images(step.share)
         if isinstance(step, Assess):
             return (mapping_of(recipe), step.moments) in self._damages
         if isinstance(step, Remap):
             return step in self._mappings
         return done in self._stops
 
+    def _wanted(self, share: float) -> int:
+        """Images that a share of the validation split is."""
+        return math.ceil(share * len(self._order) - ROUNDING)
+
     def _images(self, share: float) -> int:
         """Images that a look at a share goes through: whole batches, which are always the same."""
-        wanted = math.ceil(share * len(self._order) - ROUNDING)
-        return min(len(self._order), math.ceil(wanted / LOOK_BATCH) * LOOK_BATCH)
+        return min(len(self._order), math.ceil(self._wanted(share) / LOOK_BATCH) * LOOK_BATCH)
 
     def _looked_at(self, done: Recipe, images: int) -> Cost:
         looked = self._looks[done]

@@ -72,6 +72,7 @@ class Analysis:
 
     def __post_init__(self) -> None:
         check_amounts(self.amounts)
+        Measure(share=self.share)  # refuses what is no share
         for recipe in (self.start, *self.rungs):
             check_start(recipe, "the analysis: a recipe")
         ready = ready_to_ship(self.start, self.retrain.recalibrate)
