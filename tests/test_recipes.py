@@ -279,3 +279,10 @@ def test_neither_pruning_nor_the_mapping_in_effect_is_repeated():
     assert steps_toward((Prune(), one), (REMAP, Prune(), one)) == (REMAP, one)
     assert steps_toward((Prune(), REMAP, one), (REMAP, Prune(), other)) == (other,)
     assert steps_toward((Prune(), REMAP, one), (Remap(), Prune(), one)) == (Remap(), one)
+
+
+def test_matching_moves_biases_so_it_stays_until_norms_are_matched_again():
+    assert merged((Prune(), MATCHED, some(1))) == (Prune(), MATCHED, some(1))
+    assert merged((Prune(), MATCHED, CALIBRATION)) == (Prune(), MATCHED, CALIBRATION)
+    assert merged((Prune(), CALIBRATION, MATCHED)) == (Prune(), MATCHED)
+    assert merged((Prune(), MATCHED, MATCHED)) == (Prune(), MATCHED)

@@ -10,6 +10,7 @@ from chipmend.steps import (
     Assess,
     Compensate,
     KeepBetter,
+    Match,
     Measure,
     Prune,
     Recalibrate,
@@ -130,14 +131,17 @@ def merged(recipe: Recipe) -> Recipe:
     """A recipe by what it does to the network.
 
     Looks do nothing. A mapping of channels has the network begin anew, pruned under it; and
-    compensation sets every weight anew, so what was corrected before leaves no trace. Neither does
-    a recalibration that another follows, or a retraining: that looks at the statistics of its own
-    batches, and recalibrates in the end. Retrainings in a row are one where the schedule allows.
+    compensation sets every weight anew, so what was corrected before leaves no trace. Neither do
+    statistics that were estimated anew before they are once more, or before a retraining: that
+    looks at the statistics of its own batches, and estimates in the end. Matching moves biases too,
+    so it lasts until norms are matched again. Retrainings in a row are one where the schedule
+    allows.
 
     Example:
         >>> from chipmend.steps import Prune
         >>> some = (Retrain(epochs=0.25), Retrain(epochs=0.5))
-        >>> recipe = (Prune(), Recalibrate(), Measure(), *some)
+        >>> estimated = Recalibrate(form=Reestimate())
+        >>> recipe = (Prune(), estimated, Measure(), *some)
         >>> [(step.kind, getattr(step, "epochs", None)) for step in merged(recipe)]
         [('prune', None), ('retrain', 0.75)]
         >>> recipe = (Prune(), Recalibrate(), Compensate(), Remap(), Compensate())
@@ -151,7 +155,7 @@ def merged(recipe: Recipe) -> Recipe:
         if isinstance(step, Remap):
             steps = [step, *(each for each in steps if isinstance(each, Prune))]
             continue
-        while steps and isinstance(steps[-1], _outdone_by(step)):
+        while steps and _leaves_no_trace(steps[-1], step):
             steps.pop()
         if (
             isinstance(step, Retrain)
@@ -170,11 +174,15 @@ def mapping_of(recipe: Recipe) -> tuple[Remap, ...]:
     return tuple(step for step in recipe if isinstance(step, Remap))[-1:]
 
 
-def _outdone_by(step: Step) -> tuple[type, ...]:
-    """Steps that leave no trace once a step follows."""
-    if isinstance(step, Compensate):
-        return Compensate, Recalibrate
-    return (Recalibrate,) if isinstance(step, Recalibrate | Retrain) else ()
+def _leaves_no_trace(step: Step, after: Step) -> bool:
+    """Whether a step does nothing that lasts once another follows."""
+    if isinstance(after, Compensate):
+        return isinstance(step, Compensate | Recalibrate)
+    if not isinstance(step, Recalibrate):
+        return False
+    if isinstance(after, Recalibrate) and isinstance(after.form, Match):
+        return True
+    return isinstance(step.form, Reestimate) and isinstance(after, Recalibrate | Retrain)
 
 
 def _continues(last: Retrain, step: Retrain) -> bool:
