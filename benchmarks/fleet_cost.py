@@ -1,7 +1,7 @@
 """What a fleet costs under the cascade, beside Reduce, fixed amounts and until-met.
 
-The 100 chips, the analysis grid and the constraint of ``reproduce/reduce/study.toml``, all policies
-in one campaign. The run is kept in ``runs/fleet-cost``: started again it goes on where it was.
+The campaign is that of ``reproduce/reduce/study.toml``, and so is its run folder: started again it
+goes on where it was, as ``chipmend compare`` on that plan does.
 
 ``*_ee_per_chip`` is without the analysis, ``*_ee_100`` with each policy's own analysis and shared
 calibration spread over 100 chips. ``cascade_over_fixed_*`` compares with the cheapest fixed amount
@@ -28,7 +28,7 @@ from chipmend.fleet import Outcome
 from chipmend.fleet.ledger import PolicySum
 from chipmend.network import scores
 from chipmend.network.processor import computing_with, keep_freed_memory
-from chipmend.plan import read_plan
+from chipmend.plan import Plan, read_plan
 from chipmend.policy import Group, Observation, Scrap, Ship
 from chipmend.policy.cascade import GENTLE, RUNGS
 from chipmend.recipes import merged
@@ -38,23 +38,7 @@ from chipmend.repairs.calibration import Calibration
 from chipmend.steps import Recipe
 
 STUDY = Path(__file__).parents[1] / "reproduce" / "reduce" / "study.toml"
-RUN = Path(__file__).parents[1] / "runs" / "fleet-cost"
 REPAIR: Recipe = RUNGS[-1]
-LEARNING = cm.Cascade(amounts=(0.0, 0.1, 0.2, 0.4), label="Cascade, learning")
-POLICIES = (
-    cm.FixedSteps(),
-    cm.Fixed(epochs=0.25),
-    cm.Fixed(epochs=0.35),
-    cm.Fixed(epochs=0.5),
-    cm.UntilMet(),
-    cm.Reduce(statistic="mean"),
-    cm.Reduce(),
-    cm.FixedSteps(steps=REPAIR, label="Repair"),
-    cm.UntilMet(start=REPAIR, retrain=GENTLE),
-    cm.Reduce(start=REPAIR, retrain=GENTLE),
-    cm.Cascade(),
-    LEARNING,
-)
 INCREMENT = cm.Cascade().increment
 NETWORKS = [
     *map(merged, RUNGS),
@@ -66,31 +50,37 @@ NEVER_RETRAINED = 0.006
 """A drop after the last rung up to which no look is so unlucky that a chip is retrained."""
 DRAWS = 5
 """How often validation and test images are pooled and drawn anew."""
+QUICK = (5, 35, 65)
+"""Places in the lot of the chips that a quick run mends."""
 
 
-def campaign(run: Path, *, quick: bool) -> Outcome:
+def campaign(plan: Plan, tables: dict[str, Any], *, quick: bool) -> Outcome:
     """Run all policies over the lot."""
-    plan = read_plan(STUDY)[0]
-    task, chips, analysis = plan.task(), plan.lot(), plan.analysis
-    policies: Sequence[Any] = POLICIES
+    lot, policies = plan.lot(), plan.deciders()
     if quick:
-        chips = [chips[place] for place in (5, 35, 65)]
+        lot = [lot[place] for place in QUICK]
         policies = [cm.FixedSteps(), cm.Fixed(epochs=0.1), cm.Cascade()]
     with Bars() as bars:
         return cm.mend(
-            task,
-            chips,
+            plan.task(),
+            lot,
             array=plan.array,
             constraint=plan.constraint,
             policies=policies,
-            analysis=analysis,
+            analysis=plan.analysis,
             seed=plan.seed,
-            hindsight=False,
-            run=run,
-            workers=2,
-            threads=1,
+            run=run_folder(plan, quick=quick),
+            workers=plan.execution.workers,
+            threads=plan.execution.threads,
             progress=bars,
+            plan=tables,
         )
+
+
+def run_folder(plan: Plan, *, quick: bool) -> Path:
+    """Where the campaign is kept."""
+    folder = plan.execution.run
+    return folder.with_name(folder.name + "-quick") if quick else folder
 
 
 def figures(outcome: Outcome) -> dict[str, float | None]:
@@ -206,7 +196,7 @@ def replayed(
 def redrawn(run: Path, *, quick: bool) -> list[dict[str, Any]]:
     """Chips that meet the constraint under each draw of validation and test."""
     chips = read_plan(STUDY)[0].lot()
-    chips = [chips[place] for place in (5, 35, 65)] if quick else list(chips)
+    chips = [chips[place] for place in QUICK] if quick else list(chips)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         for done in [pool.submit(predict, run, chips[worker::2]) for worker in range(2)]:
@@ -233,8 +223,9 @@ def predict(run: Path, chips: Sequence[cm.Chip]) -> None:
 
 def main() -> None:
     options = record.arguments(__doc__)
-    run = RUN.with_name("fleet-cost-quick") if options.quick else RUN
-    outcome = campaign(run, quick=options.quick)
+    plan, tables = read_plan(STUDY)
+    run = run_folder(plan, quick=options.quick)
+    outcome = campaign(plan, tables, quick=options.quick)
     draws = redrawn(run, quick=options.quick)
     found = figures(outcome) | {
         "redrawn_met_least": min(row["met"] for row in draws),

@@ -49,7 +49,7 @@ class Match:
     bias and no norm behind it gets its mean back through the bias.
 
     Args:
-        samples: Calibration inputs; fewer if there are fewer.
+        samples: Calibration inputs, which go through the network at once: as of ``Sequential``.
     """
 
     __pydantic_config__ = _STRICT
@@ -126,7 +126,8 @@ class Sequential:
     """Layer by layer, on what already repaired layers hand on, toward the clean outputs.
 
     Args:
-        samples: Calibration inputs, which go through the network at once.
+        samples: Calibration inputs, which go through the network at once: fewer if there are
+            fewer, or if the memory it takes would be above 4 GiB.
         places: Rows of each matrix product that are looked at.
         pull: Share of the mean second moment by which weights are held to the clean ones.
     """
@@ -134,7 +135,7 @@ class Sequential:
     __pydantic_config__ = _STRICT
 
     kind: Literal["sequential"] = "sequential"
-    samples: int = 2048
+    samples: int = 4096
     places: int = 8192
     pull: float = 0.003
 

@@ -28,7 +28,7 @@ def matched(model, some, faulty):
     cut = copy.deepcopy(model)
     prune_(cut, pruned_weights(model, faulty, ARRAY))
     mended = copy.deepcopy(cut)
-    clean = targets(model, some, places=ALL, seed=0)
+    clean, _ = targets(model, some, places=ALL, seed=0)
     matched_(mended, model, some, clean, intercepts(model, some[:2]))
     return cut, mended
 
@@ -96,7 +96,7 @@ def test_unrepresentative_inputs_do_no_harm_where_reestimating_does(task):
     cut = copy.deepcopy(model)
     prune_(cut, pruned)
     matched_net, guessed = copy.deepcopy(cut), copy.deepcopy(cut)
-    clean = targets(model, strange, places=ALL, seed=0)
+    clean, _ = targets(model, strange, places=ALL, seed=0)
     matched_(matched_net, model, strange, clean, intercepts(model, strange[:2]))
     few = type(task.train)(strange, torch.zeros(8, dtype=torch.long))
     reestimate_(guessed, few, torch.arange(8))

@@ -23,7 +23,7 @@ def faults(rate=0.3, seed=0):
 def sequenced(model, some, faulty, *, pull=1e-3, places=ALL):
     pruned = pruned_weights(model, faulty, ARRAY)
     mended = copy.deepcopy(model)
-    clean = targets(model, some, places=places, seed=0)
+    clean, _ = targets(model, some, places=places, seed=0)
     work = sequential_(mended, some, clean, pruned, intercepts(model, some[:2]), pull=pull)
     return mended, pruned, work
 
@@ -155,8 +155,8 @@ def test_where_nothing_is_known_of_rows_they_are_chosen_evenly_and_few_rows_are_
 def test_targets_are_taken_at_the_chosen_rows_of_the_product():
     model, some = network("residual"), inputs("residual")
     found = sensitivities(model, [some], seed=0)
-    clean = targets(model, some, places=50, seed=0, sensitive=found)
-    everything = targets(model, some, places=ALL, seed=0)
+    clean, _ = targets(model, some, places=50, seed=0, sensitive=found)
+    everything, _ = targets(model, some, places=ALL, seed=0)
     for part, target in clean.parts.items():
         assert len(target.places) <= 50
         wanted = everything.parts[part].outputs[target.places]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.gemm import Gemm, gemms
+from chipmend.network.precision import at_least_single
 from chipmend.network.products import Product, Products
 
 WIDEST = 16_384
@@ -108,7 +109,7 @@ class _Sums:
             if output in outputs
         ]
         if not found:
-            nothing = self.gemm.weight.detach()[0].flatten() * 0
+            nothing = at_least_single(self.gemm.weight.detach()[0].flatten() * 0)
             return nothing, torch.outer(nothing, nothing)
         counts, means, moments = zip(*found, strict=True)
         shares = torch.tensor(counts, device=means[0].device) / sum(counts)

@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from chipmend.network.gemm import Gemm
+from chipmend.network.precision import at_least_single
 
 _aten = torch.ops.aten
 _PLAIN = {_aten.mm.default: 0, _aten.addmm.default: 1, _aten.bmm.default: 0}
@@ -71,8 +72,8 @@ class Product:
         return self.gemm.name, self.outputs.start
 
     def matrix(self) -> Float[Tensor, "n k"]:
-        """A copy of the part of the weight that takes part."""
-        return self._part().flatten(1).clone()
+        """A copy of the part of the weight that takes part, in single precision at least."""
+        return at_least_single(self._part().flatten(1).clone())
 
     def write_(self, matrix: Float[Tensor, "n k"]) -> None:
         """Set the part of the weight that takes part, whatever its layout in memory."""
@@ -96,16 +97,17 @@ class Product:
             places: Which rows, counted sample by sample and, in each, in row-major order of space.
 
         Returns:
-            Inputs of each dot product, in the order of the stored weight's taps.
+            Inputs of each dot product, in the order of the stored weight's taps, in single
+            precision at least.
         """
         if self.window is None:
             rows = self.inputs.reshape(-1, self.inputs.shape[-1])
-            return (rows if places is None else rows[places])[:, None]
+            return at_least_single(rows if places is None else rows[places])[:, None]
         patches = _patches(self.inputs, self.window, self.groups)
         if places is None:
-            return patches.reshape(self.samples, self.groups, -1)
+            return at_least_single(patches.reshape(self.samples, self.groups, -1))
         spots = torch.unravel_index(places, (len(patches), *patches.shape[1 : -2 - _dims(self)]))
-        return patches[spots].flatten(2)
+        return at_least_single(patches[spots].flatten(2))
 
 
 def _dims(product: Product) -> int:

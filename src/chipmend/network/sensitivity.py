@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.gemm import Gemm, gemms
+from chipmend.network.precision import at_least_single
 
 PRODUCTS = {"linear", "conv1d", "conv2d", "conv3d"}
 """Functions that take an input and a weight, in this order."""
@@ -69,7 +70,7 @@ def sensitivities(
             outputs.append(torch.cat([o.detach().flatten(1) for o in real], 1))
             torch.autograd.backward(real, [_signs(o, generator) for o in real])
             network.zero_grad(set_to_none=True)
-    spread = float(torch.cat(outputs).var(0).sum()) or 1.0
+    spread = float(at_least_single(torch.cat(outputs)).var(0).sum()) or 1.0
     count = sum(len(each) for each in outputs)
     found = {name: watch.sensitivity(name, spread, count) for name in watch.seen}
     return {name: each for name, each in found.items() if each is not None}
@@ -83,7 +84,7 @@ class _Seen:
     outputs: list[Tensor] = field(default_factory=list)
 
     def add(self, gradient: Tensor) -> None:
-        squared = gradient.square()
+        squared = at_least_single(gradient).square()
         self.rows.append(squared.sum(1))
         self.outputs.append(squared.sum(0))
 

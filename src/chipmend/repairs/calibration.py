@@ -1,7 +1,7 @@
 """What closed-form repair knows of a network: the same for all its chips, so worked out once.
 
 Moments and targets are kept in files by all that they depend on, and read as memory maps: workers
-on one machine share one copy.
+on one machine share one copy. Where networks run on a device of their own they are put there.
 """
 
 import fcntl
@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from chipmend.network.evaluate import evaluating
 from chipmend.network.gemm import gemms
 from chipmend.network.grams import grams
 from chipmend.network.intercepts import Intercept, intercepts
-from chipmend.network.products import Products
+from chipmend.network.products import Product, Products
 from chipmend.network.sensitivity import Sensitivity, sensitivities
 from chipmend.network.task import LEAST_CALIBRATION, Task
 from chipmend.records import digest_of, plain, rebuilt
@@ -55,11 +55,25 @@ logger = logging.getLogger(__name__)
 Kept = OneShot | tuple[int, int]
 """What is kept: moments of some form, or targets of so many samples at so many places."""
 Make = Callable[[], tuple[dict[str, Tensor], Cost]]
-BATCH = 256
+LARGEST_BATCH = 256
+ROOM = 2**32
+"""Bytes that what goes through the network at once may take."""
+LIVE = 3
+"""Bytes that are live in a forward pass, for each byte that its largest product takes and gives."""
+STORED = 2
+"""Bytes that a backward pass keeps, for each byte that all products take and give."""
 MATCHED_PLACES = 4096
 """Rows of each matrix product over which means are taken where a layer has no norm."""
 FEW = 4
 """Inputs on which the network's structure is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OfASample:
+    """What a product takes for one sample: multiply-adds, and the size of what passes in bytes."""
+
+    multiply_adds: float
+    size: float
 
 
 class Calibration:
@@ -115,6 +129,19 @@ class Calibration:
                 self.targets(*key)
         return sum((self._costs[key] for key in used), Cost())
 
+    def prepare(self, step: Step) -> None:
+        """Work out all that a step goes by, so that the step's own time is its own."""
+        self.bill((step,))
+        match step:
+            case Compensate() | Recalibrate(form=Match()):
+                _ = self.intercepts
+            case Remap(saliency=kind):
+                _ = self.couplings, self.saliency(kind)
+            case Assess(moments=moments):
+                self.saliency(ClosedForm(moments=moments))
+            case _:
+                pass
+
     def saliency(self, kind: Magnitude | ClosedForm) -> dict[str, Tensor]:
         """What losing each weight costs, by name; a weight that no input reaches costs nothing."""
         if kind not in self._known:
@@ -130,6 +157,13 @@ class Calibration:
             name: layers[name].saliency().view_as(weight) if name in layers else weight * 0
             for name, weight in weights.items()
         }
+
+    def inputs_at_once(self, samples: int) -> Tensor:
+        """So many calibration inputs, or as many as there is room for to go through at once."""
+        room = int(ROOM // (LIVE * max(each.size for each in self._products)))
+        if room < samples:
+            logger.warning("%d calibration inputs rather than %d, to save memory", room, samples)
+        return self.inputs(min(samples, max(room, LEAST_CALIBRATION)))
 
     def inputs(self, samples: int) -> Tensor:
         """The calibration inputs.
@@ -163,27 +197,41 @@ class Calibration:
 
     def algebra(self, multiply_adds: int) -> float:
         """EE of some multiply-adds: a forward pass over the training split is a third of one."""
-        return multiply_adds / (3 * self._multiply_adds_of_a_sample * len(self._task.train))
+        of_a_sample = sum(each.multiply_adds for each in self._products)
+        return multiply_adds / (3 * of_a_sample * len(self._task.train))
 
     @cached_property
-    def _multiply_adds_of_a_sample(self) -> float:
-        met: list[int] = []
+    def _products(self) -> list[_OfASample]:
+        """What the products of a forward pass take for one sample."""
+        met: list[_OfASample] = []
         few = self.inputs(FEW)
-        products = Products(gemms(self._task.model), lambda p: met.append(p.multiply_adds))
+
+        def meet(product: Product) -> None:
+            passing = product.inputs.numel() + product.samples * len(product.outputs)
+            size = passing * product.inputs.element_size()
+            met.append(_OfASample(product.multiply_adds / len(few), size / len(few)))
+
+        products = Products(gemms(self._task.model), meet)
         with evaluating(self._task.model), torch.no_grad(), products:
             self._task.model(few.to(self._task.device))
-        return sum(met) / len(few)
+        return met
+
+    @cached_property
+    def _batch(self) -> int:
+        """How many inputs go to and fro at a time."""
+        room = int(ROOM // (STORED * sum(each.size for each in self._products)))
+        return min(max(1, room), LARGEST_BATCH)
 
     def _clean_layers(self, form: OneShot) -> tuple[dict[str, Tensor], Cost]:
         model, inputs = self._task.model, self.inputs(form.samples)
         known = grams(
             model,
-            inputs.split(BATCH),
+            inputs.split(self._batch),
             samples=len(inputs),
             places=form.places,
             seed=chip_seed(self._seed, "", "places"),
         )
-        sensitive, going_back = self._sensitivities(form.samples)
+        sensitive, going_back = self._sensitivities(inputs)
         layers = clean_layers(model, known, self.intercepts, form.damping, sensitive)
         inverting = sum(gram.mean.numel() * gram.mean.shape[1] ** 2 for gram in known.values())
         work = sum(gram.multiply_adds for gram in known.values()) + inverting
@@ -191,17 +239,19 @@ class Calibration:
         return _packed_layers(layers), Cost(recalibrate=passing, algebra=self.algebra(work))
 
     def _targets(self, samples: int, places: int) -> tuple[dict[str, Tensor], Cost]:
-        inputs = self.inputs(samples)
+        inputs = self.inputs_at_once(samples)
         seed = chip_seed(self._seed, "", "places")
-        sensitive, going_back = self._sensitivities(samples)
-        found = targets(self._task.model, inputs, places=places, seed=seed, sensitive=sensitive)
+        sensitive, going_back = self._sensitivities(inputs)
+        found, work = targets(
+            self._task.model, inputs, places=places, seed=seed, sensitive=sensitive
+        )
         passing = forward_pass(len(inputs), self._task) + going_back
-        return _packed_targets(found), Cost(recalibrate=passing)
+        return _packed_targets(found), Cost(recalibrate=passing, algebra=self.algebra(work))
 
-    def _sensitivities(self, samples: int) -> tuple[dict[str, Sensitivity], float]:
-        """Sensitivities on the calibration inputs, and the EE of the passes to and fro."""
-        inputs, seed = self.inputs(samples), chip_seed(self._seed, "", "signs")
-        found = sensitivities(self._task.model, inputs.split(BATCH), seed=seed)
+    def _sensitivities(self, inputs: Tensor) -> tuple[dict[str, Sensitivity], float]:
+        """Sensitivities on some inputs, and the EE of the passes to and fro."""
+        seed = chip_seed(self._seed, "", "signs")
+        found = sensitivities(self._task.model, inputs.split(self._batch), seed=seed)
         return found, 3 * forward_pass(len(inputs), self._task)
 
     def _kept(self, key: Kept, make: Make) -> dict[str, Tensor]:
@@ -218,7 +268,7 @@ class Calibration:
 
     def _mapped(self, key: Kept, path: Path, make: Make) -> dict[str, Tensor]:
         try:
-            held, self._costs[key] = _read(path)
+            held, self._costs[key] = _read(path, self._task.device)
             return held
         except FileNotFoundError:
             pass
@@ -226,7 +276,7 @@ class Calibration:
             logger.warning("%s is damaged: it is worked out again", path)
         made = self._made(key, make)
         write_bytes(path, save(made, {"cost": json.dumps(plain(self._costs[key]))}))
-        return _read(path)[0]
+        return _read(path, self._task.device)[0]
 
     def _made(self, key: Kept, make: Make) -> dict[str, Tensor]:
         started = time.perf_counter()
@@ -267,8 +317,8 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], Cost]:
-    with safe_open(path, framework="pt") as kept:
+def _read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], Cost]:
+    with safe_open(path, framework="pt", device=str(device)) as kept:
         cost = rebuilt(Cost, json.loads((kept.metadata() or {}).get("cost", "null")))
         return {name: kept.get_tensor(name) for name in kept.keys()}, cost  # noqa: SIM118
 

@@ -277,8 +277,8 @@ def _put(matrix: Tensor, batch: Batch, found: Tensor) -> None:
 def _factors(matrix: Tensor, batch: Batch) -> Tensor:
     """Factor each class's part of a matrix; the padding is that of the identity."""
     k = matrix.shape[-1]
-    padding = batch.inputs == k
-    places = batch.inputs.clamp(max=k - 1)
+    padding = (batch.inputs == k).to(matrix.device)
+    places = batch.inputs.clamp(max=k - 1).to(matrix.device)
     parts = torch.stack(
         [
             matrix[block].index_select(0, held).index_select(1, held)

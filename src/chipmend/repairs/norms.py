@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from chipmend.network.precision import at_least_single
+
 LEAST_SPREAD = 1e-3
 """Share of the clean variance below which a channel is taken to be lost, and is not amplified."""
 
@@ -30,7 +32,7 @@ class Statistics:
 def statistics(inputs: Float[Tensor, "samples channels *space"]) -> Statistics:
     """Mean and variance of each channel of a norm's inputs."""
     axes = [axis for axis in range(inputs.dim()) if axis != 1]
-    variance, mean = torch.var_mean(inputs, axes, correction=0)
+    variance, mean = torch.var_mean(at_least_single(inputs), axes, correction=0)
     return Statistics(mean, variance)
 
 
@@ -56,7 +58,8 @@ def stored_statistics(norm: _NormBase) -> Statistics:
     """A copy of what a norm has stored."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    return Statistics(norm.running_mean.clone(), norm.running_var.clone())
+    mean, variance = norm.running_mean.clone(), norm.running_var.clone()
+    return Statistics(at_least_single(mean), at_least_single(variance))
 
 
 @contextmanager

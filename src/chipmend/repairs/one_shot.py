@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from chipmend.network.gemm import Gemm, gemms
 from chipmend.network.grams import Gram
 from chipmend.network.intercepts import Intercept
+from chipmend.network.precision import at_least_single
 from chipmend.network.sensitivity import Sensitivity
 from chipmend.repairs.closed_form import Compensated, Known, compensated, damped, losses_together
 from chipmend.repairs.norms import Statistics, match_, stored_statistics
@@ -97,7 +98,7 @@ def clean_layers(
 def _clean_layer(
     gemm: Gemm, gram: Gram, place: Intercept, damping: float, sensitive: Sensitivity | None
 ) -> CleanLayer:
-    weight = gemm.weight.detach().flatten(1).clone()
+    weight = at_least_single(gemm.weight.detach().flatten(1).clone())
     held = damped(gram, damping, centred=bool(place)).with_inverse()
     power = held.power(weight)
     stake = 1 / (len(power) * power.clamp_min(1e-30)) if sensitive is None else sensitive.outputs

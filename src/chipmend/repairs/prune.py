@@ -20,7 +20,8 @@ from chipmend.hardware.placement import pe_of_weights, weights_on
 from chipmend.network.gemm import Gemm, gemms
 
 Pruned = Mapping[str, Bool[Tensor, "..."]]
-"""For every weight on the array, by name: true where it has to be zero; of the weight's shape."""
+"""For every weight on the array, by name: true where it has to be zero; of the weight's shape, and
+where the weight is."""
 
 
 def pruned_weights(
@@ -47,7 +48,8 @@ def pruned_weights(
 
 def _pruned(gemm: Gemm, faulty: np.ndarray, array: Array) -> Tensor:
     maps = [weights_on(faulty, shape, array) for shape in gemm.shapes]
-    return torch.from_numpy(np.logical_or.reduce(maps)).view(gemm.weight.shape)
+    spoiled = torch.from_numpy(np.logical_or.reduce(maps)).to(gemm.weight.device)
+    return spoiled.view(gemm.weight.shape)
 
 
 def prune_(model: nn.Module, pruned: Pruned) -> None:

@@ -112,6 +112,7 @@ class _Search:
             np.inf,
         )
         taken = linear_sum_assignment(costs)[1]
+        self.work += len(costs) ** 3  # that of the shortest augmenting paths, at most
         had, has = (costs[np.arange(len(costs)), at].sum() for at in (np.arange(len(costs)), taken))
         if has >= had * (1 - LEAST_GAIN):
             return False
@@ -126,13 +127,14 @@ class _Search:
             lost = self.lost[moved.name].flatten(1)
             losses, work = self.together[moved.name].losses_together(lost)
             self.work += work
-            return losses.double().numpy()[np.ix_(moved.index[:, 0], moved.index[:, 0])]
-        here = torch.from_numpy(moved.index >= 0)[:, :, None]
-        index = torch.from_numpy(moved.index.clip(min=0))
+            return losses.double().cpu().numpy()[np.ix_(moved.index[:, 0], moved.index[:, 0])]
+        device = self.lost[moved.name].device
+        here = torch.from_numpy(moved.index >= 0).to(device)[:, :, None]
+        index = torch.from_numpy(moved.index.clip(min=0)).to(device)
         salient = moved.channels_first(self._saliency[moved.name]).flatten(1)[index] * here
         lost = moved.channels_first(self.lost[moved.name]).flatten(1)[index] & here
         self.work += len(index) * salient.numel()
-        return (salient.flatten(1) @ lost.flatten(1).to(salient.dtype).mT).double().numpy()
+        return (salient.flatten(1) @ lost.flatten(1).to(salient.dtype).mT).double().cpu().numpy()
 
     def _is_together(self, moved: Moved) -> bool:
         """Whether the channels are the outputs of a dense layer that can tell."""

@@ -66,7 +66,7 @@ def targets(
     places: int,
     seed: int,
     sensitive: Mapping[str, Sensitivity] | None = None,
-) -> Targets:
+) -> tuple[Targets, int]:
     """Note what the clean network does with the calibration inputs.
 
     Args:
@@ -78,17 +78,19 @@ def targets(
             outputs hang on are chosen more often.
 
     Returns:
-        The targets.
+        The targets, and the multiply-adds it took beside the forward pass.
     """
-    known = sensitive or {}
+    known, work = sensitive or {}, 0
     generator = torch.Generator().manual_seed(seed)
     parts: dict[Part, Target] = {}
 
     def meet(product: Product) -> None:
+        nonlocal work
         found = known.get(product.gemm.name)
         chosen = _chosen(product.samples, places, None if found is None else found.rows, generator)
         rows = product.rows(chosen.to(product.inputs.device))
         outputs = _outputs(rows, product.matrix())
+        work += outputs.numel() * rows.shape[-1]
         if product.part in parts:
             parts[product.part].later.append((rows, outputs))
         else:
@@ -102,7 +104,7 @@ def targets(
         Products(gemms(model), meet),
     ):
         model(inputs.to(device_of(model)))
-    return Targets(parts, norms)
+    return Targets(parts, norms), work
 
 
 def _chosen(

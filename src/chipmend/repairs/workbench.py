@@ -215,6 +215,7 @@ class Workbench:
     def _assessed(self, recipe: Recipe, moments: OneShot) -> tuple[float, Cost]:
         key = mapping_of(recipe), moments
         if key not in self._damages:
+            self.calibration.prepare(Assess(moments=moments))
             started = time.perf_counter()
             saliency = self.calibration.saliency(ClosedForm(moments=moments))
             lost = self.pruned(recipe)
@@ -244,6 +245,7 @@ class Workbench:
             self._stops[recipe] = _Stop()  # its looks are billed as looks
             return self._better(before)
         network = self.task.fresh_network() if isinstance(step, Compensate) else self._taken(before)
+        self.calibration.prepare(step)
         started = time.perf_counter()
         cost = self._repaired_(network, step, self.pruned(recipe))
         assert are_zero(network, self.pruned(recipe)) or Prune() not in recipe
@@ -264,7 +266,7 @@ class Workbench:
         else:
             work = sequential_(
                 network,
-                known.inputs(step.form.samples),
+                known.inputs_at_once(step.form.samples),
                 known.targets(step.form.samples, step.form.places),
                 pruned,
                 known.intercepts,
@@ -276,7 +278,8 @@ class Workbench:
         """Correct the norms of a network, in place; EE that it took."""
         known = self.calibration
         if isinstance(form, Match):
-            inputs, clean = known.inputs(form.samples), known.targets(form.samples, MATCHED_PLACES)
+            inputs = known.inputs_at_once(form.samples)
+            clean = known.targets(form.samples, MATCHED_PLACES)
             matched_(network, self.task.model, inputs, clean, known.intercepts)
             used = len(inputs)
         else:
@@ -286,6 +289,7 @@ class Workbench:
 
     def _remapped(self, step: Remap) -> tuple[Remapped, Cost]:
         if step not in self._mappings:
+            self.calibration.prepare(step)
             started = time.perf_counter()
             known, kind = self.calibration, step.saliency
             saliency, together, sweeps = known.saliency(kind), {}, 0
