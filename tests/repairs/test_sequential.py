@@ -8,6 +8,7 @@ from torch import nn
 from chipmend.hardware import Array
 from chipmend.network.intercepts import intercepts
 from chipmend.network.sensitivity import sensitivities
+from chipmend.repairs import sequential
 from chipmend.repairs.prune import are_zero, prune_, pruned_weights
 from chipmend.repairs.sequential import _chosen, second_moments, sequential_, targets
 from repairs.networks import NETWORKS, inputs, network
@@ -73,6 +74,35 @@ def test_each_layer_is_fitted_on_what_repaired_layers_hand_it(bias):
         torch.testing.assert_close(
             mended[2].weight[output, healthy].double(), best, rtol=1e-3, atol=1e-3
         )
+
+
+@pytest.mark.parametrize("name", ["residual", "twice", "attending", "volume"])
+def test_wide_layers_fitted_in_the_space_of_samples_come_to_the_same(name, monkeypatch):
+    model, some = network(name), inputs(name)
+    mended, _, _ = sequenced(model, some, faults())
+    monkeypatch.setattr(sequential, "WIDEST", 5)
+    monkeypatch.setattr(sequential, "second_moments", forbidden_for_dense_layers)
+    wide, _, work = sequenced(model, some, faults())
+    assert work > 0
+    for key, value in wide.state_dict().items():
+        torch.testing.assert_close(value, mended.state_dict()[key], rtol=1e-3, atol=1e-3)
+
+
+def forbidden_for_dense_layers(rows):
+    assert len(rows) > 1
+    return second_moments(rows)
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float64])
+def test_a_network_of_any_precision_is_repaired_in_its_own(precision):
+    model, some = network("residual").to(precision), inputs("residual").to(precision)
+    mended, pruned, _ = sequenced(model, some, faults())
+    cut = copy.deepcopy(model)
+    prune_(cut, pruned)
+    assert {tensor.dtype for tensor in mended.parameters()} == {precision}
+    with torch.no_grad():
+        wanted = model(some)
+        assert (mended(some) - wanted).norm() < (cut(some) - wanted).norm()
 
 
 def test_norms_give_out_their_clean_mean_and_variance():

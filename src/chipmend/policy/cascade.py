@@ -56,9 +56,9 @@ and takes a third of an epoch to come back (docs/architecture.md)."""
 ALPHA_LAST, ALPHA_RETRAINED = 0.6, 0.2
 """Shares of the error probability: the last rung's, all retrained networks'; the rest is for the
 other rungs, whose chips mostly pass by a wide margin."""
-HOPELESS = 0.4
-"""Chance of a yes at the end below which a rung is given up if there is one above it, which costs
-about as much as looking on does."""
+HOPELESS, HOPELESS_BELOW_SEQUENTIAL = 0.4, 0.1
+"""Chance of a yes at the end below which a rung is given up if there is one above it. Most cost
+about as much as looking on does; one that streams inputs through the network costs several looks."""
 PRIOR_SAMPLES = 1000
 """Images that what is foreseen of a chip's accuracy counts as much as."""
 
@@ -180,14 +180,20 @@ class _Climb:
 
     def _judged(self) -> Action | None:
         """Look on, or ship; none if the network as it stands will not do."""
-        looks = self.policy.looks
-        if not self._trained() and self._rung() < len(self.policy.rungs) - 1:
-            looks = replace(looks, hopeless=max(looks.hopeless, HOPELESS))
-        verdict = looks.judge(self.seen, self._alpha())
+        verdict = self._looks().judge(self.seen, self._alpha())
         if isinstance(verdict, Measure):
             return verdict
         sure = f"'{self.constraint}' holds with confidence {self.policy.confidence:g}"
         return Ship(sure) if verdict else None
+
+    def _looks(self) -> Looks:
+        """How to look at the network as it stands: with less patience where a rung is above it."""
+        looks, above = self.policy.looks, self._rung() + 1
+        if self._trained() or above == len(self.policy.rungs):
+            return looks
+        dear = any(_is_sequential(step) for step in self.policy.rungs[above])
+        bar = HOPELESS_BELOW_SEQUENTIAL if dear else HOPELESS
+        return replace(looks, hopeless=max(looks.hopeless, bar))
 
     def _alpha(self, epochs: float | None = None) -> float:
         """Error probability that a network may spend: this one, or one retrained so much."""
@@ -296,3 +302,7 @@ class _Climb:
 
     def _damage(self) -> float:
         return next(o.damage for o in self.seen if o.damage is not None)
+
+
+def _is_sequential(step: Step) -> bool:
+    return isinstance(step, Compensate) and isinstance(step.form, Sequential)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -165,14 +166,19 @@ class Calibration:
             logger.warning("%d calibration inputs rather than %d, to save memory", room, samples)
         return self.inputs(min(samples, max(room, LEAST_CALIBRATION)))
 
+    def indices(self, samples: int) -> Int64[Tensor, " samples"]:
+        """Which calibration inputs are taken."""
+        if samples not in self._known:
+            self._known[samples] = self._task.calibration(samples, self._seed)
+        return self._known[samples]
+
     def inputs(self, samples: int) -> Tensor:
         """The calibration inputs.
 
         Raises:
             DataError: They are too few, or one of them is not a finite number.
         """
-        indices = self._task.calibration(samples, self._seed)
-        inputs = self._task.calibrating.batch(indices)[0]
+        inputs = self._task.calibrating.batch(self.indices(samples))[0]
         if len(inputs) < min(samples, LEAST_CALIBRATION):
             raise DataError(
                 f"{len(inputs)} inputs to calibrate with are too few",

@@ -75,6 +75,12 @@ class Inputs:
     rows: Float[Tensor, "samples k"]
     damping: Float[Tensor, ""]
 
+    @classmethod
+    def of(cls, rows: Float[Tensor, "samples k"], share: float) -> "Inputs":
+        """Inputs as they come, with a share of their mean second moment on the diagonal."""
+        rows = rows / len(rows) ** 0.5
+        return cls(rows, share_of(rows.square().sum() / rows.shape[1], share))
+
     def with_inverse(self) -> "Inputs":
         """The same: an inverse would be too large."""
         return self
@@ -109,9 +115,7 @@ def damped(gram: Gram, damping: float, *, centred: bool) -> Known:
         Damped moments, without an inverse; of a wide weight, its inputs.
     """
     if gram.rows is not None:
-        rows = gram.rows if centred else gram.rows + gram.mean
-        rows = rows / len(rows) ** 0.5
-        return Inputs(rows, share_of(rows.square().sum() / rows.shape[1], damping))
+        return Inputs.of(gram.rows if centred else gram.rows + gram.mean, damping)
     assert gram.moments is not None
     moments = gram.moments
     if not centred:

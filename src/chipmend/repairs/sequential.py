@@ -16,10 +16,18 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.gemm import gemms
+from chipmend.network.grams import WIDEST
 from chipmend.network.intercepts import Intercept
 from chipmend.network.products import Product, Products
 from chipmend.network.sensitivity import Sensitivity
-from chipmend.repairs.closed_form import Moments, cholesky, compensated, share_of
+from chipmend.repairs.closed_form import (
+    Inputs,
+    Known,
+    Moments,
+    cholesky,
+    compensated,
+    share_of,
+)
 from chipmend.repairs.norms import Statistics, match_, meeting_norms, stored_statistics
 from chipmend.repairs.prune import Pruned, prune_
 
@@ -195,16 +203,13 @@ class _Fit:
         mean_in, mean_out = rows.mean(1, keepdim=True), wanted.mean(1, keepdim=True)
         if self.place:
             rows, wanted = rows - mean_in, wanted - mean_out
-        moments, work = second_moments(rows)
-        added = share_of(moments.diagonal(dim1=1, dim2=2).mean(1), pull)
-        moments.diagonal(dim1=1, dim2=2).add_(added[:, None])
         grouped = clean.unflatten(0, (len(rows), -1))
-        missed = (wanted - rows @ grouped.mT).mT @ rows / rows.shape[1]
-        optimum = grouped + torch.cholesky_solve(missed.mT, cholesky(moments)).mT
-        solved = compensated(optimum.flatten(0, 1), faulty, Moments(moments, added))
+        missed = wanted - rows @ grouped.mT
+        found = _fit_wide if len(rows) == 1 and rows.shape[-1] > WIDEST else _fit
+        moved, known, work = found(rows, missed, pull)
+        solved = compensated((grouped + moved).flatten(0, 1), faulty, known)
         self._write_(solved.weights, mean_in, mean_out)
-        work += 2 * rows.shape[1] * clean.numel() + len(rows) * rows.shape[-1] ** 3 // 3
-        return work + solved.multiply_adds
+        return work + rows.shape[1] * clean.numel() + solved.multiply_adds
 
     def _write_(self, weights: Tensor, mean_in: Tensor, mean_out: Tensor) -> None:
         self.product.write_(weights)
@@ -213,6 +218,27 @@ class _Fit:
             first = bias.first + self.product.outputs.start
             held = self.network.get_parameter(bias.name)[first:][: len(weights)]
             held += (mean_out - now).flatten()
+
+
+def _fit(rows: Tensor, missed: Tensor, pull: float) -> tuple[Tensor, Known, int]:
+    """By how much to change each group's weights for what is missed, and how inputs are known."""
+    groups, samples, k = rows.shape
+    moments, work = second_moments(rows)
+    added = share_of(moments.diagonal(dim1=1, dim2=2).mean(1), pull)
+    moments.diagonal(dim1=1, dim2=2).add_(added[:, None])
+    moved = torch.cholesky_solve(rows.mT @ missed / samples, cholesky(moments)).mT
+    work += missed.numel() * k + groups * k**3 // 3
+    return moved, Moments(moments, added), work
+
+
+def _fit_wide(rows: Tensor, missed: Tensor, pull: float) -> tuple[Tensor, Known, int]:
+    """The same in the space of samples: ``(X^T X + d)^-1 X^T = X^T (X X^T + d)^-1``."""
+    _, samples, k = rows.shape
+    known = Inputs.of(rows[0], pull)
+    kernel = known.rows @ known.rows.mT
+    kernel.diagonal().add_(known.damping)
+    moved = torch.cholesky_solve(missed / samples**0.5, cholesky(kernel)[None]).mT @ known.rows
+    return moved, known, samples**2 * k + samples**3 // 3 + missed.numel() * k
 
 
 def second_moments(

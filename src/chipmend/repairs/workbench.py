@@ -283,7 +283,7 @@ class Workbench:
             matched_(network, self.task.model, inputs, clean, known.intercepts)
             used = len(inputs)
         else:
-            indices = self.task.calibration(form.samples, self._seed)
+            indices = known.indices(form.samples)
             used = reestimate_(network, self.task.calibrating, indices)
         return forward_pass(used, self.task)
 
