@@ -6,14 +6,14 @@ goes on where it was, as ``chipmend compare`` on that plan does.
 ``*_ee_per_chip`` is without the analysis, ``*_ee_100`` with each policy's own analysis and shared
 calibration spread over 100 chips. ``cascade_over_fixed_*`` compares with the cheapest fixed amount
 that meets the constraint on at least as many chips. As one split into validation and test may be
-lucky, the networks that ship are scored on both, and the two are pooled and drawn anew.
+lucky, the two are pooled and drawn anew, and every chip goes through the cascade again.
 """
 
-import io
+import functools
+import json
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ from chipmend.network import scores
 from chipmend.network.processor import computing_with, keep_freed_memory
 from chipmend.plan import Plan, read_plan
 from chipmend.policy import Group, Observation, Scrap, Ship
-from chipmend.policy.cascade import GENTLE, RUNGS
 from chipmend.recipes import merged
 from chipmend.records import plain
 from chipmend.repairs import Workbench
@@ -38,16 +37,6 @@ from chipmend.repairs.calibration import Calibration
 from chipmend.steps import Recipe
 
 STUDY = Path(__file__).parents[1] / "reproduce" / "reduce" / "study.toml"
-REPAIR: Recipe = RUNGS[-1]
-INCREMENT = cm.Cascade().increment
-NETWORKS = [
-    *map(merged, RUNGS),
-    *(merged((*REPAIR, replace(GENTLE, epochs=round(INCREMENT * n, 9)))) for n in range(1, 6)),
-]
-"""Recipes of all networks that the cascade comes to within half an epoch."""
-VALIDATION = 5000
-NEVER_RETRAINED = 0.006
-"""A drop after the last rung up to which no look is so unlucky that a chip is retrained."""
 DRAWS = 5
 """How often validation and test images are pooled and drawn anew."""
 QUICK = (5, 35, 65)
@@ -122,103 +111,85 @@ def _seconds(policy: PolicySum, fleet: int) -> float:
     return policy.seconds / policy.chips + once / fleet
 
 
-class Predictions:
-    """Which images each network of a chip gets right: on every rung, and retrained from the last.
+class Redraw:
+    """Has chips go through the cascade anew, with other images for validation and test.
 
     Args:
-        run: The run folder; what was predicted is kept there.
+        run: The run folder; how it ended for each chip is kept there.
     """
 
     def __init__(self, run: Path) -> None:
-        plan = read_plan(STUDY)[0]
-        self._folder, self._array, self._seed = run / "predictions", plan.array, plan.seed
-        self._task = plan.task()
-        known = run / "predictions" / "calibration"
-        self._calibration = Calibration(self._task, plan.seed, folder=known)
-        self.clean = self._scored(lambda split: scores(self._task.model, split, self._task.metric))
+        self._plan, self._folder = read_plan(STUDY)[0], run / "redrawn"
+        self._task = self._plan.task()
+        self._calibration = Calibration(self._task, self._plan.seed, folder=self._folder)
+        splits = self._task.validation, self._task.test
+        self._clean = np.concatenate(
+            [scores(self._task.model, split, self._task.metric) for split in splits]
+        )
 
-    def of(self, chip: cm.Chip) -> dict[Recipe, np.ndarray]:
-        """Hits on validation, then test, by recipe."""
-        path = self._folder / f"{chip.id}.npy"
+    def met(self, chip: cm.Chip) -> list[bool]:
+        """Whether the chip ships and meets the constraint, for every draw."""
+        path = self._folder / f"{chip.id}.json"
         if not path.exists():
-            bench = Workbench(
-                self._task,
-                self._array,
-                chip.faults.unusable,
-                chip=chip.id,
-                seed=self._seed,
-                calibration=self._calibration,
-            )
-            found = [self._hits(bench, recipe) for recipe in NETWORKS[: len(RUNGS)]]
-            if np.mean(self.clean) - np.mean(found[-1]) > NEVER_RETRAINED:
-                found += [self._hits(bench, recipe) for recipe in NETWORKS[len(RUNGS) :]]
-            packed = io.BytesIO()
-            np.save(packed, np.packbits(found, axis=1))
-            write_bytes(path, packed.getvalue())
-        hits = np.unpackbits(np.load(path), axis=1)[:, : len(self.clean)] > 0
-        return dict(zip(NETWORKS, hits, strict=False))
+            scored = self._scores_of(chip)
+            found = [self._replayed(chip, scored, draw) for draw in range(DRAWS)]
+            write_bytes(path, json.dumps(found).encode())
+        return json.loads(path.read_bytes())
 
-    def _hits(self, bench: Workbench, recipe: Recipe) -> np.ndarray:
-        bench.network(recipe)
-        back = np.argsort(self._task.look_order(self._seed).numpy())
-        return np.concatenate([bench.validation(recipe)[back], bench.test(recipe)]) > 0
+    def _scores_of(self, chip: cm.Chip) -> Callable[[Recipe], np.ndarray]:
+        """Scores on validation and test together after a recipe."""
+        bench = Workbench(
+            self._task,
+            self._plan.array,
+            chip.faults.unusable,
+            chip=chip.id,
+            seed=self._plan.seed,
+            calibration=self._calibration,
+        )
+        back = np.argsort(self._task.look_order(self._plan.seed).numpy())
+        return functools.cache(
+            lambda recipe: np.concatenate([bench.validation(recipe)[back], bench.test(recipe)])
+        )
 
-    def _scored(self, score: Callable[[Any], np.ndarray]) -> np.ndarray:
-        return np.concatenate([score(self._task.validation), score(self._task.test)]) > 0
+    def _replayed(self, chip: cm.Chip, scored: Callable[[Recipe], np.ndarray], draw: int) -> bool:
+        order = np.random.default_rng(draw).permutation(len(self._clean))
+        count, constraint = len(self._task.validation), self._plan.constraint
+        policy, seen, group = cm.Cascade(), list[Observation](), Group(chips=(chip.id,))
+        while not isinstance(action := policy.next(group, constraint, seen, None), Ship | Scrap):
+            looked = None
+            if isinstance(action, cm.Measure):
+                at = order[: round(action.share * count)]
+                looked = measured(constraint, scored(_networks(seen))[at], self._clean[at])
+            seen.append(Observation(action, measured=looked))
+        at = order[count:]
+        shipped = scored(_networks(seen))[at]
+        return isinstance(action, Ship) and holds(constraint, shipped, self._clean[at])
 
 
-def replayed(
-    chip: cm.Chip, hits: dict[Recipe, np.ndarray], clean: np.ndarray, order: np.ndarray
-) -> bool | None:
-    """Whether a chip meets the constraint on a drawn test split after its drawn validation.
-
-    Returns:
-        None where the cascade would retrain beyond what was predicted.
-    """
-    policy, seen, constraint = cm.Cascade(), [], read_plan(STUDY)[0].constraint
-    group = Group(chips=(chip.id,))
-    while not isinstance(action := policy.next(group, constraint, seen, None), Ship | Scrap):
-        here = merged(tuple(o.step for o in seen))
-        if not isinstance(action, cm.Measure):
-            seen.append(Observation(action, damage=0.0 if isinstance(action, cm.Assess) else None))
-            continue
-        if here not in hits:
-            return None
-        at = order[: round(action.share * VALIDATION)]
-        looked = measured(constraint, hits[here][at].astype(float), clean[at].astype(float))
-        seen.append(Observation(action, measured=looked))
-    if isinstance(action, Scrap):
-        return False
-    here, at = merged(tuple(o.step for o in seen)), order[VALIDATION:]
-    return holds(constraint, hits[here][at].astype(float), clean[at].astype(float))
+def _networks(seen: Sequence[Observation]) -> Recipe:
+    return merged(tuple(observation.step for observation in seen))
 
 
 def redrawn(run: Path, *, quick: bool) -> list[dict[str, Any]]:
     """Chips that meet the constraint under each draw of validation and test."""
-    chips = read_plan(STUDY)[0].lot()
-    chips = [chips[place] for place in QUICK] if quick else list(chips)
+    lot = read_plan(STUDY)[0].lot()
+    lot = [lot[place] for place in QUICK] if quick else list(lot)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as pool:
-        for done in [pool.submit(predict, run, chips[worker::2]) for worker in range(2)]:
-            done.result()
-    kept = Predictions(run)
-    found = {chip.id: kept.of(chip) for chip in chips}
-    rows = []
-    for draw in range(DRAWS):
-        order = np.random.default_rng(draw).permutation(len(kept.clean))
-        ends = [replayed(chip, found[chip.id], kept.clean, order) for chip in chips]
-        met, unknown = sum(end is True for end in ends), sum(end is None for end in ends)
-        rows.append({"draw": draw, "met": met, "unknown": unknown, "chips": len(chips)})
-    return rows
+        parts = [pool.submit(redraw, run, lot[worker::2]) for worker in range(2)]
+        ends = [end for part in parts for end in part.result()]
+    return [
+        {"draw": draw, "met": sum(met), "chips": len(lot)}
+        for draw, met in enumerate(zip(*ends, strict=True))
+    ]
 
 
-def predict(run: Path, chips: Sequence[cm.Chip]) -> None:
-    """Predict some chips; in a worker process."""
+def redraw(run: Path, chips: Sequence[cm.Chip]) -> list[list[bool]]:
+    """How it ended for some chips; in a worker process."""
     keep_freed_memory()
     with computing_with(1):
-        kept = Predictions(run)
-        for chip in chips:
-            kept.of(chip)
+        again = Redraw(run)
+        return [again.met(chip) for chip in chips]
 
 
 def main() -> None:
@@ -227,10 +198,7 @@ def main() -> None:
     run = run_folder(plan, quick=options.quick)
     outcome = campaign(plan, tables, quick=options.quick)
     draws = redrawn(run, quick=options.quick)
-    found = figures(outcome) | {
-        "redrawn_met_least": min(row["met"] for row in draws),
-        "redrawn_unknown_most": max(row["unknown"] for row in draws),
-    }
+    found = figures(outcome) | {"redrawn_met_least": min(row["met"] for row in draws)}
     rows = [plain(s) for s in outcome.sums()]
     record.write("fleet_cost", options, found, [*rows, *draws])
 
