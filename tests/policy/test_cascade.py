@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import norm
 
 from chipmend.confidence import Drop, Measured
+from chipmend.confidence.sequential import levels
 from chipmend.errors import PlanError
 from chipmend.policy import Cascade, Group, Looks, Observation, Scrap, Ship
 from chipmend.policy.cascade import RUNGS
@@ -170,6 +171,22 @@ def test_each_rung_may_spend_its_share_of_the_error_probability(rung, alpha):
         look = {merged(RUNGS[rung]): replace(GOOD, p_value=p_value)}
         answers = driven(policy, lambda r, look=look: look.get(r, BAD))
         assert (networks(answers)[-1] == merged(RUNGS[rung])) is ships
+
+
+@pytest.mark.parametrize(
+    ("rung", "share", "patience"), [(1, 0.2 / 3, 0.4), (2, 0.2 / 3, 0.1), (3, 0.6, 0.02)]
+)
+def test_the_dearer_what_comes_next_the_longer_a_rung_is_looked_at(rung, share, patience):
+    shares = (0.5, 1.0)
+    policy, here = Cascade(looks=Looks(shares=shares)), merged(RUNGS[rung])
+    wanted = norm.isf(levels(0.05 * share, shares)[-1])
+    for chance, looks in ((0.9 * patience, 1), (1.1 * patience, 2)):
+        p_value = norm.sf(math.sqrt(0.5) * (wanted + norm.ppf(chance)))
+        seen = {here: replace(BAD, p_value=p_value)}
+        answers = driven(policy, lambda recipe, seen=seen: seen.get(recipe, BAD))
+        steps = [a for a in answers if not isinstance(a, Ship | Scrap)]
+        places = [i for i, s in enumerate(steps) if isinstance(s, Measure)]
+        assert sum(merged(tuple(steps[:i])) == here for i in places) == looks
 
 
 def test_retrained_networks_share_what_is_left():

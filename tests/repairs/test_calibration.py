@@ -5,13 +5,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from chipmend.errors import DataError
+from chipmend.hardware import Array
 from chipmend.network import Task
 from chipmend.network.gemm import gemms
+from chipmend.network.task import LEAST_CALIBRATION
+from chipmend.repairs import Workbench, calibration
 from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
 from chipmend.repairs.cost import Cost
 from chipmend.steps import (
@@ -139,6 +143,58 @@ def test_inputs_that_are_not_finite_are_refused():
 
 def test_fewer_inputs_than_asked_for_are_all_of_them():
     assert len(Calibration(small_task(), 0).inputs(2048)) == 40
+
+
+def test_no_more_inputs_go_through_at_once_than_there_is_room_for(task, monkeypatch, caplog):
+    """The largest product of the tiny network takes 64 numbers in and gives 4 x 64 out."""
+    known = Calibration(task, 0)
+    assert len(known.inputs_at_once(50)) == 50
+    largest = max(each.size for each in known._products)
+    monkeypatch.setattr(calibration, "ROOM", 3 * largest * 30)
+    assert len(known.inputs_at_once(50)) == 30
+    assert "30 calibration inputs rather than 50" in caplog.text
+    assert len(known.inputs_at_once(20)) == 20
+    assert len(known.targets(50, 100).parts) == len(gemms(task.model))
+    monkeypatch.setattr(calibration, "ROOM", 1)
+    assert len(known.inputs_at_once(50)) == LEAST_CALIBRATION
+
+
+def test_smaller_batches_tell_the_same_of_a_network(task, monkeypatch):
+    wanted = Calibration(task, 0).layers(OneShot(samples=64, places=10**6))
+    monkeypatch.setattr(calibration, "LARGEST_BATCH", 7)
+    found = Calibration(task, 0).layers(OneShot(samples=64, places=10**6))
+    for name, layer in found.items():
+        torch.testing.assert_close(layer.known.matrix, wanted[name].known.matrix)
+
+
+def test_the_time_that_shared_knowledge_takes_is_not_the_first_chip_s(task, monkeypatch):
+    monkeypatch.setattr(Calibration, "_clean_layers", slowly(Calibration._clean_layers))
+    monkeypatch.setattr(Calibration, "_targets", slowly(Calibration._targets))
+    broken = np.eye(4, 3) > 0
+    bench = Workbench(task, Array(rows=4, cols=3), broken, chip="a", seed=0)
+    steps = [
+        (Prune(), Compensate(form=FORM)),
+        (Prune(), Compensate(form=SEQUENTIAL)),
+        (Prune(), Recalibrate(form=Match(samples=20))),
+        (Prune(), Assess(moments=OneShot(samples=40, places=60))),
+        (Remap(saliency=ClosedForm(moments=OneShot(samples=50, places=60))), Prune()),
+    ]
+    for recipe in steps:
+        for length in range(1, len(recipe) + 1):
+            bench.carry_out(recipe[:length])
+        assert bench.spent(recipe).seconds < SLOW
+        assert bench.calibration.bill(recipe).seconds >= SLOW
+
+
+SLOW = 0.5
+
+
+def slowly(work):
+    def slow(*args):
+        time.sleep(SLOW)
+        return work(*args)
+
+    return slow
 
 
 def test_saliencies_are_of_the_weights_shapes_and_are_those_of_the_definition(task):

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from chipmend.repairs import norms
 from chipmend.repairs.norms import match_, statistics, stored_statistics
 
 
@@ -12,12 +13,17 @@ def norm_of(channels):
     return norm
 
 
-def test_statistics_are_those_of_each_channel():
-    inputs = torch.randn(4, 3, 5, 2) * 2 + 1
+@pytest.mark.parametrize("shape", [(70, 3), (70, 3, 5), (70, 3, 5, 2)])
+@pytest.mark.parametrize("at_a_time", [1, 100, norms.IN_CACHE])
+def test_statistics_are_those_of_each_channel(shape, at_a_time, monkeypatch):
+    monkeypatch.setattr(norms, "IN_CACHE", at_a_time)
+    inputs = torch.randn(shape) * 2 + 30
     found = statistics(inputs)
-    flat = inputs.transpose(0, 1).flatten(1)
-    torch.testing.assert_close(found.mean, flat.mean(1))
-    torch.testing.assert_close(found.variance, flat.var(1, correction=0))
+    flat = inputs.double().transpose(0, 1).flatten(1)
+    torch.testing.assert_close(found.mean.double(), flat.mean(1), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        found.variance.double(), flat.var(1, correction=0), rtol=1e-5, atol=0
+    )
 
 
 def test_a_matched_norm_gives_out_the_clean_mean_and_variance():

@@ -55,6 +55,19 @@ def test_a_chip_without_faults_keeps_its_network(name):
         torch.testing.assert_close(value, model.state_dict()[key], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float64])
+def test_a_network_of_any_precision_is_repaired_in_its_own(precision):
+    model, some = network("residual").to(precision), inputs("residual").to(precision)
+    pruned = pruned_weights(model, faults(), ARRAY)
+    mended, cut = copy.deepcopy(model), copy.deepcopy(model)
+    one_shot_(mended, layers_of(model, some), pruned)
+    prune_(cut, pruned)
+    assert {tensor.dtype for tensor in mended.parameters()} == {precision}
+    with torch.no_grad():
+        wanted = model(some)
+        assert (mended(some) - wanted).norm() < (cut(some) - wanted).norm()
+
+
 def test_each_output_is_fitted_to_the_clean_one_about_its_mean():
     """A linear layer: the repaired outputs' distance from the clean ones is the loss."""
     torch.manual_seed(0)
