@@ -24,6 +24,7 @@ from chipmend.resilience import Analysis
 from chipmend.steps import (
     Assess,
     Compensate,
+    KeepBetter,
     Measure,
     OneShot,
     Prune,
@@ -234,6 +235,16 @@ def test_a_policy_that_raises_fails_alone_and_says_why(task, together, after):
 def test_an_error_of_ours_in_a_policy_is_told_in_its_own_words(task):
     failed = mended(task, [Raising(error="ours"), FixedSteps()])["records"]
     assert [(r["bin"], r["reason"]) for r in failed] == [("failed", "oh"), ("pruned", "")]
+
+
+@pytest.mark.parametrize(
+    ("rate", "where"), [(3.0, Bin.REPAIRED), (RETRAIN.learning_rate, Bin.RETRAINED)]
+)
+def test_a_chip_whose_retraining_was_undone_is_where_it_was_before_it(task, rate, where):
+    steps = (Prune(), Recalibrate(), replace(RETRAIN, learning_rate=rate), KeepBetter(), Ship())
+    (record,) = mended(task, [Saying(steps)])["records"]
+    assert record["bin"] == where
+    assert record["cost"]["retrain"] > 0
 
 
 @pytest.mark.parametrize(

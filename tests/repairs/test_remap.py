@@ -53,12 +53,11 @@ def test_what_is_lost_is_what_the_permuted_network_loses_on_the_array(name, plac
 
 @pytest.mark.parametrize("name", ["residual", "attending", "volume"])
 @pytest.mark.parametrize("seed", range(3))
-def test_less_saliency_is_lost_than_before_and_the_sum_is_stated(name, seed):
+def test_less_saliency_is_lost_than_before(name, seed):
     model = network(name)
     pruned, saliency = pruned_weights(model, faults(seed), ARRAY), magnitude(model)
     mapping = remapped(pruned, saliency, couplings(model, inputs(name, 4)))
-    assert mapping.saliency_lost == pytest.approx(lost(mapping.pruned, saliency), rel=1e-5)
-    assert mapping.saliency_lost < lost(pruned, saliency)
+    assert lost(mapping.pruned, saliency) < lost(pruned, saliency)
     assert mapping.multiply_adds > 0
 
 
@@ -74,7 +73,7 @@ def test_on_a_chain_of_two_layers_it_is_the_best_of_all_permutations():
         for order in itertools.permutations(range(5))
     )
     mapping = remapped(pruned, saliency, couplings(model, torch.randn(4, 6)))
-    assert mapping.saliency_lost == pytest.approx(best)
+    assert lost(mapping.pruned, saliency) == pytest.approx(best)
 
 
 def test_a_perfect_chip_keeps_its_mapping():
@@ -82,7 +81,6 @@ def test_a_perfect_chip_keeps_its_mapping():
     pruned = pruned_weights(model, faults(rate=0), ARRAY)
     mapping = remapped(pruned, magnitude(model), couplings(model, inputs("residual", 4)))
     assert all((p == np.arange(len(p))).all() for p in mapping.positions)
-    assert mapping.saliency_lost == 0
 
 
 def test_channels_stay_within_their_blocks():

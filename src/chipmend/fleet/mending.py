@@ -32,7 +32,6 @@ from chipmend.steps import (
     Measure,
     Prune,
     Recipe,
-    Remap,
     Retrain,
     Step,
 )
@@ -143,7 +142,7 @@ class Mending:
             return
         if isinstance(action, Ship):
             walk.test_scores = bench.test(walk.recipe)
-            walk.end(_bin_of(walk.recipe), action.reason)
+            walk.end(_bin_of(bench.comes_to(walk.recipe)), action.reason)
             return
         walk.tried = (*walk.recipe, action)
         walk.seen.append(self._done(action, walk.tried, bench))
@@ -245,4 +244,4 @@ def _bin_of(recipe: Recipe) -> Bin:
     kinds = {type(step) for step in recipe} - {Assess, Measure}
     if Retrain in kinds:
         return Bin.RETRAINED
-    return Bin.PRUNED if kinds <= {Prune, Remap} else Bin.REPAIRED
+    return Bin.PRUNED if kinds == {Prune} else Bin.REPAIRED

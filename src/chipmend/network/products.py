@@ -5,7 +5,8 @@ shared weights, attention and weights used by hand are seen like any linear laye
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +129,17 @@ def _patches(inputs: Tensor, window: Window, groups: int) -> Tensor:
     )
 
 
+@contextmanager
+def without_fused_attention() -> Iterator[None]:
+    """While inside, attention is computed product by product: fused, it is one opaque operation."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
 class Products(TorchDispatchMode):
     """While it is entered, hands every product with a placed weight to ``meet`` beforehand.
 
@@ -143,13 +155,13 @@ class Products(TorchDispatchMode):
         self._gemms, self._meet = gemms, meet
 
     def __enter__(self) -> "Products":
-        self._fused = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)  # else attention is one opaque operation
+        self._unfused = without_fused_attention()
+        self._unfused.__enter__()
         return super().__enter__()
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
-        torch.backends.mha.set_fastpath_enabled(self._fused)
+        self._unfused.__exit__(*exception)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

@@ -10,8 +10,7 @@ References:
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.gemm import Gemm, gemms
 from chipmend.network.precision import at_least_single
+from chipmend.network.products import without_fused_attention
 
 PRODUCTS = {"linear", "conv1d", "conv2d", "conv3d"}
 """Functions that take an input and a weight, in this order."""
@@ -60,7 +60,7 @@ def sensitivities(
     network = copy.deepcopy(model).requires_grad_(True)
     generator = torch.Generator().manual_seed(seed)
     watch, outputs = _Watch(gemms(network)), list[Tensor]()
-    with evaluating(network), _without_fused_attention(), torch.enable_grad():
+    with evaluating(network), without_fused_attention(), torch.enable_grad():
         for batch in inputs:
             with watch:
                 given = network(batch.to(device_of(network)))
@@ -133,13 +133,3 @@ class _Watch(TorchFunctionMode):
 def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
     signs = torch.randint(0, 2, like.shape, generator=generator) * 2 - 1
     return signs.to(like.device, like.dtype)
-
-
-@contextmanager
-def _without_fused_attention() -> Iterator[None]:
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)

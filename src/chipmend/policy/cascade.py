@@ -57,8 +57,8 @@ ALPHA_LAST, ALPHA_RETRAINED = 0.6, 0.2
 """Shares of the error probability: the last rung's, all retrained networks'; the rest is for the
 other rungs, whose chips mostly pass by a wide margin."""
 HOPELESS, HOPELESS_BELOW_SEQUENTIAL = 0.4, 0.1
-"""Chance of a yes at the end below which a rung is given up if there is one above it. Most cost
-about as much as looking on does; one that streams inputs through the network costs several looks."""
+"""Chance of a yes at the end below which a rung is given up if there is one above it. Most of them
+cost about as much as looking on does; sequential compensation costs as much as several looks."""
 PRIOR_SAMPLES = 1000
 """Images that what is foreseen of a chip's accuracy counts as much as."""
 

@@ -40,13 +40,11 @@ class Remapped:
     Args:
         positions: Where the channels of each coupling go.
         pruned: The weights that are lost then, in the network's own order of channels.
-        saliency_lost: Their saliency in all.
         multiply_adds: What it took to find.
     """
 
     positions: Positions
     pruned: dict[str, Tensor]
-    saliency_lost: float
     multiply_adds: int
 
 
@@ -80,7 +78,7 @@ def remapped(
     for _ in range(sweeps):
         for place in range(len(couplings)):
             search.improve(place)
-    return Remapped(tuple(search.positions), search.lost, search.cost(), search.work)
+    return Remapped(tuple(search.positions), search.lost, search.work)
 
 
 class _Search:
@@ -94,11 +92,6 @@ class _Search:
         self.lost = dict(pruned)
         self.positions = [np.arange(len(coupling.block)) for coupling in couplings]
         self.work = 0
-
-    def cost(self) -> float:
-        """Saliency lost in all weights."""
-        lost = ((self._saliency[name], lost) for name, lost in self.lost.items())
-        return sum(float(salient[at].sum(dtype=torch.float64)) for salient, at in lost)
 
     def improve(self, place: int) -> bool:
         """Reassign one coupling's channels, if that loses less."""

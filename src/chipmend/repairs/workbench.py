@@ -103,6 +103,10 @@ class Workbench:
         """The network after a recipe: the bench's own, valid until the bench is asked again."""
         return self._at(merged(recipe))
 
+    def comes_to(self, recipe: Recipe) -> Recipe:
+        """The recipe of the network that a recipe comes to: without a retraining that did worse."""
+        return self._kept(merged(recipe))
+
     def carry_out(self, recipe: Recipe) -> None:
         """Carry out a recipe's last step, whatever it is; the steps before it have been."""
         step = recipe[-1]
@@ -115,7 +119,7 @@ class Workbench:
 
     def validation(self, recipe: Recipe, share: float = 1.0) -> Float64[np.ndarray, " samples"]:
         """Scores on a share of the validation split after a recipe, in the order of looks."""
-        done, wanted = self._kept(merged(recipe)), self._wanted(share)
+        done, wanted = self.comes_to(recipe), self._wanted(share)
         looked = self._looks.setdefault(done, _Looked())
         if (seen := len(looked.scores)) < wanted:
             network = self._at(done)
@@ -129,7 +133,7 @@ class Workbench:
 
     def test(self, recipe: Recipe) -> Float64[np.ndarray, " samples"]:
         """Scores on the test split after a recipe: to report, never to decide by."""
-        done = self._kept(merged(recipe))
+        done = self.comes_to(recipe)
         if done not in self._tests:
             self._tests[done] = scores(self._at(done), self.task.test, self.task.metric)
         return self._tests[done]
