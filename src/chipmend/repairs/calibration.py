@@ -162,8 +162,6 @@ class Calibration:
     def inputs_at_once(self, samples: int) -> Tensor:
         """So many calibration inputs, or as many as there is room for to go through at once."""
         room = int(ROOM // (LIVE * max(each.size for each in self._products)))
-        if room < samples:
-            logger.warning("%d calibration inputs rather than %d, to save memory", room, samples)
         return self.inputs(min(samples, max(room, LEAST_CALIBRATION)))
 
     def indices(self, samples: int) -> Int64[Tensor, " samples"]:
@@ -245,8 +243,11 @@ class Calibration:
         return _packed_layers(layers), Cost(recalibrate=passing, algebra=self.algebra(work))
 
     def _targets(self, samples: int, places: int) -> tuple[dict[str, Tensor], Cost]:
-        inputs = self.inputs_at_once(samples)
-        seed = chip_seed(self._seed, "", "places")
+        inputs, seed = self.inputs_at_once(samples), chip_seed(self._seed, "", "places")
+        if len(inputs) < len(self.indices(samples)):
+            logger.warning(
+                "%d calibration inputs, not %d: no room for more at once", len(inputs), samples
+            )
         sensitive, going_back = self._sensitivities(inputs)
         found, work = targets(
             self._task.model, inputs, places=places, seed=seed, sensitive=sensitive
