@@ -112,7 +112,7 @@ def check_leads_to(done: Recipe, wanted: Recipe, whose: str) -> None:
         raise PlanError(
             f"{whose} cannot be come to from one before it",
             hint="let what only prunes or recalibrates come first, then what compensates, and what "
-            "remaps last",
+            "remaps last; a match lasts, as it moves biases",
         )
 
 

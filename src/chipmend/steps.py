@@ -127,7 +127,7 @@ class Sequential:
 
     Args:
         samples: Calibration inputs, which go through the network at once: fewer if there are
-            fewer, or if the memory it takes would be above 4 GiB.
+            fewer, or if the memory it takes would be above 2 GiB.
         places: Rows of each matrix product that are looked at.
         pull: Share of the mean second moment by which weights are held to the clean ones.
     """

@@ -7,6 +7,7 @@ import chipmend as cm
 from chipmend.confidence import Drop
 from chipmend.errors import RepairError
 from chipmend.faults import fault_map
+from chipmend.fleet.executor import Unfinished
 from chipmend.fleet.jobs import Job
 from chipmend.fleet.ledger import Bin
 from chipmend.fleet.mending import Mending
@@ -117,6 +118,7 @@ def mended(
     groups = {place: Group(chips=chips, epochs=epochs) for place in range(len(policies))}
     job = Job(chips=chips, faulty=faulty, fault_rate=0.45, effective_rate=0.4, groups=groups)
     result = work(job, lambda _: None)
+    result = result.result if isinstance(result, Unfinished) else result
     for record in result["records"]:
         record["cost"].pop("seconds")
     return result

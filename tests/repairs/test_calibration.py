@@ -14,6 +14,7 @@ from chipmend.errors import DataError
 from chipmend.hardware import Array
 from chipmend.network import Task
 from chipmend.network.gemm import gemms
+from chipmend.network.memory import footprint
 from chipmend.network.task import LEAST_CALIBRATION
 from chipmend.repairs import Workbench, calibration
 from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
@@ -146,11 +147,10 @@ def test_fewer_inputs_than_asked_for_are_all_of_them():
 
 
 def test_no_more_inputs_go_through_at_once_than_there_is_room_for(task, monkeypatch, caplog):
-    """The largest product of the tiny network takes 64 numbers in and gives 4 x 64 out."""
     known = Calibration(task, 0)
     assert len(known.inputs_at_once(50)) == 50
-    largest = max(each.size for each in known._products)
-    monkeypatch.setattr(calibration, "ROOM", 3 * largest * 30)
+    largest = footprint(task.model, known.inputs(4)).largest
+    monkeypatch.setattr(calibration, "ROOM", calibration.LIVE * largest * 30)
     assert len(known.inputs_at_once(50)) == 30
     assert len(known.inputs_at_once(20)) == 20
     assert len(known.targets(50, 100).parts) == len(gemms(task.model))

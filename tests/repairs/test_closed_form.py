@@ -106,7 +106,7 @@ def test_few_faults_take_the_faulty_form_and_many_the_healthy_one():
 @pytest.mark.parametrize("form", ["faulty", "healthy"])
 def test_singular_moments_are_told_as_such(form, monkeypatch):
     inputs, weights, faulty = problem(3, samples=3)
-    with pytest.raises(RepairError, match="larger damping"):
+    with pytest.raises(RepairError, match="larger 'damping'"):
         solved(form, weights, faulty, known(inputs, 0.0, form), monkeypatch)
 
 

@@ -18,6 +18,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from chipmend.confidence.constraint import ROUNDING
 from chipmend.errors import PlanError
 
 _NORMAL = NormalDist()
@@ -111,6 +112,16 @@ def outlook(p_value: float, share: float, level: float) -> float:
         return float(p_value <= level)
     seen, wanted = -_NORMAL.inv_cdf(p_value), -_NORMAL.inv_cdf(level)
     return _NORMAL.cdf((seen / math.sqrt(share) - wanted) / math.sqrt((1 - share) / share))
+
+
+def samples_of(share: float, samples: int) -> int:
+    """How many samples a share of them is, rounded up.
+
+    Example:
+        >>> samples_of(0.05, 30), samples_of(0.1, 5000)
+        (2, 500)
+    """
+    return math.ceil(share * samples - ROUNDING)
 
 
 def check_shares(shares: Sequence[float]) -> None:

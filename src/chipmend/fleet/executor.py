@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chipmend.errors import ChipmendError
+
 Tick = Callable[[float], object]
 Work = Callable[[Any, Tick], Any]
 """Does one job; calls its second argument now and then with the epoch-equivalents done so far."""
@@ -24,6 +26,17 @@ class Failed:
     """
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A job that was done but for a part that broke down: it is to be tried again.
+
+    Args:
+        result: What it came to.
+    """
+
+    result: Any
 
 
 class Executor(Protocol):
@@ -56,5 +69,7 @@ def ignore(*_: object) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """An error in a line."""
+    """An error in a line, and what to do about it if it is one of ours."""
+    if isinstance(error, ChipmendError):
+        return "; ".join(filter(None, (error.message, error.hint)))
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"

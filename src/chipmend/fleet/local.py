@@ -238,7 +238,7 @@ def _attempt(work: Work, job: Any, tick: Callable[[float], object]) -> Any:
     try:
         return work(job, tick)
     except ChipmendError as error:
-        return Failed(error.message)
+        return Failed(reason_of(error))
     except Exception as error:
         logger.debug("a job failed", exc_info=True)
         return Failed(reason_of(error))

@@ -15,7 +15,7 @@ from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, holds, measured
 from chipmend.errors import ChipmendError, PlanError
-from chipmend.fleet.executor import reason_of
+from chipmend.fleet.executor import Unfinished, reason_of
 from chipmend.fleet.jobs import Job
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.hardware.array import Array
@@ -29,6 +29,7 @@ from chipmend.repairs.workbench import Workbench
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import (
     Assess,
+    KeepBetter,
     Measure,
     Prune,
     Recipe,
@@ -68,13 +69,14 @@ class Mending:
     tables: Mapping[str, ResilienceTable] = field(default_factory=dict)
     hindsight: Recipe = ()
 
-    def __call__(self, job: Job, tick: Callable[[float], object]) -> dict[str, Any]:
+    def __call__(self, job: Job, tick: Callable[[float], object]) -> dict[str, Any] | Unfinished:
         """Mend a group of chips under every policy that planned for it.
 
         Returns:
             ``records`` (a ``ChipRecord`` for each policy and chip), ``path`` (test accuracy along
             the retraining, for the report) and ``mappings`` (where the channels of each coupling
-            go in what ships, by policy), as JSON can hold them.
+            go in what ships, by policy), as JSON can hold them; unfinished, if anything but an
+            error of ours broke in on a policy: memory ran out, or a device failed.
         """
         bench = Workbench(
             self.task,
@@ -87,13 +89,13 @@ class Mending:
         )
         walks = [_Walk(self.policies[place], group) for place, group in job.groups.items()]
         path = self._walked(bench, walks)
-        return {
-            "records": plain(
-                [self._record(walk, chip, job, bench) for walk in walks for chip in job.chips]
-            ),
+        records = [self._record(walk, chip, job, bench) for walk in walks for chip in job.chips]
+        result = {
+            "records": plain(records),
             "path": plain(path),
             "mappings": plain({w.policy.name: m for w in walks if (m := _mapping(w, bench))}),
         }
+        return Unfinished(result) if any(walk.broke_down for walk in walks) else result
 
     def _walked(self, bench: Workbench, walks: Sequence["_Walk"]) -> list[PathPoint]:
         """Serve all policies until each has shipped or scrapped, least retraining first."""
@@ -105,7 +107,7 @@ class Mending:
             walk = min(open_walks, key=lambda w: w.wanted_epochs)
             passed = [stop for stop in stops if retrained_epochs(stop) <= walk.wanted_epochs]
             stops = stops[len(passed) :]
-            with contextlib.suppress(ChipmendError):  # the policies will meet it themselves
+            with contextlib.suppress(Exception):  # the policies will meet it themselves
                 path.extend(self._point(bench, stop) for stop in passed)
             self._serve(walk, bench)
         return path
@@ -120,7 +122,7 @@ class Mending:
             action = walk.policy.next(walk.group, self.constraint, tuple(walk.seen), table)
             walk.action = _checked(action, walk.recipe)
         except ChipmendError as error:
-            walk.end(Bin.FAILED, error.message)
+            walk.end(Bin.FAILED, reason_of(error))
         except Exception as error:
             walk.end(Bin.FAILED, f"the policy raised {reason_of(error)}")
 
@@ -131,10 +133,9 @@ class Mending:
                 self._carry_out(walk, walk.action, bench)
                 if isinstance(walk.action, Retrain):
                     break
-        except ChipmendError as error:
-            walk.end(Bin.FAILED, error.message)
         except Exception as error:  # one policy's trouble is not the others'
             walk.end(Bin.FAILED, reason_of(error))
+            walk.broke_down = not isinstance(error, ChipmendError)
 
     def _carry_out(self, walk: "_Walk", action: Action, bench: Workbench) -> None:
         if isinstance(action, Scrap):
@@ -142,7 +143,7 @@ class Mending:
             return
         if isinstance(action, Ship):
             walk.test_scores = bench.test(walk.recipe)
-            walk.end(_bin_of(bench.comes_to(walk.recipe)), action.reason)
+            walk.end(_bin_of(_shipped(walk.recipe, bench)), action.reason)
             return
         walk.tried = (*walk.recipe, action)
         walk.seen.append(self._done(action, walk.tried, bench))
@@ -202,6 +203,7 @@ class _Walk:
     bin: Bin = Bin.FAILED
     reason: str = ""
     test_scores: np.ndarray | None = None
+    broke_down: bool = False
 
     @property
     def wanted_epochs(self) -> float:
@@ -238,6 +240,15 @@ def _checked(action: Action, recipe: Recipe) -> Action:
 def _stops(walk: Recipe) -> list[Recipe]:
     """What a walk comes to at each of its looks."""
     return [merged(walk[:i]) for i, step in enumerate(walk) if isinstance(step, Measure)]
+
+
+def _shipped(recipe: Recipe, bench: Workbench) -> Recipe:
+    """The steps that left a trace in a network: not a retraining that was undone."""
+    steps: Recipe = ()
+    for length, step in enumerate(recipe, 1):
+        undone = isinstance(step, KeepBetter)
+        steps = bench.comes_to(recipe[:length]) if undone else (*steps, step)
+    return steps
 
 
 def _bin_of(recipe: Recipe) -> Bin:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chipmend.fleet.executor import Executor, Failed, Work
+from chipmend.fleet.executor import Executor, Failed, Unfinished, Work
 from chipmend.fleet.fingerprint import check_same
 from chipmend.fleet.progress import Progress, Unwatched
 from chipmend.fleet.store import Store
@@ -59,7 +59,8 @@ class Runner:
 
         Returns:
             Results by name, in the order of ``jobs``; ``{"failed": reason}`` for one that failed.
-            Its work counts as lost, and the next run tries it again.
+            Its work counts as lost, and the next run tries it again, as it does one that is
+            unfinished.
 
         Raises:
             StoreError: The store cannot be written; what was kept stays kept.
@@ -76,6 +77,9 @@ class Runner:
             if isinstance(result, Failed):
                 self.store.fail(kind, name, *watch.spent(index))
                 results[name] = {"failed": result.reason}
+            elif isinstance(result, Unfinished):
+                self.store.fail(kind, name, *watch.spent(index))
+                results[name] = result.result
             else:
                 self.store.finish(kind, name, result)
                 results[name] = result

@@ -34,7 +34,8 @@ class Sensitivity:
     """Squared change of the network's outputs per squared change of what a weight gives out.
 
     Args:
-        rows: At each row of the product, summed over outputs.
+        rows: At each row of the product, summed over outputs; none if the rows are not in the
+            order of the samples.
         outputs: At each output, summed over the rows of an input; the mean over inputs.
     """
 
@@ -62,9 +63,9 @@ def sensitivities(
     watch, outputs = _Watch(gemms(network)), list[Tensor]()
     with evaluating(network), without_fused_attention(), torch.enable_grad():
         for batch in inputs:
-            with watch:
+            with watch.going_through(len(batch)):
                 given = network(batch.to(device_of(network)))
-            real = [o for o in tree_leaves(given) if isinstance(o, Tensor) and o.requires_grad]
+            real = [o for o in tree_leaves(given) if _is_of_samples(o, len(batch))]
             if not real:
                 return {}
             outputs.append(torch.cat([o.detach().flatten(1) for o in real], 1))
@@ -83,10 +84,11 @@ class _Seen:
     rows: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
-    def add(self, gradient: Tensor) -> None:
+    def add(self, gradient: Tensor, *, by_sample: bool) -> None:
         squared = at_least_single(gradient).square()
-        self.rows.append(squared.sum(1))
         self.outputs.append(squared.sum(0))
+        if by_sample:
+            self.rows.append(squared.sum(1))
 
 
 class _Watch(TorchFunctionMode):
@@ -96,11 +98,13 @@ class _Watch(TorchFunctionMode):
         super().__init__()
         self._names = {id(gemm.weight): gemm.name for gemm in held}
         self._uses: dict[str, int] = {}
+        self._samples = 0
         self.seen: dict[str, _Seen] = {}
 
-    def __enter__(self) -> "_Watch":
-        self._uses = {}
-        return super().__enter__()
+    def going_through(self, samples: int) -> "_Watch":
+        """Be ready for another batch of so many samples."""
+        self._uses, self._samples = {}, samples
+        return self
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -113,21 +117,30 @@ class _Watch(TorchFunctionMode):
             seen = self.seen.setdefault(name, _Seen())
             axis = -1 if func.__name__ == "linear" else 1
             if self._uses[name] == 1 and given.requires_grad:
+                by_sample = len(given) == self._samples
                 given.register_hook(
-                    lambda gradient: seen.add(gradient.movedim(axis, -1).flatten(0, -2))
+                    lambda gradient: seen.add(
+                        gradient.movedim(axis, -1).flatten(0, -2), by_sample=by_sample
+                    )
                 )
             else:
-                seen.rows.clear()
                 self._names.pop(id(weight))
         return given
 
     def sensitivity(self, name: str, spread: float, inputs: int) -> Sensitivity | None:
         """What was noted of one weight; nothing of one that is used several times."""
         seen = self.seen[name]
-        if name not in self._names.values() or not seen.rows:
+        if name not in self._names.values() or not seen.outputs:
             return None
-        rows = torch.cat(seen.rows) / spread
+        rows = torch.cat(seen.rows or [seen.outputs[0][:0]]) / spread
         return Sensitivity(rows, torch.stack(seen.outputs).sum(0) / (inputs * spread))
+
+
+def _is_of_samples(output: object, samples: int) -> bool:
+    """Whether an output of the network says something of every sample."""
+    if not isinstance(output, Tensor) or not output.requires_grad or output.dim() == 0:
+        return False
+    return len(output) == samples
 
 
 def _signs(like: Tensor, generator: torch.Generator) -> Tensor:

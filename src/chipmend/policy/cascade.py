@@ -56,9 +56,10 @@ and takes a third of an epoch to come back (docs/architecture.md)."""
 ALPHA_LAST, ALPHA_RETRAINED = 0.6, 0.2
 """Shares of the error probability: the last rung's, all retrained networks'; the rest is for the
 other rungs, whose chips mostly pass by a wide margin."""
-HOPELESS, HOPELESS_BELOW_SEQUENTIAL = 0.4, 0.1
-"""Chance of a yes at the end below which a rung is given up if there is one above it. Most of them
-cost about as much as looking on does; sequential compensation costs as much as several looks."""
+HOPELESS, HOPELESS_BELOW_SEQUENTIAL, HOPELESS_AT_LAST = 0.4, 0.1, 0.02
+"""Chance of a yes at the end below which a rung is given up for the one above it. Most rungs cost
+about as much as looking on does, sequential compensation as much as several looks, and retraining
+ten times as much."""
 PRIOR_SAMPLES = 1000
 """Images that what is foreseen of a chip's accuracy counts as much as."""
 
@@ -93,7 +94,7 @@ class Cascade(Alone):
     most: float = 4.0
     confidence: float = 0.95
     coverage: float = 0.95
-    looks: Looks = field(default_factory=Looks)
+    looks: Looks = field(default_factory=lambda: Looks(hopeless=HOPELESS_AT_LAST))
     label: str = "Cascade"
 
     def __post_init__(self) -> None:
@@ -188,10 +189,10 @@ class _Climb:
 
     def _looks(self) -> Looks:
         """How to look at the network as it stands: with less patience where a rung is above it."""
-        looks, above = self.policy.looks, self._rung() + 1
-        if self._trained() or above == len(self.policy.rungs):
+        looks, rung = self.policy.looks, self._rung()
+        if self._trained() or rung + 1 == len(self.policy.rungs) or looks.hopeless == 0:
             return looks
-        dear = any(_is_sequential(step) for step in self.policy.rungs[above])
+        dear = any(map(_is_sequential, self.policy.rungs[self._promising(rung + 1)]))
         bar = HOPELESS_BELOW_SEQUENTIAL if dear else HOPELESS
         return replace(looks, hopeless=max(looks.hopeless, bar))
 
@@ -250,9 +251,11 @@ class _Climb:
         done = self._trained()
         left = round(self.policy.most - done, 9)
         if left <= 0:
+            missed = -100 * self._margin()
+            why = f"missed by {missed:.2g} points" if missed > 0 else "was not sure enough"
             return Scrap(
                 f"'{self.constraint}' not shown to hold within {self.policy.most:g} epochs after "
-                f"repair; the last look missed by {-100 * self._margin():.2g} points"
+                f"repair; the last look {why}"
             )
         return replace(self.policy.retrain, epochs=min(round(self._amount(done), 9), left))
 

@@ -27,7 +27,7 @@ class Looks:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     shares: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-    hopeless: float = 0.02
+    hopeless: float = 0.1
 
     def __post_init__(self) -> None:
         check_shares(self.shares)

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from chipmend.network.evaluate import evaluating
 from chipmend.network.gemm import gemms
 from chipmend.network.grams import grams
 from chipmend.network.intercepts import Intercept, intercepts
-from chipmend.network.products import Product, Products
+from chipmend.network.memory import Footprint, footprint
+from chipmend.network.products import Products
 from chipmend.network.sensitivity import Sensitivity, sensitivities
 from chipmend.network.task import LEAST_CALIBRATION, Task
 from chipmend.records import digest_of, plain, rebuilt
@@ -57,24 +58,15 @@ Kept = OneShot | tuple[int, int]
 """What is kept: moments of some form, or targets of so many samples at so many places."""
 Make = Callable[[], tuple[dict[str, Tensor], Cost]]
 LARGEST_BATCH = 256
-ROOM = 2**32
+ROOM = 2**31
 """Bytes that what goes through the network at once may take."""
-LIVE = 3
-"""Bytes that are live in a forward pass, for each byte that its largest product takes and gives."""
-STORED = 2
-"""Bytes that a backward pass keeps, for each byte that all products take and give."""
+LIVE = 2
+"""Bytes that are live in a forward pass, for each byte of its largest operation: a sum over a
+branch waits for as much as an operation takes."""
 MATCHED_PLACES = 4096
 """Rows of each matrix product over which means are taken where a layer has no norm."""
 FEW = 4
 """Inputs on which the network's structure is looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class _OfASample:
-    """What a product takes for one sample: multiply-adds, and the size of what passes in bytes."""
-
-    multiply_adds: float
-    size: float
 
 
 class Calibration:
@@ -161,7 +153,7 @@ class Calibration:
 
     def inputs_at_once(self, samples: int) -> Tensor:
         """So many calibration inputs, or as many as there is room for to go through at once."""
-        room = int(ROOM // (LIVE * max(each.size for each in self._products)))
+        room = int(ROOM // (LIVE * self._footprint.largest))
         return self.inputs(min(samples, max(room, LEAST_CALIBRATION)))
 
     def indices(self, samples: int) -> Int64[Tensor, " samples"]:
@@ -201,30 +193,25 @@ class Calibration:
 
     def algebra(self, multiply_adds: int) -> float:
         """EE of some multiply-adds: a forward pass over the training split is a third of one."""
-        of_a_sample = sum(each.multiply_adds for each in self._products)
-        return multiply_adds / (3 * of_a_sample * len(self._task.train))
+        return multiply_adds / (3 * self._multiply_adds_of_a_sample * len(self._task.train))
 
     @cached_property
-    def _products(self) -> list[_OfASample]:
-        """What the products of a forward pass take for one sample."""
-        met: list[_OfASample] = []
+    def _multiply_adds_of_a_sample(self) -> float:
+        met: list[int] = []
         few = self.inputs(FEW)
-
-        def meet(product: Product) -> None:
-            passing = product.inputs.numel() + product.samples * len(product.outputs)
-            size = passing * product.inputs.element_size()
-            met.append(_OfASample(product.multiply_adds / len(few), size / len(few)))
-
-        products = Products(gemms(self._task.model), meet)
+        products = Products(gemms(self._task.model), lambda p: met.append(p.multiply_adds))
         with evaluating(self._task.model), torch.no_grad(), products:
             self._task.model(few.to(self._task.device))
-        return met
+        return sum(met) / len(few)
+
+    @cached_property
+    def _footprint(self) -> Footprint:
+        return footprint(self._task.model, self.inputs(FEW))
 
     @cached_property
     def _batch(self) -> int:
         """How many inputs go to and fro at a time."""
-        room = int(ROOM // (STORED * sum(each.size for each in self._products)))
-        return min(max(1, room), LARGEST_BATCH)
+        return min(max(1, int(ROOM // self._footprint.given)), LARGEST_BATCH)
 
     def _clean_layers(self, form: OneShot) -> tuple[dict[str, Tensor], Cost]:
         model, inputs = self._task.model, self.inputs(form.samples)
@@ -237,7 +224,11 @@ class Calibration:
         )
         sensitive, going_back = self._sensitivities(inputs)
         layers = clean_layers(model, known, self.intercepts, form.damping, sensitive)
-        inverting = sum(gram.mean.numel() * gram.mean.shape[1] ** 2 for gram in known.values())
+        inverting = sum(
+            gram.mean.numel() * gram.mean.shape[1] ** 2
+            for gram in known.values()
+            if gram.moments is not None
+        )
         work = sum(gram.multiply_adds for gram in known.values()) + inverting
         passing = forward_pass(len(inputs), self._task) + going_back
         return _packed_layers(layers), Cost(recalibrate=passing, algebra=self.algebra(work))

@@ -15,7 +15,8 @@ References:
     [Frantar2022] Frantar, Alistarh, "Optimal brain compression", NeurIPS 2022.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -255,7 +256,7 @@ def _dual_form(
         found = _solved(cholesky(kernel), ours.mT).mT
         solved[each.outputs] = found
         loss[each.outputs] += known.damping * (ours * found).sum(1) / 2
-        work += some.numel() * len(rows) + len(rows) ** 3 // 3
+        work += some.numel() * len(rows) + _work_of_solving(len(rows), len(each.outputs))
     return solved @ rows, loss, work
 
 
@@ -307,6 +308,15 @@ def _by_block(rows: Tensor, matrix: Tensor) -> Tensor:
     return (rows.reshape(len(matrix), -1, matrix.shape[-1]) @ matrix).reshape(rows.shape)
 
 
+@contextmanager
+def solving_for(name: str) -> Iterator[None]:
+    """Say of which weight the moments are singular, if they are."""
+    try:
+        yield
+    except RepairError as error:
+        raise RepairError(f"{name}: {error.message}", hint=error.hint) from error
+
+
 def cholesky(matrix: Float[Tensor, "*batch k k"]) -> Float[Tensor, "*batch k k"]:
     """The lower factor of a positive definite matrix.
 
@@ -316,8 +326,8 @@ def cholesky(matrix: Float[Tensor, "*batch k k"]) -> Float[Tensor, "*batch k k"]
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if failed.any():
         raise RepairError(
-            "the inputs of a layer depend on each other, so its weights are not determined",
-            hint="give a larger damping, or more calibration samples",
+            "its inputs depend on each other, so its weights are not determined",
+            hint="give compensate a larger 'damping', or a larger 'pull' if it is sequential",
         )
     return factor
 

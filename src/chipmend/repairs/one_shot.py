@@ -18,7 +18,14 @@ from chipmend.network.grams import Gram
 from chipmend.network.intercepts import Intercept
 from chipmend.network.precision import at_least_single
 from chipmend.network.sensitivity import Sensitivity
-from chipmend.repairs.closed_form import Compensated, Known, compensated, damped, losses_together
+from chipmend.repairs.closed_form import (
+    Compensated,
+    Known,
+    compensated,
+    damped,
+    losses_together,
+    solving_for,
+)
 from chipmend.repairs.norms import Statistics, match_, stored_statistics
 from chipmend.repairs.prune import Pruned, prune_
 
@@ -99,7 +106,8 @@ def _clean_layer(
     gemm: Gemm, gram: Gram, place: Intercept, damping: float, sensitive: Sensitivity | None
 ) -> CleanLayer:
     weight = at_least_single(gemm.weight.detach().flatten(1).clone())
-    held = damped(gram, damping, centred=bool(place)).with_inverse()
+    with solving_for(gemm.name):
+        held = damped(gram, damping, centred=bool(place)).with_inverse()
     power = held.power(weight)
     stake = 1 / (len(power) * power.clamp_min(1e-30)) if sensitive is None else sensitive.outputs
     return CleanLayer(weight, gram.mean, held, power, stake, place)
@@ -123,7 +131,8 @@ def one_shot_(
     parameters = dict(network.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name, layer in layers.items():
-            repaired = compensated(layer.weight, pruned[name].flatten(1), layer.known)
+            with solving_for(name):
+                repaired = compensated(layer.weight, pruned[name].flatten(1), layer.known)
             parameters[name].copy_(repaired.weights.view_as(parameters[name]))
             _shift_(network, layer, repaired)
             losses[name] = repaired.loss

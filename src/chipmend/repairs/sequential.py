@@ -27,6 +27,7 @@ from chipmend.repairs.closed_form import (
     cholesky,
     compensated,
     share_of,
+    solving_for,
 )
 from chipmend.repairs.norms import Statistics, match_, meeting_norms, stored_statistics
 from chipmend.repairs.prune import Pruned, prune_
@@ -168,7 +169,8 @@ def sequential_(
             done.add(part)
             faulty = pruned[product.gemm.name].flatten(1)[product.outputs.start :]
             fit = _Fit(network, product, clean.parts[part], places[product.gemm.name])
-            work += fit.solve_(faulty[: len(product.outputs)], pull)
+            with solving_for(product.gemm.name):
+                work += fit.solve_(faulty[: len(product.outputs)], pull)
 
     def correct(path: str, norm: _NormBase, now: Statistics) -> None:
         match_(norm, stored_statistics(norm), clean.norms[path], now)
@@ -227,7 +229,7 @@ def _fit(rows: Tensor, missed: Tensor, pull: float) -> tuple[Tensor, Known, int]
     added = share_of(moments.diagonal(dim1=1, dim2=2).mean(1), pull)
     moments.diagonal(dim1=1, dim2=2).add_(added[:, None])
     moved = torch.cholesky_solve(rows.mT @ missed / samples, cholesky(moments)).mT
-    work += missed.numel() * k + groups * k**3 // 3
+    work += missed.numel() * k + groups * k**3 // 3 + moved.numel() * k
     return moved, Moments(moments, added), work
 
 
@@ -238,7 +240,7 @@ def _fit_wide(rows: Tensor, missed: Tensor, pull: float) -> tuple[Tensor, Known,
     kernel = known.rows @ known.rows.mT
     kernel.diagonal().add_(known.damping)
     moved = torch.cholesky_solve(missed / samples**0.5, cholesky(kernel)[None]).mT @ known.rows
-    return moved, known, samples**2 * k + samples**3 // 3 + missed.numel() * k
+    return moved, known, samples**2 * k + samples**3 // 3 + missed.numel() * (samples + k)
 
 
 def second_moments(

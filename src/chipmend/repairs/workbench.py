@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float64
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from chipmend.confidence.constraint import ROUNDING
+from chipmend.confidence.sequential import samples_of
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
 from chipmend.network.processor import compute_repeatably_on
@@ -119,7 +119,7 @@ class Workbench:
 
     def validation(self, recipe: Recipe, share: float = 1.0) -> Float64[np.ndarray, " samples"]:
         """Scores on a share of the validation split after a recipe, in the order of looks."""
-        done, wanted = self.comes_to(recipe), self._wanted(share)
+        done, wanted = self.comes_to(recipe), samples_of(share, len(self._order))
         looked = self._looks.setdefault(done, _Looked())
         if (seen := len(looked.scores)) < wanted:
             network = self._at(done)
@@ -203,13 +203,10 @@ class Workbench:
             return step in self._mappings
         return done in self._stops
 
-    def _wanted(self, share: float) -> int:
-        """Images that a share of the validation split is."""
-        return math.ceil(share * len(self._order) - ROUNDING)
-
     def _images(self, share: float) -> int:
         """Images that a look at a share goes through: whole batches, which are always the same."""
-        return min(len(self._order), math.ceil(self._wanted(share) / LOOK_BATCH) * LOOK_BATCH)
+        wanted = samples_of(share, len(self._order))
+        return min(len(self._order), math.ceil(wanted / LOOK_BATCH) * LOOK_BATCH)
 
     def _looked_at(self, done: Recipe, images: int) -> Cost:
         looked = self._looks[done]
@@ -246,8 +243,9 @@ class Workbench:
             self._remapped(step)
             return self.task.fresh_network()
         if isinstance(step, KeepBetter):
+            network = self._better(before)
             self._stops[recipe] = _Stop()  # its looks are billed as looks
-            return self._better(before)
+            return network
         network = self.task.fresh_network() if isinstance(step, Compensate) else self._taken(before)
         self.calibration.prepare(step)
         started = time.perf_counter()
