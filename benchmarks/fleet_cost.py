@@ -23,17 +23,19 @@ import record
 import chipmend as cm
 from chipmend.cli.bars import Bars
 from chipmend.confidence import holds, measured
+from chipmend.confidence.sequential import samples_of
 from chipmend.files import write_bytes
 from chipmend.fleet import Outcome
+from chipmend.fleet.campaign import calibration_of
+from chipmend.fleet.fingerprint import described, digest_of_code
 from chipmend.fleet.ledger import PolicySum
 from chipmend.network import scores
 from chipmend.network.processor import computing_with, keep_freed_memory
 from chipmend.plan import Plan, read_plan
 from chipmend.policy import Group, Observation, Scrap, Ship
 from chipmend.recipes import merged
-from chipmend.records import plain
+from chipmend.records import digest_of, plain
 from chipmend.repairs import Workbench
-from chipmend.repairs.calibration import Calibration
 from chipmend.steps import Recipe
 
 STUDY = Path(__file__).parents[1] / "reproduce" / "reduce" / "study.toml"
@@ -119,9 +121,11 @@ class Redraw:
     """
 
     def __init__(self, run: Path) -> None:
-        self._plan, self._folder = read_plan(STUDY)[0], run / "redrawn"
+        self._plan, self._policy = read_plan(STUDY)[0], cm.Cascade()
         self._task = self._plan.task()
-        self._calibration = Calibration(self._task, self._plan.seed, folder=self._folder)
+        self._calibration = calibration_of(self._task, self._plan.seed, 1, run)
+        goes_by = [DRAWS, described(self._policy), digest_of_code(), Path(__file__).read_text()]
+        self._folder = run / "redrawn" / digest_of(goes_by)
         splits = self._task.validation, self._task.test
         self._clean = np.concatenate(
             [scores(self._task.model, split, self._task.metric) for split in splits]
@@ -154,11 +158,11 @@ class Redraw:
     def _replayed(self, chip: cm.Chip, scored: Callable[[Recipe], np.ndarray], draw: int) -> bool:
         order = np.random.default_rng(draw).permutation(len(self._clean))
         count, constraint = len(self._task.validation), self._plan.constraint
-        policy, seen, group = cm.Cascade(), list[Observation](), Group(chips=(chip.id,))
-        while not isinstance(action := policy.next(group, constraint, seen, None), Ship | Scrap):
+        ask, seen, group = self._policy.next, list[Observation](), Group(chips=(chip.id,))
+        while not isinstance(action := ask(group, constraint, seen, None), Ship | Scrap):
             looked = None
             if isinstance(action, cm.Measure):
-                at = order[: round(action.share * count)]
+                at = order[: samples_of(action.share, count)]
                 looked = measured(constraint, scored(_networks(seen))[at], self._clean[at])
             seen.append(Observation(action, measured=looked))
         at = order[count:]

@@ -26,12 +26,14 @@ from chipmend.steps import (
     Assess,
     Compensate,
     KeepBetter,
+    Magnitude,
     Measure,
     OneShot,
     Prune,
     Recalibrate,
     Recipe,
     Reestimate,
+    Remap,
     Retrain,
 )
 
@@ -100,7 +102,12 @@ class Telling:
         return Scrap(f"{table} {seen[0].damage} {seen[1].damage!r}")
 
 
-def mended(
+def mended(task, policies, **options):
+    result = worked(task, policies, **options)
+    return result.result if isinstance(result, Unfinished) else result
+
+
+def worked(
     task, policies, *, tables=None, hindsight=WALK, chips=("a",), faulty=FAULTS.unusable, epochs=1.0
 ):
     work = Mending(
@@ -118,8 +125,7 @@ def mended(
     groups = {place: Group(chips=chips, epochs=epochs) for place in range(len(policies))}
     job = Job(chips=chips, faulty=faulty, fault_rate=0.45, effective_rate=0.4, groups=groups)
     result = work(job, lambda _: None)
-    result = result.result if isinstance(result, Unfinished) else result
-    for record in result["records"]:
+    for record in (result.result if isinstance(result, Unfinished) else result)["records"]:
         record["cost"].pop("seconds")
     return result
 
@@ -243,10 +249,17 @@ def test_an_error_of_ours_in_a_policy_is_told_in_its_own_words(task):
     ("rate", "where"), [(3.0, Bin.REPAIRED), (RETRAIN.learning_rate, Bin.RETRAINED)]
 )
 def test_a_chip_whose_retraining_was_undone_is_where_it_was_before_it(task, rate, where):
-    steps = (Prune(), Recalibrate(), replace(RETRAIN, learning_rate=rate), KeepBetter(), Ship())
-    (record,) = mended(task, [Saying(steps)])["records"]
-    assert record["bin"] == where
-    assert record["cost"]["retrain"] > 0
+    steps = (Prune(), Recalibrate(), replace(RETRAIN, learning_rate=rate), KeepBetter())
+    for after in ((), (Measure(), Recalibrate())):
+        (record,) = mended(task, [Saying((*steps, *after, Ship()))])["records"]
+        assert record["bin"] == where
+        assert record["cost"]["retrain"] > 0
+
+
+def test_a_chip_whose_channels_changed_places_is_repaired(task):
+    policies = [FixedSteps(steps=(Remap(saliency=Magnitude()), Prune()), label="FAM")]
+    (record,) = mended(task, policies)["records"]
+    assert record["bin"] == Bin.REPAIRED
 
 
 @pytest.mark.parametrize(
@@ -272,16 +285,50 @@ def test_whatever_goes_wrong_under_one_policy_leaves_the_others_alone(task, toge
 
     monkeypatch.setattr("chipmend.repairs.workbench.one_shot_", broken)
     steps = (Prune(), Compensate(form=OneShot(samples=64)))
-    result = by_policy(mended(task, [FixedSteps(steps=steps, label="broken"), *POLICIES]))
+    unfinished = worked(task, [FixedSteps(steps=steps, label="broken"), *POLICIES])
+    assert isinstance(unfinished, Unfinished)  # so it is tried again
+    result = by_policy(unfinished.result)
     failed = result.pop("broken")
     assert (failed["bin"], failed["steps"]) == (Bin.FAILED, plain(steps[:1]))
     assert "no such kernel" in failed["reason"]
     assert result == by_policy(together)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_look_of_keep_better_that_fails_leaves_the_other_policies_alone(
+    task, together, monkeypatch, first
+):
+    sound, steps = Workbench.validation, (Prune(), Recalibrate(), RETRAIN, KeepBetter(), Ship())
+
+    def broken(self, recipe, *args):
+        if len(recipe) == (2 if first else 3) and Recalibrate() in recipe:
+            raise RuntimeError("no such metric")
+        return sound(self, recipe, *args)
+
+    monkeypatch.setattr(Workbench, "validation", broken)
+    result = by_policy(mended(task, [Saying(steps), *POLICIES]))
+    failed = result.pop("saying")
+    assert (failed["bin"], failed["steps"]) == (Bin.FAILED, plain(steps[:3]))
+    assert "no such metric" in failed["reason"]
+    assert failed["cost"]["retrain"] == 1.0
+    assert result == by_policy(together)
+
+
+def test_hindsight_that_breaks_down_decides_no_record(task, monkeypatch):
+    wanted = mended(task, [FixedSteps()])["records"]
+
+    def broken(*_, **__):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr("chipmend.repairs.workbench.reestimate_", broken)
+    assert worked(task, [FixedSteps()])["records"] == wanted
+
+
 def test_a_training_that_diverges_fails_its_own_policy_with_the_reason(task, together):
     wild = Fixed(epochs=1.25, retrain=replace(RETRAIN, learning_rate=1e30))
-    result = by_policy(mended(task, [wild, *POLICIES]))
+    finished = worked(task, [wild, *POLICIES])
+    assert isinstance(finished, dict)  # it would do so again
+    result = by_policy(finished)
     failed = result.pop("Fixed(1.25)")
     assert failed["bin"] == Bin.FAILED
     assert "diverged" in failed["reason"]

@@ -2,6 +2,7 @@ import pytest
 
 from chipmend.errors import FingerprintError, StoreError
 from chipmend.fleet import runner as module
+from chipmend.fleet.executor import Unfinished
 from chipmend.fleet.local import InProcess, LocalProcesses
 from chipmend.fleet.runner import Runner
 from chipmend.fleet.store import SqliteStore
@@ -49,6 +50,17 @@ def test_a_failed_job_has_its_reason_and_is_tried_again_by_the_next_run(store):
     assert results == {"a": {"failed": "ValueError: negative"}, "b": 4}
     assert store.lost()[0] == 0.0  # it failed before it told of any work
     assert runner.results("k", "doubling", double, {"a": 1, "b": 2}) == {"a": 2, "b": 4}
+
+
+def test_an_unfinished_job_gives_its_result_and_is_tried_again_by_the_next_run(store):
+    def broke_down(job, tick):
+        tick(0.5)
+        return Unfinished({"all but": job})
+
+    runner = Runner(InProcess(), store)
+    assert runner.results("k", "working", broke_down, {"a": 1}) == {"a": {"all but": 1}}
+    assert store.lost()[0] == 0.5
+    assert runner.results("k", "working", double, {"a": 1}) == {"a": 2}
 
 
 def test_the_work_of_a_failed_job_is_lost(store):

@@ -126,3 +126,21 @@ def test_shared_weights_keep_their_places_and_several_outputs_are_all_looked_at(
     free = {("free.weight", 0), ("heads.0.weight", 1), ("heads.1.weight", 1)}
     assert [joined(coupling) for coupling in found] == [free]
     assert "tied.weight" in caplog.text or "first.weight" in caplog.text
+
+
+class Telling(nn.Module):
+    """Gives out a scalar, a mask and counts beside its scores."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        scores = self.body(x)
+        return scores, self.scale, scores > 0, (scores > 0).sum(1)
+
+
+def test_outputs_that_are_no_scores_do_not_stand_in_the_way():
+    (found,) = couplings(Telling(), torch.randn(4, 6))
+    assert joined(found) == {("body.0.weight", 0), ("body.2.weight", 1)}

@@ -88,3 +88,39 @@ def test_the_network_and_torch_are_left_as_they_were():
     assert all(p.grad is None and not p.requires_grad for p in model.parameters())
     assert all(module.training for module in model.modules())
     assert torch.backends.mha.get_fastpath_enabled() is fused
+
+
+def test_outputs_that_are_no_scores_are_passed_over():
+    body = nn.Linear(6, 3)
+
+    class Telling(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.scale = body, nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, x):
+            scores = self.body(x)
+            return scores, self.scale, scores > 0
+
+    some = torch.randn(8, 6)
+    found = sensitivities(Telling(), [some], seed=0)["body.weight"].outputs
+    wanted = sensitivities(nn.Sequential(body), [some], seed=0)["0.weight"].outputs
+    torch.testing.assert_close(found, wanted)
+
+
+class SequenceFirst(nn.Module):
+    """A layer whose rows are in the order of tokens, and samples within them."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.last(self.first(x.transpose(0, 1)).mean(0))
+
+
+def test_rows_in_another_order_than_the_samples_are_not_noted():
+    found = sensitivities(SequenceFirst(), torch.randn(6, 3, 4).split(2), seed=0)
+    assert len(found["first.weight"].rows) == 0
+    assert len(found["first.weight"].outputs) == 4
+    assert len(found["last.weight"].rows) == 6

@@ -204,6 +204,50 @@ def test_retrained_networks_share_what_is_left():
             assert (sum(retrainings(answers)) == pytest.approx(epochs)) is ships
 
 
+@pytest.mark.parametrize(("epochs", "place"), [(0.1, 1), (0.2, 2), (0.4, 3), (0.6, 4), (0.8, 5)])
+def test_a_learnt_amount_may_spend_by_its_place_whichever_were_passed_over(epochs, place):
+    policy = Cascade(looks=Looks(shares=(1.0,)), amounts=AMOUNTS, increment=0.2)
+    bar = 0.05 * 0.2 / (place * (place + 1))
+    for p_value, ships in ((bar * 0.999, True), (bar * 1.001, False)):
+
+        def look(recipe, p_value=p_value):
+            here = retrained_epochs(recipe)
+            margin = -0.039 if epochs == 0.4 else -0.001
+            near = replace(BAD, margin=margin, samples=10**6)  # more than what was foreseen
+            return replace(GOOD, p_value=p_value) if here == pytest.approx(epochs) else near
+
+        answers = driven(policy, look, damage=0.45, table=learnt())
+        amounts = [retrained_epochs(network) for network in networks(answers)]
+        assert max(amounts) >= epochs - 1e-9
+        assert (amounts[-1] == pytest.approx(epochs)) is ships
+
+
+def test_a_rung_is_looked_at_as_the_next_one_that_is_promising_asks_for():
+    """From pruning straight to sequential compensation, which is dear."""
+    shares = (0.5, 1.0)
+    table = learnt()
+    bad = Rung(accuracy=0.5, p_value=1.0)
+    passed_over = replace(
+        table,
+        trajectories=tuple(
+            replace(t, rungs=(t.rungs[0], bad, bad, t.rungs[3])) for t in table.trajectories
+        ),
+    )
+    policy = Cascade(amounts=AMOUNTS, looks=Looks(shares=shares, hopeless=0.02))
+    wanted = norm.isf(levels(0.05 * 0.2 / 3, shares)[-1])
+    p_value = norm.sf(math.sqrt(0.5) * (wanted + norm.ppf(0.2)))
+    answers = driven(
+        policy, lambda _: replace(BAD, p_value=p_value), damage=0.05, table=passed_over
+    )
+    assert [type(a) for a in answers[:4]] == [Prune, Assess, Measure, Measure]
+
+
+def test_none_is_given_up_early_where_hopeless_is_nothing():
+    policy = Cascade(looks=Looks(shares=(0.5, 1.0), hopeless=0.0))
+    answers = driven(policy, lambda _: replace(BAD, p_value=0.999), damage=0.05)
+    assert answers[:3] == [Prune(), Measure(share=0.5), Measure(share=1.0)]
+
+
 def test_over_all_networks_no_more_than_all_error_probability_is_spent():
     """Every look of every network says that the constraint is just missed: few chips may pass."""
     generator = np.random.default_rng(0)

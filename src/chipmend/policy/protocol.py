@@ -114,7 +114,10 @@ class Policy(Protocol):
 
 
 class Alone:
-    """What policies have in common that mend every chip by itself and go by no analysis."""
+    """What policies that mend every chip by itself have in common.
+
+    They go by no analysis unless they say which.
+    """
 
     __slots__ = ()
 
