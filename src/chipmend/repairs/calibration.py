@@ -1,28 +1,19 @@
 """What closed-form repair knows of a network: the same for all its chips, so worked out once.
 
-Moments and targets are kept in files by all that they depend on, and read as memory maps: workers
-on one machine share one copy. Where networks run on a device of their own they are put there.
+Moments and targets are kept by all that they depend on, so that workers share them.
 """
 
-import fcntl
-import json
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import fields, replace
+from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Int64
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from chipmend.errors import DataError, StoreError
-from chipmend.files import write_bytes
+from chipmend.errors import DataError
 from chipmend.network.coupling import Coupling, couplings
 from chipmend.network.evaluate import evaluating
 from chipmend.network.gemm import gemms
@@ -32,12 +23,17 @@ from chipmend.network.memory import Footprint, footprint
 from chipmend.network.products import Products
 from chipmend.network.sensitivity import Sensitivity, sensitivities
 from chipmend.network.task import LEAST_CALIBRATION, Task
-from chipmend.records import digest_of, plain, rebuilt
-from chipmend.repairs.closed_form import Inputs, Moments
+from chipmend.records import digest_of
 from chipmend.repairs.cost import Cost, forward_pass
-from chipmend.repairs.norms import Statistics
 from chipmend.repairs.one_shot import CleanLayer, clean_layers
-from chipmend.repairs.sequential import Part, Target, Targets, targets
+from chipmend.repairs.packing import (
+    packed_layers,
+    packed_targets,
+    unpacked_layers,
+    unpacked_targets,
+)
+from chipmend.repairs.sequential import Targets, targets
+from chipmend.repairs.tensor_store import Make, TensorStore
 from chipmend.seeds import chip_seed
 from chipmend.steps import (
     Assess,
@@ -56,7 +52,6 @@ logger = logging.getLogger(__name__)
 
 Kept = OneShot | tuple[int, int]
 """What is kept: moments of some form, or targets of so many samples at so many places."""
-Make = Callable[[], tuple[dict[str, Tensor], Cost]]
 LARGEST_BATCH = 256
 ROOM = 2**31
 """Bytes that what goes through the network at once may take."""
@@ -84,6 +79,7 @@ class Calibration:
     ) -> None:
         self._task, self._seed = task, seed
         self._folder, self._conditions = folder, conditions
+        self._store = TensorStore(folder, task.device)
         self._known: dict[Any, Any] = {}
         self._costs: dict[Kept, Cost] = {}
 
@@ -96,7 +92,7 @@ class Calibration:
         """What one-shot compensation needs."""
         if form not in self._known:
             held = self._kept(form, lambda: self._clean_layers(form))
-            self._known[form] = _unpacked_layers(held, self.intercepts)
+            self._known[form] = unpacked_layers(held, self.intercepts)
         return self._known[form]
 
     def targets(self, samples: int, places: int) -> Targets:
@@ -109,7 +105,7 @@ class Calibration:
         key = samples, places
         if key not in self._known:
             held = self._kept(key, lambda: self._targets(samples, places))
-            self._known[key] = _unpacked_targets(held)
+            self._known[key] = unpacked_targets(held)
         return self._known[key]
 
     def bill(self, steps: Iterable[Step]) -> Cost:
@@ -231,7 +227,7 @@ class Calibration:
         )
         work = sum(gram.multiply_adds for gram in known.values()) + inverting
         passing = forward_pass(len(inputs), self._task) + going_back
-        return _packed_layers(layers), Cost(recalibrate=passing, algebra=self.algebra(work))
+        return packed_layers(layers), Cost(recalibrate=passing, algebra=self.algebra(work))
 
     def _targets(self, samples: int, places: int) -> tuple[dict[str, Tensor], Cost]:
         inputs, seed = self.inputs_at_once(samples), chip_seed(self._seed, "", "places")
@@ -244,7 +240,7 @@ class Calibration:
             self._task.model, inputs, places=places, seed=seed, sensitive=sensitive
         )
         passing = forward_pass(len(inputs), self._task) + going_back
-        return _packed_targets(found), Cost(recalibrate=passing, algebra=self.algebra(work))
+        return packed_targets(found), Cost(recalibrate=passing, algebra=self.algebra(work))
 
     def _sensitivities(self, inputs: Tensor) -> tuple[dict[str, Sensitivity], float]:
         """Sensitivities on some inputs, and the EE of the passes to and fro."""
@@ -253,34 +249,9 @@ class Calibration:
         return found, 3 * forward_pass(len(inputs), self._task)
 
     def _kept(self, key: Kept, make: Make) -> dict[str, Tensor]:
-        """Tensors from the file that keeps them, or made now and kept there; notes their cost."""
-        if self._folder is None:
-            return self._made(key, make)
-        path = self._folder / f"{digest_of([self._digest, key])}.safetensors"
-        try:
-            with _locked(path):
-                return self._mapped(key, path, make)
-        except StoreError as error:
-            logger.warning("%s: every worker works it out again", error.message)
-            return self._made(key, make)
-
-    def _mapped(self, key: Kept, path: Path, make: Make) -> dict[str, Tensor]:
-        try:
-            held, self._costs[key] = _read(path, self._task.device)
-            return held
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, SafetensorError):
-            logger.warning("%s is damaged: it is worked out again", path)
-        made = self._made(key, make)
-        write_bytes(path, save(made, {"cost": json.dumps(plain(self._costs[key]))}))
-        return _read(path, self._task.device)[0]
-
-    def _made(self, key: Kept, make: Make) -> dict[str, Tensor]:
-        started = time.perf_counter()
-        made, cost = make()
-        self._costs[key] = replace(cost, seconds=time.perf_counter() - started)
-        return made
+        """Tensors that are kept, or made now and kept; notes their cost."""
+        held, self._costs[key] = self._store.get(digest_of([self._digest, key]), make)
+        return held
 
     @cached_property
     def _digest(self) -> str:
@@ -300,78 +271,3 @@ def _used_by(step: Step) -> list[Kept]:
             return [(samples, MATCHED_PLACES)]
         case _:
             return []
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Only one process works at a file at a time; the lock ends with the process."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_suffix(".lock").open("w")
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], Cost]:
-    with safe_open(path, framework="pt", device=str(device)) as kept:
-        cost = rebuilt(Cost, json.loads((kept.metadata() or {}).get("cost", "null")))
-        return {name: kept.get_tensor(name) for name in kept.keys()}, cost  # noqa: SIM118
-
-
-def _packed_layers(layers: Mapping[str, CleanLayer]) -> dict[str, Tensor]:
-    packed = {}
-    for name, layer in layers.items():
-        held = {part: getattr(layer, part) for part in ("weight", "mean", "power", "stake")}
-        for part in fields(layer.known):
-            if (tensor := getattr(layer.known, part.name)) is not None:
-                held[part.name] = tensor
-        packed |= {f"{name}:{part}": tensor.contiguous() for part, tensor in held.items()}
-    return packed
-
-
-def _unpacked_layers(
-    packed: Mapping[str, Tensor], places: Mapping[str, Intercept]
-) -> dict[str, CleanLayer]:
-    layers = {}
-    for name, held in _by_name(packed).items():
-        own = {part: held.pop(part) for part in ("weight", "mean", "power", "stake")}
-        known = Inputs(**held) if "rows" in held else Moments(**held)
-        layers[name] = CleanLayer(**own, known=known, intercept=places[name])
-    return layers
-
-
-def _packed_targets(found: Targets) -> dict[str, Tensor]:
-    packed = {}
-    for (name, first), target in found.parts.items():
-        held = {"places": target.places, "outputs": target.outputs}
-        for use, (rows, outputs) in enumerate(target.later):
-            held |= {f"rows {use}": rows, f"outputs {use}": outputs}
-        packed |= {f"{name} {first}:{part}": tensor.contiguous() for part, tensor in held.items()}
-    for path, norm in found.norms.items():
-        packed |= {f"{path}:mean": norm.mean, f"{path}:variance": norm.variance}
-    return packed
-
-
-def _unpacked_targets(packed: Mapping[str, Tensor]) -> Targets:
-    parts: dict[Part, Target] = {}
-    norms = {}
-    for key, held in _by_name(packed).items():
-        if "variance" in held:
-            norms[key] = Statistics(**held)
-            continue
-        name, _, first = key.rpartition(" ")
-        uses = range((len(held) - 2) // 2)
-        later = [(held[f"rows {use}"], held[f"outputs {use}"]) for use in uses]
-        parts[name, int(first)] = Target(held["places"], held["outputs"], later)
-    return Targets(parts, norms)
-
-
-def _by_name(packed: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    held: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in packed.items():
-        name, _, part = key.rpartition(":")
-        held.setdefault(name, {})[part] = tensor
-    return held
