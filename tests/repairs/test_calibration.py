@@ -1,9 +1,5 @@
-import logging
-import os
 import pickle
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,14 +65,6 @@ def test_what_is_kept_comes_back_the_same_and_is_not_worked_out_again(task, tmp_
     assert same(later.targets(32, 100), plain.targets(32, 100))
 
 
-def test_what_is_kept_is_mapped_so_that_workers_share_it(task, tmp_path):
-    Calibration(task, 0, folder=tmp_path).layers(FORM)
-    held = Calibration(task, 0, folder=tmp_path).layers(FORM)
-    (path,) = kept(tmp_path)
-    assert path.name in Path("/proc/self/maps").read_text()
-    assert held
-
-
 @pytest.mark.parametrize("other", ["seed", "form", "conditions", "task"])
 def test_whatever_it_depends_on_has_a_file_of_its_own(task, tmp_path, other):
     Calibration(task, 0, folder=tmp_path).layers(FORM)
@@ -88,18 +76,6 @@ def test_whatever_it_depends_on_has_a_file_of_its_own(task, tmp_path, other):
     }
     changed[other]()
     assert len(kept(tmp_path)) == 2
-
-
-def test_a_damaged_file_is_worked_out_again_and_says_so(task, tmp_path, caplog):
-    wanted = Calibration(task, 0, folder=tmp_path).layers(FORM)
-    (path,) = kept(tmp_path)
-    torn = path.read_bytes()[:100]
-    path.unlink()  # what is mapped stays
-    path.write_bytes(torn)
-    with caplog.at_level(logging.WARNING):
-        assert same(Calibration(task, 0, folder=tmp_path).layers(FORM), wanted)
-    assert "damaged" in caplog.text
-    assert same(Calibration(task, 0, folder=tmp_path).layers(FORM), wanted)
 
 
 def test_a_worker_s_copy_is_small_and_finds_what_is_kept(task, tmp_path, monkeypatch):
@@ -116,13 +92,6 @@ def test_a_worker_s_copy_is_small_and_finds_what_is_kept(task, tmp_path, monkeyp
 def test_a_copy_that_keeps_nothing_works_everything_out_again(task):
     known = Calibration(task, 0)
     assert same(pickle.loads(pickle.dumps(known)).layers(FORM), known.layers(FORM))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_is_done_without(task, tmp_path, caplog):
-    tmp_path.chmod(0o500)
-    assert Calibration(task, 0, folder=tmp_path / "kept").layers(FORM)
-    assert "works it out again" in caplog.text
 
 
 def small_task(inputs=None):
@@ -271,20 +240,3 @@ def test_a_layer_that_no_input_reaches_loses_nothing():
     found = Calibration(idle, 0).saliency(ClosedForm())
     assert found["idle.weight"].count_nonzero() == 0
     assert found["used.weight"].count_nonzero() == 12
-
-
-def test_of_two_who_want_the_same_one_works_it_out_and_the_other_waits(task, tmp_path, monkeypatch):
-    worked, plain = [], Calibration._clean_layers
-
-    def slowly(self, form):
-        worked.append(form)
-        time.sleep(0.3)
-        return plain(self, form)
-
-    monkeypatch.setattr(Calibration, "_clean_layers", slowly)
-    both = [Calibration(task, 0, folder=tmp_path) for _ in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda known: known.layers(FORM), both))
-    assert worked == [FORM]
-    assert same(found[0], found[1])
-    assert both[0].bill([Assess(moments=FORM)]).ee == both[1].bill([Assess(moments=FORM)]).ee > 0
