@@ -89,9 +89,12 @@ def test_each_output_is_fitted_to_the_clean_one_about_its_mean():
         )
 
 
-def test_the_norm_behind_gives_out_the_clean_mean_and_variance_without_running_the_network():
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_norm_behind_gives_out_the_clean_mean_and_variance_without_running_the_network(bias):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 6, 3, bias=False), nn.BatchNorm2d(6)).eval()
+    model = nn.Sequential(nn.Conv2d(2, 6, 3, bias=bias), nn.BatchNorm2d(6)).eval()
+    if bias:
+        nn.init.constant_(model[0].bias, 5.0)
     model[1].running_mean.normal_()
     model[1].running_var.uniform_(0.5, 2)
     some = torch.randn(100, 2, 6, 6) + 1

@@ -145,8 +145,9 @@ def _shift_(network: nn.Module, layer: CleanLayer, repaired: Compensated) -> Non
     place, clean = layer.intercept, layer.mean_outputs(layer.weight)
     now = layer.mean_outputs(repaired.weights)
     if place.bias is not None:
-        bias = network.get_parameter(place.bias.name)
-        bias[place.bias.first :][: len(now)] += clean - now
+        bias = network.get_parameter(place.bias.name)[place.bias.first :][: len(now)]
+        clean, now = clean + bias, now + bias
+        bias += clean - now
         now = clean
     if place.norm is not None:
         norm = network.get_submodule(place.norm)
