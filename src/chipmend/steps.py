@@ -45,8 +45,9 @@ class Prune:
 class Match:
     """Give every channel the mean and spread that it has in the clean network on the same inputs.
 
-    Safe whatever the calibration inputs are, as they tell nothing but the change. A layer with a
-    bias and no norm behind it gets its mean back through the bias.
+    Few inputs do, as they tell nothing but the change; inputs unlike the training data, by what
+    the norms have stored of it, are trusted the less. A layer with a bias and no norm behind it
+    gets its mean back through the bias.
 
     Args:
         samples: Calibration inputs, which go through the network at once: as of ``Sequential``.

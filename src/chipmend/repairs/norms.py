@@ -2,8 +2,7 @@
 
 A batch or instance norm maps its input by stored statistics. When repair has changed a channel's
 mean and variance, the statistics are moved so that the channel comes out with the clean mean and
-variance. Nothing is learnt from the calibration data but the change, so data unlike the training
-data does no harm.
+variance. Nothing is learnt from the calibration data but the change.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,7 +44,9 @@ def statistics(inputs: Float[Tensor, "samples channels *space"]) -> Statistics:
     return Statistics(mean, squares / (len(whole) * whole.shape[2]))
 
 
-def match_(norm: _NormBase, stored: Statistics, clean: Statistics, now: Statistics) -> None:
+def match_(
+    norm: _NormBase, stored: Statistics, clean: Statistics, now: Statistics, trust: float = 1.0
+) -> None:
     """Move a norm's statistics so that its outputs have their clean mean and variance.
 
     Args:
@@ -53,14 +54,36 @@ def match_(norm: _NormBase, stored: Statistics, clean: Statistics, now: Statisti
         stored: What the clean network's norm has stored.
         clean: Its inputs in the clean network.
         now: Its inputs now.
+        trust: Share of the way to go.
     """
     floor = LEAST_SPREAD * norm.eps  # below it neither variance counts beside eps
     scale = (now.variance + floor) / (clean.variance + floor)
     scale.masked_fill_(scale < LEAST_SPREAD, 1.0)
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    norm.running_var.copy_((stored.variance + norm.eps) * scale - norm.eps)
-    norm.running_mean.copy_(now.mean - (clean.mean - stored.mean) * scale.sqrt())
+    variance = (stored.variance + norm.eps) * scale - norm.eps
+    mean = now.mean - (clean.mean - stored.mean) * scale.sqrt()
+    norm.running_var.copy_(stored.variance.lerp(variance, trust))
+    norm.running_mean.copy_(stored.mean.lerp(mean, trust))
+
+
+def unlikeness(norm: _NormBase, met: Statistics) -> float:
+    """How unlike its training data the inputs are that a norm has met.
+
+    The divergence of normal laws, from what the norm has stored to what it has met, mean over the channels;
+    0 where nothing was stored in training.
+
+    Args:
+        norm: A norm of the clean network.
+        met: Its inputs in the clean network.
+    """
+    if not norm.num_batches_tracked:
+        return 0.0
+    stored = stored_statistics(norm)
+    spread = stored.variance + norm.eps
+    ratio = (met.variance + norm.eps) / spread
+    apart = (met.mean - stored.mean).square() / spread
+    return float((ratio - 1 - ratio.log() + apart).mean()) / 2
 
 
 def stored_statistics(norm: _NormBase) -> Statistics:
