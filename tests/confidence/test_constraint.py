@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from chipmend.confidence import Accuracy, Drop, check_reachable, holds, measured, normal_p_value
+from chipmend.confidence import Accuracy, Drop, check_reachable, holds, measured
+from chipmend.confidence.intervals import bounded_p_value
 from chipmend.errors import ConstraintError
 
 CLEAN = np.array([1.0, 1.0, 1.0, 0.0])
@@ -119,12 +120,28 @@ def test_hits_are_tested_exactly_against_an_accuracy():
     assert measured(Accuracy(0.9), scores, scores).p_value == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("constraint", [Drop(0.02), Accuracy(0.5)])
-def test_scores_in_between_are_tested_by_the_normal_approximation(constraint):
+@pytest.mark.parametrize(("constraint", "least"), [(Drop(0.02), -1.48), (Accuracy(0.5), -0.7)])
+def test_scores_in_between_are_tested_by_how_far_they_reach(constraint, least):
     rng = np.random.default_rng(0)
-    scores, clean = rng.random(300), rng.random(300)
-    expected = normal_p_value(constraint.margins(scores, clean))
+    scores, clean = np.r_[-0.2, rng.random(300)], np.r_[1.3, rng.random(300)]
+    expected = bounded_p_value(constraint.margins(scores, clean), least)
     assert measured(constraint, scores, clean).p_value == expected
+
+
+@pytest.mark.parametrize(
+    ("constraint", "in_percent"), [(Drop(0.002), Drop(0.2)), (Accuracy(0.009), Accuracy(0.9))]
+)
+def test_hits_are_tested_alike_whatever_they_are_worth(constraint, in_percent):
+    rng = np.random.default_rng(0)
+    scores, clean = (rng.random((2, 300)) < [[0.012], [0.01]]).astype(float)
+    p_value = measured(constraint, scores, clean).p_value
+    assert measured(in_percent, 100 * scores, 100 * clean).p_value == pytest.approx(p_value)
+
+
+@pytest.mark.parametrize("score", [0.5, 100.0])
+def test_equal_scores_of_few_images_prove_nothing(score):
+    same = np.full(20, score)
+    assert measured(Drop(0.01), same, same).p_value > 0.5
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.001])

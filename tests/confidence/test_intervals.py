@@ -8,29 +8,54 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chipmend.confidence import alpha_of_look, normal_p_value
-from chipmend.confidence.intervals import are_hits, at_least, at_most, paired_p_value
+from chipmend.confidence import alpha_of_look
+from chipmend.confidence.intervals import (
+    STAKES,
+    at_least,
+    at_most,
+    bounded_p_value,
+    paired_p_value,
+    worth_of_a_hit,
+)
 
 
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.floats(-1, 1).map(lambda x: round(x, 6)), min_size=2, max_size=60))
-def test_the_normal_p_value_is_scipy_s(margins):
-    margins = np.array(margins)
-    error = scipy.stats.sem(margins)  # standard deviation with n - 1, over sqrt(n)
-    if error == 0 or np.std(margins, ddof=1) == 0:
-        return
-    expected = scipy.stats.norm.sf(margins.mean() / error)
-    assert normal_p_value(margins) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+def test_capital_is_what_bets_at_fixed_stakes_have_grown_to_one_after_the_other():
+    margins, least = [0.02, -0.5, 0.3, 0.02], -0.8
+    capitals = []
+    for stake in STAKES:
+        capital = 1.0
+        for margin in margins:
+            capital *= 1 + stake / 0.8 * margin
+        capitals.append(capital)
+    expected = min(1.0, len(capitals) / sum(capitals))
+    assert bounded_p_value(np.array(margins), least) == pytest.approx(expected)
 
 
-def test_a_single_sample_proves_nothing():
-    assert normal_p_value(np.ones(1)) == 1.0
+@pytest.mark.parametrize("images", [250, 1000, 5000])
+@pytest.mark.parametrize("step", [0.25, 1.0])
+def test_margins_whose_mean_is_zero_pass_no_more_often_than_alpha_at_any_of_the_looks(images, step):
+    """Few samples that lose ``step`` each, of an allowed 0.02 on average: what fools a mean."""
+    rng, drop, chips = np.random.default_rng(0), 0.02, 500
+    passed = {0.05: 0, 0.003: 0}
+    for _ in range(chips):
+        margins = drop - step * (rng.random(images) < drop / step)
+        found = [bounded_p_value(margins[: images * k // 4], drop - step) for k in (1, 2, 4)]
+        for alpha in passed:
+            passed[alpha] += min(found) <= alpha
+    for alpha, count in passed.items():
+        assert count <= scipy.stats.binom.ppf(0.999, chips, alpha)
 
 
-def test_equal_margins_are_sure_one_way_or_the_other():
-    assert normal_p_value(np.full(9, 0.1)) == 0.0
-    assert normal_p_value(np.zeros(9)) == 1.0
-    assert normal_p_value(np.full(9, -0.1)) == 1.0
+@pytest.mark.parametrize(("drop", "passes"), [(0.02, True), (0.008, False)])
+def test_a_loss_of_1_2_points_is_told_from_a_larger_and_a_smaller_one(drop, passes):
+    losses = np.random.default_rng(0).choice([0.0, 0.3], p=[0.96, 0.04], size=5000)
+    assert (bounded_p_value(drop - losses, drop - 1) < 0.01) == passes
+
+
+def test_margins_that_cannot_be_negative_are_sure_and_nothing_gained_proves_nothing():
+    assert bounded_p_value(np.full(9, 0.1), 0.0) == 0.0
+    assert bounded_p_value(np.zeros(9), -0.3) == 1.0
+    assert 0.0 <= bounded_p_value(np.full(10**6, 0.1), -0.3) < 1e-200
 
 
 @given(st.integers(0, 12), st.integers(0, 10))
@@ -44,9 +69,14 @@ def test_binomial_tails_are_the_sums_of_the_definition(hits, tenths):
     assert at_most(hits, samples, float(share)) == pytest.approx(float(sum(weight[: hits + 1])))
 
 
-def test_only_zeros_and_ones_are_hits():
-    assert are_hits(np.array([0.0, 1.0, 1.0]))
-    assert not are_hits(np.array([0.0, 0.5]))
+def test_a_hit_is_worth_what_all_but_misses_score():
+    assert worth_of_a_hit(np.array([0.0, 1.0, 1.0])) == 1.0
+    assert worth_of_a_hit(np.array([0.0, 100.0]), np.array([100.0])) == 100.0
+    assert worth_of_a_hit(np.array([0.5, 0.5])) == 0.5
+    assert worth_of_a_hit(np.zeros(3)) == 1.0
+    assert worth_of_a_hit(np.array([0.0, 0.5, 1.0])) is None
+    assert worth_of_a_hit(np.array([0.5, 1.0])) is None
+    assert worth_of_a_hit(np.array([-1.0, 0.0])) is None
 
 
 @pytest.mark.parametrize(

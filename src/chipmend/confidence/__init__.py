@@ -9,7 +9,7 @@ from chipmend.confidence.constraint import (
     measured,
 )
 from chipmend.confidence.coverage import share_interval
-from chipmend.confidence.intervals import Measured, normal_p_value
+from chipmend.confidence.intervals import Measured
 from chipmend.confidence.sequential import alpha_of_look
 
 __all__ = [
@@ -21,6 +21,5 @@ __all__ = [
     "check_reachable",
     "holds",
     "measured",
-    "normal_p_value",
     "share_interval",
 ]

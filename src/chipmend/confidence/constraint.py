@@ -12,10 +12,11 @@ from jaxtyping import Float
 
 from chipmend.confidence.intervals import (
     Measured,
-    are_hits,
     at_least,
-    normal_p_value,
+    bounded_p_value,
     paired_p_value,
+    reach,
+    worth_of_a_hit,
 )
 from chipmend.errors import ConstraintError
 
@@ -57,12 +58,14 @@ class Drop:
     ) -> float:
         """Probability of such scores or better if the drop were just more than allowed.
 
-        For hits and misses a test that holds where few images differ; normal else.
+        For hits and misses a test that holds where few images differ. Other scores are taken to
+        lie between the lowest and the highest seen and zero, and take about twice the images.
         """
-        if are_hits(scores) and are_hits(clean):
+        if worth := worth_of_a_hit(scores, clean):
             lost, gained = int((clean > scores).sum()), int((scores > clean).sum())
-            return paired_p_value(lost, gained, len(scores), self.drop)
-        return normal_p_value(self.margins(scores, clean))
+            return paired_p_value(lost, gained, len(scores), min(1.0, self.drop / worth))
+        low, high = reach(scores, clean)
+        return bounded_p_value(self.margins(scores, clean), low - high + self.drop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,9 @@ class Accuracy:
         self, scores: Float[np.ndarray, " samples"], clean: Float[np.ndarray, " samples"]
     ) -> float:
         """Probability of such scores or better if the accuracy were just below; exact for hits."""
-        if are_hits(scores):
-            return at_least(int(scores.sum()), len(scores), self.accuracy)
-        return normal_p_value(self.margins(scores, clean))
+        if worth := worth_of_a_hit(scores):
+            return at_least(int((scores > 0).sum()), len(scores), min(1.0, self.accuracy / worth))
+        return bounded_p_value(self.margins(scores, clean), reach(scores)[0] - self.accuracy)
 
 
 Constraint = Drop | Accuracy

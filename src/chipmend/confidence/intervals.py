@@ -11,6 +11,11 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Float
 
+STAKES = 2.0 ** (-np.arange(1, 25) / 2)
+"""Shares of the capital that are staked, against a sample as bad as can be."""
+_MOST_CAPITAL = 600.0
+"""In logarithms: the p-value of more is taken to be that of this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -31,25 +36,34 @@ class Measured:
     error: float = 0.0
 
 
-def normal_p_value(margins: Float[np.ndarray, " samples"]) -> float:
-    """P-value of a mean margin in the normal approximation, for many samples of any margins.
+def bounded_p_value(margins: Float[np.ndarray, " samples"], least: float) -> float:
+    """P-value of a mean margin, whatever the law of the margins, if none can be below a bound.
+
+    Whoever bets on the margin, each time a fixed share of what the bound allows, has by the end
+    grown their capital ``1 / p`` times with probability at most ``p``, if the mean is 0 or below.
+    Capital is spread over shares of all sizes [WaudbySmith2024]. The normal law would need many
+    margins that differ: from the few of a good repair it infers far too much.
 
     Args:
         margins: Margin of every sample.
+        least: What no margin can be below.
 
     Returns:
-        The probability; 1 from a single sample, and 1 if all margins are equal and not positive.
+        The probability; 0 if no margin can be negative.
+
+    References:
+        [WaudbySmith2024] Waudby-Smith, Ramdas, "Estimating means of bounded random variables by
+            betting", Journal of the Royal Statistical Society B 86(1), 2024.
 
     Example:
-        >>> normal_p_value(np.array([1.0, -1.0]))
-        0.5
+        >>> bounded_p_value(np.zeros(9), -1.0)
+        1.0
     """
-    if len(margins) < 2:
-        return 1.0
-    mean, deviation = float(np.mean(margins)), float(np.std(margins, ddof=1))
-    if deviation == 0:
-        return 0.0 if mean > 0 else 1.0
-    return NormalDist().cdf(-mean * math.sqrt(len(margins)) / deviation)
+    if least >= 0:
+        return 0.0
+    stakes = STAKES / -least
+    capital = np.log1p(stakes[:, None] * margins).sum(1)
+    return float(min(1.0, 1 / np.exp(np.minimum(capital, _MOST_CAPITAL)).mean()))
 
 
 def at_least(hits: int, samples: int, share: float) -> float:
@@ -109,6 +123,15 @@ def paired_p_value(lost: int, gained: int, samples: int, drop: float) -> float:
     return NormalDist().cdf((lost - gained - samples * drop) / math.sqrt(variance))
 
 
-def are_hits(scores: Float[np.ndarray, " samples"]) -> bool:
-    """Whether every score is 0 or 1."""
-    return bool(np.isin(scores, (0.0, 1.0)).all())
+def worth_of_a_hit(*scores: Float[np.ndarray, " samples"]) -> float | None:
+    """What a hit scores, where every sample is a hit or scores nothing; none otherwise."""
+    seen = np.unique(np.concatenate(scores))
+    if len(seen) > 2 or seen[0] < 0 or (len(seen) == 2 and seen[0] > 0):
+        return None
+    return float(seen[-1]) or 1.0
+
+
+def reach(*scores: Float[np.ndarray, " samples"]) -> tuple[float, float]:
+    """The lowest and the highest of scores and zero."""
+    seen = np.concatenate([*scores, [0.0]])
+    return float(seen.min()), float(seen.max())

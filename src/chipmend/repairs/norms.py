@@ -70,8 +70,8 @@ def match_(
 def unlikeness(norm: _NormBase, met: Statistics) -> float:
     """How unlike its training data the inputs are that a norm has met.
 
-    The divergence of normal laws, from what the norm has stored to what it has met, mean over the channels;
-    0 where nothing was stored in training.
+    The divergence of normal laws, from what the norm has stored to what it has met, mean over
+    the channels; 0 where nothing was stored in training.
 
     Args:
         norm: A norm of the clean network.
