@@ -1,5 +1,6 @@
 import copy
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -144,3 +145,61 @@ class Telling(nn.Module):
 def test_outputs_that_are_no_scores_do_not_stand_in_the_way():
     (found,) = couplings(Telling(), torch.randn(4, 6))
     assert joined(found) == {("body.0.weight", 0), ("body.2.weight", 1)}
+
+
+class Chain(nn.Module):
+    def __init__(self, taken=8):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 1), nn.Conv2d(taken, 8, 3)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.after(self.first(x))
+
+    def after(self, h):
+        return self.head(self.second(h).mean((2, 3)))
+
+
+class Shuffled(Chain):
+    def __init__(self):
+        super().__init__(taken=2)
+
+    def forward(self, x):
+        return self.after(nn.functional.pixel_shuffle(self.first(x), 2))
+
+
+class Crossed(Chain):
+    def forward(self, x):
+        a, b = self.first(x).chunk(2, 1)
+        return self.after(torch.cat([b * a, a], 1))
+
+
+@dataclass
+class Said:
+    scores: torch.Tensor
+
+
+class Wrapped(Chain):
+    def forward(self, x):
+        return Said(super().forward(x))
+
+
+class Silent(Chain):
+    def forward(self, x):
+        with torch.no_grad():
+            return super().forward(x)
+
+
+@pytest.mark.parametrize("kind", [Shuffled, Crossed, Wrapped, Silent])
+def test_what_cannot_be_followed_keeps_its_places_and_that_is_told(kind, caplog):
+    model, some = kind().eval(), torch.randn(4, 3, 8, 8)
+    with caplog.at_level(logging.WARNING):
+        found = couplings(model, some)
+    assert {coupling.tensors[0].partition(".")[0] for coupling in found} <= {"second"}
+    assert "keep their places" in caplog.text or "no channels of the network" in caplog.text
+
+
+def test_a_parameter_without_gradients_does_not_stand_in_the_way():
+    model = Chain().eval()
+    model.steps = nn.Parameter(torch.tensor([3]), requires_grad=False)
+    assert len(couplings(model, torch.randn(4, 3, 8, 8))) == 2

@@ -124,3 +124,25 @@ def test_rows_in_another_order_than_the_samples_are_not_noted():
     assert len(found["first.weight"].rows) == 0
     assert len(found["first.weight"].outputs) == 4
     assert len(found["last.weight"].rows) == 6
+
+
+class Overwriting(nn.Module):
+    """Runs forward, but has no way back: what the gradient needs is overwritten."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.second(self.first(x).sigmoid().mul_(2))
+
+
+def test_a_network_that_cannot_be_gone_through_backward_has_none_and_that_is_told(caplog):
+    assert sensitivities(Overwriting(), [torch.randn(8, 5)], seed=0) == {}
+    assert "no way back" in caplog.text
+
+
+def test_a_parameter_without_gradients_does_not_stand_in_the_way():
+    model = nn.Linear(5, 4)
+    model.steps = nn.Parameter(torch.tensor([3]), requires_grad=False)
+    assert sensitivities(model, [torch.randn(8, 5)], seed=0).keys() == {"weight"}

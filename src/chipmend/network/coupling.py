@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils._pytree import tree_leaves
 
-from chipmend.network.evaluate import device_of, evaluating
+from chipmend.network.evaluate import device_of, differentiable, evaluating
 
 logger = logging.getLogger(__name__)
 
@@ -109,13 +109,20 @@ def couplings(model: nn.Module, inputs: Tensor) -> list[Coupling]:
         log.
     """
     found, inputs = [], inputs.to(device_of(model))
-    for coupling in _proposed(model, inputs):
+    try:
+        proposed = list(_proposed(model, inputs))
+    except Exception as error:  # whatever a graph of somebody else's network may raise
+        logger.warning("all channels keep their places, as the network cannot be traced: %s", error)
+        return []
+    for coupling in proposed:
         if not coupling.taken_in or len(np.unique(coupling.block)) == len(coupling.block):
             continue
         if _leaves_alone(model, coupling, inputs):
             found.append(coupling)
         else:
             logger.warning("channels that keep their places: %s", ", ".join(coupling.tensors))
+    if not found:
+        logger.warning("no channels of the network can change places")
     return found
 
 
@@ -141,10 +148,16 @@ def _leaves_alone(model: nn.Module, coupling: Coupling, inputs: Tensor) -> bool:
     if not tensors.issuperset(coupling.tensors):
         return False  # a weight under a second name: what shares it would have to move as well
     moved = copy.deepcopy(model)
-    permute_(moved, coupling, coupling.shuffled(0))
+    try:
+        permute_(moved, coupling, coupling.shuffled(0))
+    except IndexError:
+        return False  # the graph has lost count of the channels
     with evaluating(model), evaluating(moved), torch.no_grad():
-        pairs = zip(tree_leaves(model(inputs)), tree_leaves(moved(inputs)), strict=True)
-        return all(_alike(before, after) for before, after in pairs if isinstance(before, Tensor))
+        before, after = (
+            [leaf for leaf in tree_leaves(net(inputs)) if isinstance(leaf, Tensor)]
+            for net in (model, moved)
+        )
+        return bool(before) and all(map(_alike, before, after))
 
 
 def _alike(before: Tensor, after: Tensor) -> bool:
@@ -158,7 +171,7 @@ def _proposed(model: nn.Module, inputs: Tensor) -> Iterator[Coupling]:
     """What the dependency graph says."""
     from torch_pruning import DependencyGraph  # brings a whole pruning library with it
 
-    network = copy.deepcopy(model).requires_grad_(True)
+    network = differentiable(model)
     paths = {module: path for path, module in network.named_modules()}
     with torch.enable_grad():
         graph = DependencyGraph().build_dependency(

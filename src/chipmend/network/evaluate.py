@@ -1,5 +1,6 @@
 """Run a network over samples and score what it says, leaving it as it was found."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -50,6 +51,14 @@ def scores(
             for x, y in batches(samples, batch, device_of(model))
         ]
     return torch.cat(found).cpu().numpy()
+
+
+def differentiable(model: nn.Module) -> nn.Module:
+    """A copy of a network, all of whose numbers that can have gradients do."""
+    network = copy.deepcopy(model)
+    for parameter in network.parameters():
+        parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
+    return network
 
 
 def device_of(model: nn.Module) -> torch.device:

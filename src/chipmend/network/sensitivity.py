@@ -9,7 +9,7 @@ References:
         Communications in Statistics 19(2), 1990.
 """
 
-import copy
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from chipmend.network.evaluate import device_of, evaluating
+from chipmend.network.evaluate import device_of, differentiable, evaluating
 from chipmend.network.gemm import Gemm, gemms
 from chipmend.network.precision import at_least_single
 from chipmend.network.products import without_fused_attention
+
+logger = logging.getLogger(__name__)
 
 PRODUCTS = {"linear", "conv1d", "conv2d", "conv3d"}
 """Functions that take an input and a weight, in this order."""
@@ -56,25 +58,40 @@ def sensitivities(
     Returns:
         Sensitivities by name of the weight, relative to the variance of the network's outputs;
         weights that are used otherwise, or that the outputs do not hang on, have none, and neither
-        has a network that keeps no gradients.
+        has a network that keeps no gradients, or that cannot be gone through backward.
     """
-    network = copy.deepcopy(model).requires_grad_(True)
+    network = differentiable(model)
     generator = torch.Generator().manual_seed(seed)
-    watch, outputs = _Watch(gemms(network)), list[Tensor]()
+    watch = _Watch(gemms(network))
+    try:
+        outputs = _gone_to_and_fro(network, inputs, watch, generator)
+    except RuntimeError as error:  # as of outputs that are changed in place
+        logger.warning("all outputs of a layer count alike, as there is no way back: %s", error)
+        return {}
+    if not outputs:
+        return {}
+    spread = float(at_least_single(torch.cat(outputs)).var(0).sum()) or 1.0
+    count = sum(len(each) for each in outputs)
+    found = {name: watch.sensitivity(name, spread, count) for name in watch.seen}
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def _gone_to_and_fro(
+    network: nn.Module, inputs: Iterable[Tensor], watch: "_Watch", generator: torch.Generator
+) -> list[Tensor]:
+    """Send inputs forward and signs of outputs back; the outputs, batch by batch."""
+    outputs = list[Tensor]()
     with evaluating(network), without_fused_attention(), torch.enable_grad():
         for batch in inputs:
             with watch.going_through(len(batch)):
                 given = network(batch.to(device_of(network)))
             real = [o for o in tree_leaves(given) if _is_of_samples(o, len(batch))]
             if not real:
-                return {}
+                return []
             outputs.append(torch.cat([o.detach().flatten(1) for o in real], 1))
             torch.autograd.backward(real, [_signs(o, generator) for o in real])
             network.zero_grad(set_to_none=True)
-    spread = float(at_least_single(torch.cat(outputs)).var(0).sum()) or 1.0
-    count = sum(len(each) for each in outputs)
-    found = {name: watch.sensitivity(name, spread, count) for name in watch.seen}
-    return {name: each for name, each in found.items() if each is not None}
+    return outputs
 
 
 @dataclass(eq=False)
