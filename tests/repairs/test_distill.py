@@ -1,10 +1,15 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import kl_div
+from torch.nn.functional import cross_entropy, kl_div
 
-from chipmend.network import TensorSamples
-from chipmend.repairs.distill import TaughtSamples, divergence
+from chipmend.errors import RepairError
+from chipmend.hardware import Array
+from chipmend.network import Task, TensorSamples
+from chipmend.repairs import Workbench
+from chipmend.repairs.distill import TaughtSamples, divergence, squared_error
+from chipmend.steps import Distill, Prune, Retrain
 
 INPUTS = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
 SOME = torch.tensor([7, 3, 3, 11])
@@ -81,3 +86,50 @@ def test_sure_teachers_give_finite_gradients():
     loss.backward()
     assert bool(torch.isfinite(loss))
     assert bool(torch.isfinite(given.grad).all())
+
+
+def test_nested_outputs_are_compared_tensor_by_tensor():
+    given = {"scores": torch.zeros(4, 3), "more": (torch.ones(4), torch.arange(4))}
+    taught = {"scores": torch.full((4, 3), 2.0), "more": (torch.full((4,), 4.0), torch.arange(4))}
+    assert float(squared_error(given, taught)) == pytest.approx((4 + 9) / 2)
+
+
+def test_outputs_without_numbers_are_refused():
+    with pytest.raises(RepairError, match="a str tells a network nothing"):
+        squared_error("a", "b")
+
+
+class Talkative(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        hidden = self.first(x).relu()
+        return {"scores": self.head(hidden), "hidden": hidden}
+
+
+def loss_of_scores(outputs, targets):
+    return cross_entropy(outputs["scores"], targets)
+
+
+def hits_of_scores(outputs, targets):
+    return (outputs["scores"].argmax(1) == targets).float()
+
+
+def test_a_network_of_several_outputs_learns_from_its_clean_self():
+    torch.manual_seed(0)
+    model = Talkative()
+    split = TensorSamples(torch.randn(512, 6), torch.randint(0, 3, (512,)))
+    task = Task(
+        model, train=split, validation=split, test=split, loss=loss_of_scores, metric=hits_of_scores
+    )
+    faulty = np.random.default_rng(0).random((8, 8)) < 0.3
+    bench = Workbench(task, Array(rows=8, cols=8), faulty, chip="a", seed=0)
+    retrain = Retrain(epochs=20.0, learning_rate=0.1, batch=32, teacher=Distill())
+
+    def apart(*recipe):
+        with torch.no_grad():
+            return float(squared_error(bench.network(recipe)(split.inputs), model(split.inputs)))
+
+    assert apart(Prune(), retrain) < 0.9 * apart(Prune())

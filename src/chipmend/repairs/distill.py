@@ -5,11 +5,15 @@ References:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+from torch.utils._pytree import tree_leaves
 
+from chipmend.errors import RepairError
 from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.samples import Samples
 from chipmend.network.task import Loss
@@ -30,7 +34,7 @@ class TaughtSamples:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def batch(self, indices: Int64[Tensor, " samples"]) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Int64[Tensor, " samples"]) -> tuple[Tensor, Any]:
         """Inputs at ``indices``, and what the teacher says of them."""
         inputs = self.samples.batch(indices)[0]
         with evaluating(self.teacher), torch.no_grad():
@@ -53,3 +57,22 @@ def divergence(temperature: float) -> Loss:
         return temperature**2 * apart
 
     return loss
+
+
+def squared_error(outputs: Any, taught: Any) -> Tensor:
+    """Mean squared error of a network's outputs, however nested; the mean over tensors.
+
+    Raises:
+        RepairError: None of the outputs is a tensor of numbers.
+    """
+    errors = [
+        mse_loss(given, wanted)
+        for given, wanted in zip(tree_leaves(outputs), tree_leaves(taught), strict=True)
+        if isinstance(given, Tensor) and given.is_floating_point()
+    ]
+    if not errors:
+        raise RepairError(
+            f"retrain: a {type(outputs).__name__} tells a network nothing that it could learn",
+            hint='retrain with labels: teacher = { kind = "labels" }',
+        )
+    return torch.stack(errors).mean()

@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from chipmend.errors import RepairError
 from chipmend.network.evaluate import device_of, keeping_modes
@@ -119,7 +120,7 @@ class Retraining:
         last = self.steps_of(epochs)
         assert last >= self.steps, "a trajectory only goes forward"
         started = time.perf_counter()
-        with keeping_modes(self.model), self._own_randomness():
+        with keeping_modes(self.model), self._own_randomness(), torch.enable_grad():
             self.model.train()
             while self.steps < last:
                 torch.manual_seed(chip_seed(self._seed, str(self.steps), "dropout"))
@@ -148,7 +149,7 @@ class Retraining:
         return torch.random.fork_rng([self._device] if self._device.type == "cuda" else [])
 
     def _step(self, inputs: Tensor, targets: Tensor) -> None:
-        inputs, targets = inputs.to(self._device), targets.to(self._device)
+        inputs, targets = tree_map_only(Tensor, lambda t: t.to(self._device), (inputs, targets))
         self._optimizer.param_groups[0]["lr"] = self._rate()
         self._optimizer.zero_grad(set_to_none=True)
         with training_precision(inputs.device.type):

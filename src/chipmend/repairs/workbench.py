@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Bool, Float64
 from torch import nn
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import cross_entropy
 
 from chipmend.confidence.sequential import samples_of
 from chipmend.hardware.array import Array
@@ -25,7 +25,7 @@ from chipmend.network.task import Loss, Task
 from chipmend.recipes import ahead_of_retraining, mapping_of, merged, path_of
 from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
 from chipmend.repairs.cost import Cost, forward_pass
-from chipmend.repairs.distill import TaughtSamples, divergence
+from chipmend.repairs.distill import TaughtSamples, divergence, squared_error
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
 from chipmend.repairs.prune import Pruned, are_zero, prune_, pruned_weights
@@ -354,7 +354,7 @@ class Workbench:
         taught = TaughtSamples(self.task.train, self.task.model)
         loss = self.task.loss
         classes = loss is cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
-        return taught, divergence(teacher.temperature) if classes else mse_loss
+        return taught, divergence(teacher.temperature) if classes else squared_error
 
     def _better(self, recipe: Recipe) -> nn.Module:
         """The network after a recipe, or before its last retraining if that does better."""
