@@ -169,6 +169,13 @@ def test_things_made_alike_have_one_digest(make):
     assert digest_of_behaviour(make()) == digest_of_behaviour(make())
 
 
+def test_recurrent_networks_are_told_apart_by_their_weights():
+    first, alike, other = (nn.LSTM(3, 2) for _ in range(3))
+    alike.load_state_dict(first.state_dict())
+    digests = [digest_of_behaviour(model) for model in (first, alike, other)]
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_neither_mode_nor_memory_layout_counts():
     plain, other = nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 3)
     other.load_state_dict(plain.state_dict())

@@ -11,6 +11,7 @@ import hashlib
 import json
 import sys
 import types
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -78,6 +79,8 @@ class _Describing:
         match thing:
             case Tensor():
                 return [_name(type(thing)), _content(thing), thing.requires_grad]
+            case weakref.ReferenceType():
+                return ["reference", self.of(thing())]
             case np.ndarray() if thing.dtype.kind in "biufc":
                 content = hashlib.sha256(np.ascontiguousarray(thing).tobytes()).hexdigest()
                 return [_name(type(thing)), f"{thing.dtype} {thing.shape} {content}"]
