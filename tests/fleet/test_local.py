@@ -55,5 +55,7 @@ class TestLocalProcesses(ExecutorContract):
             [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False
         )
         assert ended.returncode != 0
-        assert "WorkerError" in ended.stderr
         assert "__main__" in ended.stderr
+        raised = [line for line in ended.stderr.splitlines() if line.startswith("chipmend.")]
+        assert raised[-1].startswith("chipmend.errors.WorkerError")
+        assert "process object is closed" not in ended.stderr

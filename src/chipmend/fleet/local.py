@@ -136,8 +136,9 @@ class _Crew:
 
     def _replaced(self, worker: "_Worker") -> Iterator[tuple[int, Any]]:
         """Bury a worker; its job gets another try, unless it has cost a worker before."""
-        task, death = worker.task, worker.death()
+        task = worker.task
         self.workers.remove(worker)
+        death = worker.death()
         self.hire(1)
         if task is None:
             return
