@@ -126,3 +126,38 @@ def test_depthwise_channels_are_weighed_with_their_own_inputs_wherever_they_go()
     with_it = remapped(pruned, saliency, found, only, sweeps=2)
     without = remapped(pruned, saliency, found)
     assert [p.tolist() for p in with_it.positions] == [p.tolist() for p in without.positions]
+
+
+class Looped(nn.Module):
+    """Two layers each take in and give out the channels of one sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.first, self.second = (
+            nn.Conv2d(given, 16, size, padding="same") for given, size in ((3, 1), (16, 3), (16, 3))
+        )
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.first(x).relu()
+        x = x + self.second(x).relu()
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.3])
+def test_where_a_weight_lies_between_the_same_channels_nothing_gets_worse(rate):
+    array, gained = Array(rows=16, cols=16, placement="channel"), 0
+    for seed in range(6):
+        torch.manual_seed(seed)
+        model = Looped().eval()
+        with torch.no_grad():
+            model.stem.weight.mul_(0.01)
+            model.head.weight.mul_(0.01)
+        faulty = np.random.default_rng(seed).random((16, 16)) < rate
+        pruned, saliency = pruned_weights(model, faulty, array), magnitude(model)
+        mapping = remapped(pruned, saliency, couplings(model, torch.randn(4, 3, 8, 8)))
+        before, after = lost(pruned, saliency), lost(mapping.pruned, saliency)
+        assert after <= before
+        gained += after < before
+    assert gained > 0

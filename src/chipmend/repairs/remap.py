@@ -109,8 +109,13 @@ class _Search:
         had, has = (costs[np.arange(len(costs)), at].sum() for at in (np.arange(len(costs)), taken))
         if has >= had * (1 - LEAST_GAIN):
             return False
+        lost = dict(self.lost)
         for moved in placed:
-            self.lost[moved.name] = moved.moved_to(self.lost[moved.name], np.argsort(taken))
+            lost[moved.name] = moved.moved_to(lost[moved.name], np.argsort(taken))
+        names = [moved.name for moved in placed]
+        if len(set(names)) < len(names) and self._lost(lost, names) >= self._lost(self.lost, names):
+            return False  # a weight between the same channels: no linear assignment tells its cost
+        self.lost = lost
         self.positions[place] = self.positions[place][taken]
         return True
 
@@ -128,6 +133,10 @@ class _Search:
         lost = moved.channels_first(self.lost[moved.name]).flatten(1)[index] & here
         self.work += len(index) * salient.numel()
         return (salient.flatten(1) @ lost.flatten(1).to(salient.dtype).mT).double().cpu().numpy()
+
+    def _lost(self, lost: Mapping[str, Tensor], names: Sequence[str]) -> float:
+        """Saliency that some weights lose, each counted once."""
+        return sum(float(self._saliency[name][lost[name]].sum()) for name in {*names})
 
     def _is_together(self, moved: Moved) -> bool:
         """Whether the channels are the outputs of a dense layer that can tell."""
