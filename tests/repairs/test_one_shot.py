@@ -89,6 +89,20 @@ def test_each_output_is_fitted_to_the_clean_one_about_its_mean():
         )
 
 
+def test_a_layer_that_cannot_be_shifted_is_fitted_about_zero():
+    torch.manual_seed(0)
+    model, some = nn.Linear(12, 5, bias=False), torch.randn(500, 12) @ torch.randn(12, 12) + 2
+    pruned = pruned_weights(model, faults(), ARRAY)
+    mended = copy.deepcopy(model)
+    one_shot_(mended, layers_of(model, some, damping=1e-6), pruned)
+    for output, zero in enumerate(pruned["weight"]):
+        wanted = some.double() @ model.weight[output].detach().double()
+        best = torch.linalg.lstsq(some[:, ~zero].double(), wanted[:, None]).solution.flatten()
+        torch.testing.assert_close(
+            mended.weight[output][~zero].double(), best, rtol=1e-2, atol=1e-2
+        )
+
+
 @pytest.mark.parametrize("bias", [False, True])
 def test_the_norm_behind_gives_out_the_clean_mean_and_variance_without_running_the_network(bias):
     torch.manual_seed(0)

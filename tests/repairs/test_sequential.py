@@ -76,6 +76,35 @@ def test_each_layer_is_fitted_on_what_repaired_layers_hand_it(bias):
         )
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("groups", "given"), [(1, 6), (2, 6), (4, 4), (4, 8)])
+def test_each_group_of_a_convolution_is_fitted_on_its_own_inputs(groups, given, bias):
+    """By the normal equations of each output, from patches that torch unfolds."""
+    torch.manual_seed(0)
+    last = nn.Conv2d(4, given, 3, padding=1, groups=groups, bias=bias)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), last).eval()
+    some, pull = torch.randn(60, 2, 6, 6) + 0.5, 0.05
+    mended, pruned, _ = sequenced(model, some, faults(), pull=pull)
+    with torch.no_grad():
+        handed, wanted = mended[:2](some).double(), model(some).double().movedim(1, 0).flatten(1)
+        out = mended(some).double().movedim(1, 0).flatten(1)
+        clean = last.weight.flatten(1).double()
+    for output in range(given):
+        of_group = handed.tensor_split(groups, 1)[output * groups // given]
+        rows = nn.functional.unfold(of_group, 3, padding=1).transpose(1, 2).flatten(0, 1)
+        target, healthy = wanted[output], ~pruned["2.weight"][output].flatten()
+        if bias:
+            rows, target = rows - rows.mean(0), target - target.mean()
+            torch.testing.assert_close(out[output].mean(), wanted[output].mean())
+        added = pull * rows.square().mean() * len(rows)
+        normal = rows[:, healthy].T @ rows[:, healthy] + added * torch.eye(int(healthy.sum()))
+        best = torch.linalg.solve(
+            normal, rows[:, healthy].T @ target + added * clean[output, healthy]
+        )
+        found = mended[2].weight[output].flatten()[healthy].double()
+        torch.testing.assert_close(found, best, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["residual", "twice", "attending", "volume"])
 def test_wide_layers_fitted_in_the_space_of_samples_come_to_the_same(name, monkeypatch):
     model, some = network(name), inputs(name)
