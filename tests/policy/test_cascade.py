@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from chipmend.confidence import Drop, Measured
+from chipmend.confidence import Accuracy, Drop, Measured
 from chipmend.confidence.sequential import levels
 from chipmend.errors import PlanError
-from chipmend.policy import Cascade, Group, Looks, Observation, Scrap, Ship
+from chipmend.policy import Cascade, Group, Looks, Observation, Scrap, Ship, UntilMet
 from chipmend.policy.cascade import RUNGS
 from chipmend.recipes import merged, retrained_epochs
 from chipmend.resilience import Analysis, ResilienceTable, Rung, Trajectory
@@ -24,7 +24,7 @@ from chipmend.steps import (
     Retrain,
     Sequential,
 )
-from contracts.policy_contract import CONSTRAINT, PolicyContract
+from contracts.policy_contract import CONSTRAINT, PolicyContract, die
 
 GROUP = Group(chips=("a",))
 AMOUNTS = (0.0, 0.1, 0.2, 0.4)
@@ -126,7 +126,7 @@ def test_where_enough_repeats_all_met_it_a_chip_ships_without_a_look():
     table = learnt()
     sure = Rung(accuracy=0.9, p_value=0.0)
     many = tuple(
-        replace(table.trajectories[0], damage=0.1 + i / 1000, rungs=(sure,) * 4) for i in range(72)
+        replace(table.trajectories[0], damage=0.1 + i / 1000, rungs=(sure,) * 4) for i in range(99)
     )
     known = replace(table, trajectories=many)
     answers = driven(LEARNING, lambda _: BAD, damage=0.1, table=known)
@@ -308,3 +308,30 @@ def test_a_rung_of_several_steps_is_climbed_step_by_step():
     answers = driven(Cascade(rungs=own), lambda recipe: GOOD if len(recipe) == 3 else BAD)
     assert networks(answers) == list(map(merged, own))
     assert [a for a in answers if isinstance(a, Compensate | Recalibrate)] == list(own[1][1:])
+
+
+@pytest.mark.parametrize("policy", [Cascade(), LEARNING, UntilMet(), UntilMet(start=RUNGS[2])])
+def test_a_chip_that_loses_no_weight_ships_as_it_is_and_one_that_loses_all_is_scrapped(policy):
+    sound, lost = (Group(chips=("a",), effective_rate=rate) for rate in (0.0, 1.0))
+    table, seen = learnt(), (Observation(Prune()),)
+    assert policy.next(sound, CONSTRAINT, (), table) == Prune()
+    assert isinstance(policy.next(sound, CONSTRAINT, seen, table), Ship)
+    assert isinstance(policy.next(lost, CONSTRAINT, seen, table), Scrap)
+    assert not isinstance(policy.next(sound, Accuracy(0.9), seen, table), Ship | Scrap)
+    assert policy.plan([die("a", 0.25)], CONSTRAINT, table)[0].effective_rate == 0.25
+
+
+def test_patience_is_the_cascade_s_own_unless_it_is_given():
+    """Hopeful by 3 % on the last rung: the cascade looks on, and one that is told 0.1 does not."""
+    looks = Looks().shares
+    bar = -norm.ppf(levels(0.6 * 0.05, looks)[-1])
+    hopeful = math.sqrt(0.4) * (bar + norm.ppf(0.03) * math.sqrt(0.6 / 0.4))
+    seen = [*map(Observation, RUNGS[-1])]
+    for share in looks[:4]:
+        p_value = float(norm.sf(hopeful))
+        seen.append(Observation(Measure(share=share), Measured(0.9, 0.0, p_value, 2000, 0.003)))
+    given = replace(Cascade(), looks=Looks(hopeless=0.1))
+    assert Cascade().next(GROUP, CONSTRAINT, tuple(seen), None) == Measure(share=looks[4])
+    assert isinstance(given.next(GROUP, CONSTRAINT, tuple(seen), None), Retrain)
+    same = replace(Cascade(), looks=Looks(shares=looks))
+    assert same.next(GROUP, CONSTRAINT, tuple(seen), None) == Measure(share=looks[4])

@@ -11,7 +11,10 @@ from contracts.policy_contract import DIES, PolicyContract
 
 def test_each_alone_gives_every_die_a_group_of_its_own():
     groups = each_alone(DIES, 0.5, "because")
-    assert groups == [Group(chips=(d.chip.id,), epochs=0.5, reason="because") for d in DIES]
+    assert groups == [
+        Group(chips=(d.chip.id,), epochs=0.5, reason="because", effective_rate=d.effective_rate)
+        for d in DIES
+    ]
 
 
 def test_a_group_survives_pickling():

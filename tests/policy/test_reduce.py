@@ -6,7 +6,7 @@ from chipmend.errors import PlanError, TableError
 from chipmend.policy import Reduce, Scrap, Ship
 from chipmend.policy.protocol import Observation
 from chipmend.resilience import Analysis
-from chipmend.steps import Compensate, Prune, Recalibrate, Reestimate, Remap, Retrain
+from chipmend.steps import Compensate, KeepBetter, Prune, Recalibrate, Reestimate, Remap, Retrain
 from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract, die, table
 
 START = (Remap(), Prune(), Compensate())
@@ -96,6 +96,12 @@ def test_repair_comes_before_the_amount_and_is_enough_for_a_healthy_chip():
     policy = Reduce(start=START, retrain=Retrain(learning_rate=0.1))
     assert walked(policy, 0.4)[0] == [*START, Retrain(learning_rate=0.1, epochs=0.75)]
     assert walked(policy, 0.0)[0] == list(START)
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0.3, True), (0.0, False)])
+def test_it_keeps_the_better_of_the_retrained_network_and_its_start_if_asked(rate, kept):
+    steps, _ = walked(Reduce(start=START, keep_better=True), rate)
+    assert steps == [*walked(Reduce(start=START), rate)[0], *([KeepBetter()] if kept else [])]
 
 
 def test_its_analysis_is_the_usual_one_from_its_start():

@@ -110,6 +110,15 @@ def test_seventy_two_repeats_that_all_met_it_are_enough_for_95_of_100_chips_at_9
     assert met_at(*range(1, 72)).sure_below(0, 0.95, 0.95) == -1
 
 
+def test_several_rungs_share_the_doubt():
+    def seen(count):
+        return ladder(*(repeat(damage=d, rungs=[(0.9, 0.0)] * 4) for d in range(1, count + 1)))
+
+    assert 0.95**99 <= 0.025 / 4 < 0.95**98
+    assert seen(99).sure_below(2, 0.95, 0.95) == 1
+    assert seen(98).sure_below(2, 0.95, 0.95) == -1
+
+
 def test_repeats_beyond_the_first_that_missed_it_do_not_count():
     damages = [*range(1, 84), *range(85, 200)]
     assert met_at(*damages, missed=[84]).sure_below(0, 0.95, 0.95) == 12

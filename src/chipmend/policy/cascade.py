@@ -17,7 +17,15 @@ from chipmend.confidence.constraint import ROUNDING, Constraint
 from chipmend.confidence.sequential import alpha_of_look, levels
 from chipmend.errors import PlanError
 from chipmend.policy.looks import Looks, check_confidence, looks_at_this, networks_looked_at
-from chipmend.policy.protocol import Action, Alone, Group, Observation, Scrap, Ship
+from chipmend.policy.protocol import (
+    Action,
+    Alone,
+    Group,
+    Observation,
+    Scrap,
+    Ship,
+    settled,
+)
 from chipmend.recipes import (
     BYPASS,
     check_leads_to,
@@ -94,7 +102,7 @@ class Cascade(Alone):
     most: float = 4.0
     confidence: float = 0.95
     coverage: float = 0.95
-    looks: Looks = field(default_factory=lambda: Looks(hopeless=HOPELESS_AT_LAST))
+    looks: Looks = field(default_factory=Looks)
     label: str = "Cascade"
 
     def __post_init__(self) -> None:
@@ -139,7 +147,7 @@ class Cascade(Alone):
 
     def next(
         self,
-        group: Group,  # noqa: ARG002
+        group: Group,
         constraint: Constraint,
         seen: Sequence[Observation],
         table: ResilienceTable | None,
@@ -147,6 +155,8 @@ class Cascade(Alone):
         """Climb on, look on, retrain, ship or scrap."""
         if not seen:
             return BYPASS[0]
+        if (action := settled(group, constraint)) is not None:
+            return action
         if table is not None and len(seen) == 1:
             return Assess()
         return _Climb(self, constraint, seen, Ladder(table) if table else None).next()
@@ -189,12 +199,12 @@ class _Climb:
 
     def _looks(self) -> Looks:
         """How to look at the network as it stands: with less patience where a rung is above it."""
-        looks, rung = self.policy.looks, self._rung()
-        if self._trained() or rung + 1 == len(self.policy.rungs) or looks.hopeless == 0:
-            return looks
-        dear = any(map(_is_sequential, self.policy.rungs[self._promising(rung + 1)]))
-        bar = HOPELESS_BELOW_SEQUENTIAL if dear else HOPELESS
-        return replace(looks, hopeless=max(looks.hopeless, bar))
+        given, rung = self.policy.looks.hopeless, self._rung()
+        hopeless = HOPELESS_AT_LAST if given is None else given
+        if hopeless and not self._trained() and rung + 1 < len(self.policy.rungs):
+            dear = any(map(_is_sequential, self.policy.rungs[self._promising(rung + 1)]))
+            hopeless = max(hopeless, HOPELESS_BELOW_SEQUENTIAL if dear else HOPELESS)
+        return replace(self.policy.looks, hopeless=hopeless)
 
     def _alpha(self, epochs: float | None = None) -> float:
         """Error probability that a network may spend: this one, or one retrained so much."""

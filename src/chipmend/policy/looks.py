@@ -13,6 +13,8 @@ from chipmend.errors import PlanError
 from chipmend.policy.protocol import Observation
 from chipmend.steps import Assess, Measure
 
+HOPELESS = 0.1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
@@ -20,18 +22,18 @@ class Looks:
 
     Args:
         shares: Shares of the validation split, ascending to 1; after each the test may end.
-        hopeless: Chance of a yes at the end below which looking on is given up; the cascade gives
-            up earlier where there is a rung above.
+        hopeless: Chance of a yes at the end below which looking on is given up: by default 0.1, and
+            0.02 in the cascade, which gives up earlier where there is a rung above.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     shares: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-    hopeless: float = 0.1
+    hopeless: float | None = None
 
     def __post_init__(self) -> None:
         check_shares(self.shares)
-        if not 0 <= self.hopeless < 1:
+        if self.hopeless is not None and not 0 <= self.hopeless < 1:
             raise PlanError(
                 f"looks: hopeless below a chance of {self.hopeless}",
                 hint="give a fraction from 0 up to 1; 0 never gives up early",
@@ -54,7 +56,8 @@ class Looks:
         last, share = found[-1], self.shares[len(found) - 1]
         if last.p_value <= bars[len(found) - 1]:
             return True
-        if share == 1 or outlook(last.p_value, share, bars[-1]) < self.hopeless:
+        hopeless = HOPELESS if self.hopeless is None else self.hopeless
+        if share == 1 or outlook(last.p_value, share, bars[-1]) < hopeless:
             return False
         return Measure(share=self.shares[len(found)])
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from chipmend.confidence.constraint import Constraint
+from chipmend.confidence.constraint import Constraint, Drop
 from chipmend.confidence.intervals import Measured
 from chipmend.errors import PlanError
 from chipmend.faults.maps import Chip
@@ -40,11 +40,13 @@ class Group:
         chips: Their identities.
         epochs: Retraining that the policy planned for them; infinite if none would do.
         reason: Why.
+        effective_rate: Share of the weights on faulty PEs, where all its chips have the same.
     """
 
     chips: tuple[str, ...]
     epochs: float = 0.0
     reason: str = ""
+    effective_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,22 @@ class Alone:
 
 def each_alone(dies: Sequence[Die], epochs: float = 0.0, reason: str = "") -> list[Group]:
     """A group of its own for every die."""
-    return [Group(chips=(die.chip.id,), epochs=epochs, reason=reason) for die in dies]
+    return [
+        Group(
+            chips=(die.chip.id,),
+            epochs=epochs,
+            reason=reason,
+            effective_rate=die.effective_rate,
+        )
+        for die in dies
+    ]
+
+
+def settled(group: Group, constraint: Constraint) -> Ship | Scrap | None:
+    """What needs no look: a drop of chips that lose no weight, or that lose them all."""
+    if group.effective_rate == 0 and isinstance(constraint, Drop):
+        return Ship("no weight is on a faulty PE")
+    return Scrap("all weights are on faulty PEs") if group.effective_rate == 1 else None
 
 
 def check_policies(policies: Sequence[Policy]) -> None:

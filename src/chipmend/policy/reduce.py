@@ -17,7 +17,7 @@ from chipmend.recipes import amount_steps, check_start
 from chipmend.records import ByKind
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable, Statistic
-from chipmend.steps import Prune, Retrain, Step
+from chipmend.steps import KeepBetter, Prune, Retrain, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class Reduce:
         start: What comes before retraining, here and in the analysis.
         retrain: How to retrain, here and in the analysis; its amount does not count. A campaign
             fills in what its plan's analysis does where nothing is given.
+        keep_better: Whether to go back to the start where it does better on the validation split.
         label: Name in tables; made of the statistic where none is given.
     """
 
@@ -41,6 +42,7 @@ class Reduce:
     quantile: float | None = None
     start: tuple[Annotated[Step, ByKind()], ...] = (Prune(),)
     retrain: Retrain | None = None
+    keep_better: bool = False
     label: str = ""
 
     def __post_init__(self) -> None:
@@ -89,6 +91,8 @@ class Reduce:
         if math.isinf(group.epochs):
             return Scrap(f"'{constraint}' was not reached in the analysis at {group.reason}")
         steps = amount_steps(group.epochs, self.retrain or Retrain(), self.start)
+        if self.keep_better and group.epochs > 0:
+            steps = (*steps, KeepBetter())
         return steps[len(seen)] if len(seen) < len(steps) else Ship()
 
     def _planned(self, die: Die, constraint: Constraint, table: ResilienceTable) -> Group:

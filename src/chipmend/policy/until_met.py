@@ -12,7 +12,15 @@ from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.sequential import alpha_of_look
 from chipmend.errors import PlanError
 from chipmend.policy.looks import Looks, check_confidence, networks_looked_at
-from chipmend.policy.protocol import Action, Alone, Group, Observation, Scrap, Ship
+from chipmend.policy.protocol import (
+    Action,
+    Alone,
+    Group,
+    Observation,
+    Scrap,
+    Ship,
+    settled,
+)
 from chipmend.recipes import check_start, ready_to_ship, retrained_epochs
 from chipmend.records import ByKind
 from chipmend.resilience.table import ResilienceTable
@@ -62,12 +70,14 @@ class UntilMet(Alone):
 
     def next(
         self,
-        group: Group,  # noqa: ARG002
+        group: Group,
         constraint: Constraint,
         seen: Sequence[Observation],
         table: ResilienceTable | None,  # noqa: ARG002
     ) -> Action:
         """Look after every increment."""
+        if (action := settled(group, constraint)) is not None:
+            return action if seen else Prune()
         start = ready_to_ship(self.start, self.retrain.recalibrate)
         if len(seen) < len(start):
             return start[len(seen)]

@@ -61,7 +61,8 @@ class Ladder:
         Returns:
             The greatest such damage; -1 if too few repeats were measured to say so.
         """
-        half = (1 - confidence) / 2  # for the looks at the repeats, and for which repeats they are
+        rungs = max(1, len(self.table.trajectories[0].rungs))
+        half = (1 - confidence) / rungs / 2  # for the looks at the repeats, and for which they are
         needed = math.ceil(math.log(half) / math.log(coverage))
         sure = half / needed
         met = []
