@@ -37,7 +37,6 @@ from chipmend.repairs.cost import Cost
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Assess
 
 PICTURES = 12
 """Chips of a lot whose fault maps reports show."""
@@ -239,7 +238,7 @@ class Campaign:
         analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
         recipes = [found[policy.name, chip.id].steps for chip in self.chips]
         if analysis is not None:
-            recipes += [analysis.start, *analysis.rungs, *([(Assess(),)] if analysis.rungs else [])]
+            recipes.append(analysis.repairs())
         return self._calibration.bill(step for recipe in recipes for step in recipe)
 
     def _facts(self, place: int, chip: Chip) -> ChipFacts:

@@ -110,8 +110,10 @@ class Calibration:
 
     def bill(self, steps: Iterable[Step]) -> Cost:
         """What it cost to work out all that some steps go by, each thing once."""
-        used = {key for step in steps for key in _used_by(step)}
-        for key in sorted(used - self._costs.keys(), key=repr):
+        used = sorted({key for step in steps for key in _used_by(step)}, key=repr)
+        for key in used:
+            if key in self._costs:
+                continue
             if isinstance(key, OneShot):
                 self.layers(key)
             else:

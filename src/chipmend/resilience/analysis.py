@@ -92,6 +92,11 @@ class Analysis:
                 raise TableError(f"a fault rate of {rate}", hint="give fractions above 0, up to 1")
         object.__setattr__(self, "rates", tuple(sorted(set(self.rates))))
 
+    def repairs(self) -> tuple[Step, ...]:
+        """All steps that are carried out beside retraining and looks."""
+        assess = (Assess(),) if self.rungs else ()
+        return (*assess, *itertools.chain(*self.rungs, self.start))
+
     def jobs(self) -> list[tuple[float, int]]:
         """Rate and number of every repeat."""
         return [(rate, repeat) for rate in self.rates for repeat in range(self.repeats)]
@@ -137,6 +142,8 @@ def trajectory(
     bench = Workbench(
         task, array, faults.unusable, chip=chip, seed=seed, calibration=calibration, tick=tick
     )
+    for step in analysis.repairs():
+        bench.calibration.prepare(step)
     started = time.perf_counter()
     walk = _Walk(bench, analysis.until or Drop(0.0), clean[task.look_order(seed)])
     damage = walk.damage() if analysis.rungs else None
