@@ -91,7 +91,10 @@ def figures(outcome: Outcome) -> dict[str, float | None]:
             _seconds(cascade, 100), reduce and _seconds(reduce, 100)
         ),
         "cascade_over_fixed_ee": _over(_own(cascade), cheapest and _own(cheapest)),
-        "cascade_over_fixed_seconds": _over(cascade.seconds, cheapest and cheapest.seconds),
+        "cascade_over_fixed_seconds": _over(
+            cascade.seconds + cascade.seconds_shared,
+            cheapest and cheapest.seconds + cheapest.seconds_shared,
+        ),
     }
 
 

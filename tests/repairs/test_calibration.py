@@ -11,11 +11,13 @@ from chipmend.hardware import Array
 from chipmend.network import Task
 from chipmend.network.gemm import gemms
 from chipmend.network.memory import footprint
-from chipmend.network.task import LEAST_CALIBRATION
+from chipmend.network.sensitivity import sensitivities
 from chipmend.repairs import Workbench, calibration
 from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
 from chipmend.repairs.cost import Cost
+from chipmend.seeds import chip_seed
 from chipmend.steps import (
+    LEAST_SAMPLES,
     Assess,
     ClosedForm,
     Compensate,
@@ -125,7 +127,7 @@ def test_no_more_inputs_go_through_at_once_than_there_is_room_for(task, monkeypa
     assert len(known.targets(50, 100).parts) == len(gemms(task.model))
     assert "30 calibration inputs, not 50" in caplog.text
     monkeypatch.setattr(calibration, "ROOM", 1)
-    assert len(known.inputs_at_once(50)) == LEAST_CALIBRATION
+    assert len(known.inputs_at_once(50)) == LEAST_SAMPLES
 
 
 def test_smaller_batches_tell_the_same_of_a_network(task, monkeypatch):
@@ -180,6 +182,30 @@ def test_saliencies_are_of_the_weights_shapes_and_are_those_of_the_definition(ta
         torch.testing.assert_close(
             exact[gemm.name].flatten(1).double(), wanted, rtol=1e-3, atol=1e-9
         )
+
+
+def test_stakes_are_the_sensitivities_on_the_calibration_inputs(task):
+    known = Calibration(task, 0)
+    found = sensitivities(task.model, [known.inputs(64)], seed=chip_seed(0, "", "signs"))
+    for name, layer in known.layers(FORM).items():
+        torch.testing.assert_close(layer.stake, found[name].outputs)
+
+
+def test_rows_that_the_outputs_hang_on_are_targets_more_often(task):
+    known = Calibration(task, 0)
+    found = sensitivities(task.model, [known.inputs(64)], seed=chip_seed(0, "", "signs"))
+    rows = found["0.weight"].rows
+    chosen = known.targets(64, 300).parts["0.weight", 0].places
+    assert rows[chosen].mean() > 1.3 * rows.mean()
+
+
+def test_unlike_inputs_are_told_of(task, caplog):
+    Calibration(task, 0).targets(64, 100)
+    assert "unlike" not in caplog.text
+    noise = 3 * torch.rand(64, 1, 6, 6)
+    splits = {"train": task.train, "validation": task.validation, "test": task.test}
+    Calibration(Task(task.model, **splits, calibration=noise), 0).targets(64, 100)
+    assert "unlike those that the network's norms were trained on" in caplog.text
 
 
 def test_algebra_is_billed_by_multiply_adds(task):

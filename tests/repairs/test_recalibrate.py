@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
+from chipmend.errors import RepairError
 from chipmend.network import TensorSamples
 from chipmend.repairs import reestimate_
 
@@ -222,3 +223,10 @@ def test_no_batch_is_more_than_one_sample_shorter_than_another(count):
     lengths = {len(indices) for indices in seen}
     assert max(lengths) - min(lengths) <= 1
     assert min(lengths) >= 256
+
+
+def test_inputs_that_are_not_finite_are_refused():
+    split = samples()
+    split.inputs[7] = torch.nan
+    with pytest.raises(RepairError, match="norm statistics that are not finite"):
+        reestimate_(network(), split, torch.arange(600))

@@ -22,9 +22,10 @@ from chipmend.network.intercepts import Intercept, intercepts
 from chipmend.network.memory import Footprint, footprint
 from chipmend.network.products import Products
 from chipmend.network.sensitivity import Sensitivity, sensitivities
-from chipmend.network.task import LEAST_CALIBRATION, Task
+from chipmend.network.task import Task
 from chipmend.records import digest_of
 from chipmend.repairs.cost import Cost, forward_pass
+from chipmend.repairs.match import trust_in
 from chipmend.repairs.one_shot import CleanLayer, clean_layers
 from chipmend.repairs.packing import (
     packed_layers,
@@ -36,6 +37,7 @@ from chipmend.repairs.sequential import Targets, targets
 from chipmend.repairs.tensor_store import Make, TensorStore
 from chipmend.seeds import chip_seed
 from chipmend.steps import (
+    LEAST_SAMPLES,
     Assess,
     ClosedForm,
     Compensate,
@@ -60,6 +62,8 @@ LIVE = 2
 branch waits for as much as an operation takes."""
 MATCHED_PLACES = 4096
 """Rows of each matrix product over which means are taken where a layer has no norm."""
+HALF = 0.5
+"""Share of the way below which it is told that calibration inputs are hardly trusted."""
 FEW = 4
 """Inputs on which the network's structure is looked at."""
 
@@ -152,7 +156,7 @@ class Calibration:
     def inputs_at_once(self, samples: int) -> Tensor:
         """So many calibration inputs, or as many as there is room for to go through at once."""
         room = int(ROOM // (LIVE * self._footprint.largest))
-        return self.inputs(min(samples, max(room, LEAST_CALIBRATION)))
+        return self.inputs(min(samples, max(room, LEAST_SAMPLES)))
 
     def indices(self, samples: int) -> Int64[Tensor, " samples"]:
         """Which calibration inputs are taken."""
@@ -167,10 +171,10 @@ class Calibration:
             DataError: They are too few, or one of them is not a finite number.
         """
         inputs = self._task.calibrating.batch(self.indices(samples))[0]
-        if len(inputs) < min(samples, LEAST_CALIBRATION):
+        if len(inputs) < min(samples, LEAST_SAMPLES):
             raise DataError(
                 f"{len(inputs)} inputs to calibrate with are too few",
-                hint=f"give at least {LEAST_CALIBRATION}; a few hundred already repair well",
+                hint=f"give at least {LEAST_SAMPLES}; a few hundred already repair well",
             )
         if inputs.is_floating_point() and not torch.isfinite(inputs).all():
             raise DataError(
@@ -241,6 +245,12 @@ class Calibration:
         found, work = targets(
             self._task.model, inputs, places=places, seed=seed, sensitive=sensitive
         )
+        if (trust := trust_in(self._task.model, found)) < HALF:
+            logger.warning(
+                "calibration inputs unlike those that the network's norms were trained on: "
+                "matching goes %.0f %% of the way",
+                100 * trust,
+            )
         passing = forward_pass(len(inputs), self._task) + going_back
         return packed_targets(found), Cost(recalibrate=passing, algebra=self.algebra(work))
 

@@ -50,7 +50,7 @@ def repair(
         task: The clean network and its data.
         chip: The chip.
         array: The array and its placement.
-        steps: What to do, in order, beginning with ``Prune``.
+        steps: What to do, in order, beginning with ``Prune``; only ``Remap`` may come before it.
         seed: The seed of everything random.
 
     Returns:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from chipmend.errors import RepairError
 from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.samples import Samples
 
@@ -30,6 +31,9 @@ def reestimate_(model: nn.Module, samples: Samples, indices: Tensor) -> int:
 
     Returns:
         Samples that went through the network: none if it has no such norm.
+
+    Raises:
+        RepairError: Statistics are not finite numbers.
     """
     norms = [m for m in model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
     if not norms:
@@ -37,6 +41,12 @@ def reestimate_(model: nn.Module, samples: Samples, indices: Tensor) -> int:
     with evaluating(model), _accumulating(norms), torch.inference_mode():
         for chunk in indices.tensor_split(max(1, len(indices) // BATCH)):
             model(samples.batch(chunk)[0].to(device_of(model)))
+    held = (buffer for norm in norms for buffer in norm.buffers(recurse=False))
+    if not all(bool(torch.isfinite(buffer).all()) for buffer in held):
+        raise RepairError(
+            "norm statistics that are not finite numbers",
+            hint="clean the calibration inputs, or the training split if they are taken from it",
+        )
     return len(indices)
 
 
