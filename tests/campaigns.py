@@ -37,12 +37,14 @@ def chips():
     return [type(chip)(id=f"c{place}", faults=chip.faults) for place, chip in enumerate(made)]
 
 
-def mended(task, *, run, lot=None, policies=POLICIES, workers=1, threads=1, seed=0):
+def mended(
+    task, *, run, lot=None, policies=POLICIES, workers=1, threads=1, seed=0, constraint=CONSTRAINT
+):
     return mend(
         task,
         chips() if lot is None else lot,
         array=ARRAY,
-        constraint=CONSTRAINT,
+        constraint=constraint,
         policies=policies,
         analysis=ANALYSIS,
         run=run,

@@ -25,14 +25,22 @@ from campaigns import (
     mended,
     records,
 )
-from chipmend.errors import FaultMapError, FingerprintError, LotError, PlanError
+from chipmend.confidence import Accuracy
+from chipmend.errors import (
+    ConstraintError,
+    FaultMapError,
+    FingerprintError,
+    LotError,
+    PlanError,
+)
 from chipmend.faults import Chip, FaultMap, png_picture
 from chipmend.fleet import mend
 from chipmend.fleet.campaign import Setup
 from chipmend.fleet.ledger import Bin
-from chipmend.policy import Cascade, Fixed, FixedSteps, Reduce
+from chipmend.policy import Cascade, Fixed, FixedSteps, Reduce, UntilMet
 from chipmend.repairs import Cost, pruned_weights
 from chipmend.repairs.calibration import Calibration
+from chipmend.steps import Decaying, Retrain
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +186,26 @@ def test_a_run_does_not_go_on_under_another_fingerprint(task, tmp_path, change, 
     with pytest.raises(FingerprintError, match=named):
         mended(task, run=tmp_path, **change)
     assert mended(task, run=tmp_path).records
+
+
+def test_a_constraint_that_is_out_of_reach_leaves_the_run_folder_to_another(task, tmp_path):
+    with pytest.raises(ConstraintError):
+        mended(task, run=tmp_path, constraint=Accuracy(1.0))
+    assert mended(task, run=tmp_path).records
+
+
+def test_a_policy_whose_analysis_is_none_is_refused_by_name_before_any_work(task):
+    wrong = Reduce(retrain=Retrain(schedule=Decaying()))
+    with pytest.raises(PlanError, match="Reduce-max: an analysis with a decaying schedule"):
+        mended(task, run=None, policies=[wrong])
+
+
+def test_scoring_the_clean_network_is_billed_to_whoever_looks(task):
+    outcome = mended(task, run=None, policies=[FixedSteps(), UntilMet(increment=0.5, most=0.5)])
+    free, looking = outcome.shared.values()
+    assert free == Cost()
+    assert looking.ee == looking.measure == pytest.approx(128 / 256 / 3)
+    assert looking.seconds > 0
 
 
 def test_bad_lots_are_refused_before_any_work(task):

@@ -1,7 +1,9 @@
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 
 import chipmend as cm
 from chipmend.confidence import Drop
@@ -12,6 +14,7 @@ from chipmend.fleet.jobs import Job
 from chipmend.fleet.ledger import Bin
 from chipmend.fleet.mending import Mending
 from chipmend.hardware import Array
+from chipmend.network.coupling import couplings, permute_
 from chipmend.network.evaluate import scores
 from chipmend.policy import Fixed, FixedSteps, Group, Reduce, Scrap, Ship, UntilMet
 from chipmend.policy.looks import Looks
@@ -19,6 +22,7 @@ from chipmend.recipes import retrained_epochs
 from chipmend.records import plain, rebuilt
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.chip import repair
+from chipmend.repairs.prune import prune_, pruned_weights
 from chipmend.repairs.retrain import Retraining
 from chipmend.repairs.workbench import Workbench
 from chipmend.resilience import Analysis
@@ -43,6 +47,7 @@ NORMS = Recalibrate(form=Reestimate(samples=32))
 RETRAIN = Retrain(learning_rate=0.05, batch=32, recalibrate=Reestimate(samples=64))
 WALK = Analysis(amounts=(0.0, 0.5, 1.0, 2.0), retrain=RETRAIN).steps()
 FAULTS = fault_map(ARRAY, 0.45, cm.Uniform(), seed=1, chip="a")
+FIRST = torch.arange(4)
 WHOLE = Looks(shares=(1.0,))
 POLICIES = (
     FixedSteps(),
@@ -256,10 +261,20 @@ def test_a_chip_whose_retraining_was_undone_is_where_it_was_before_it(task, rate
         assert record["cost"]["retrain"] > 0
 
 
-def test_a_chip_whose_channels_changed_places_is_repaired(task):
-    policies = [FixedSteps(steps=(Remap(saliency=Magnitude()), Prune()), label="FAM")]
-    (record,) = mended(task, policies)["records"]
-    assert record["bin"] == Bin.REPAIRED
+def test_a_chip_whose_channels_changed_places_is_repaired_and_their_places_are_kept(task):
+    """On the array, the network with its channels in these places loses what the record says."""
+    fam = FixedSteps(steps=(Remap(saliency=Magnitude()), Prune()), label="FAM")
+    result = mended(task, [fam, FixedSteps()])
+    assert [record["bin"] for record in result["records"]] == [Bin.REPAIRED, Bin.PRUNED]
+    assert result["mappings"].keys() == {"FAM"}
+    found = {tuple(c.tensors): c for c in couplings(task.model, task.train.batch(FIRST)[0])}
+    placed = task.fresh_network()
+    for moved in json.loads(json.dumps(result["mappings"]["FAM"])):
+        permute_(placed, found[tuple(moved["tensors"])], np.array(moved["positions"]))
+    prune_(placed, pruned_weights(placed, FAULTS.unusable, ARRAY))
+    accuracy = scores(placed, task.test, task.metric).mean()
+    assert accuracy == pytest.approx(by_policy(result)["FAM"]["accuracy"])
+    assert accuracy != pytest.approx(by_policy(result)["FAP"]["accuracy"])
 
 
 @pytest.mark.parametrize(

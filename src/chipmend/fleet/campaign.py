@@ -6,6 +6,7 @@ interruptions.
 """
 
 import base64
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, check_reachable
+from chipmend.errors import ChipmendError, PlanError
 from chipmend.faults.maps import Chip
 from chipmend.faults.picture import png_picture
 from chipmend.fleet.analyzing import Analyzing, resilience_table
@@ -33,10 +35,11 @@ from chipmend.policy.protocol import Policy, check_policies
 from chipmend.policy.reduce import Reduce
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.repairs.calibration import Calibration
-from chipmend.repairs.cost import Cost
+from chipmend.repairs.cost import Cost, forward_pass
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
+from chipmend.steps import Measure
 
 PICTURES = 12
 """Chips of a lot whose fault maps reports show."""
@@ -65,6 +68,14 @@ class Setup:
     def __post_init__(self) -> None:
         check_policies(self.policies)
         object.__setattr__(self, "policies", tuple(map(self._trained_as_analysed, self.policies)))
+        for policy in self.policies:
+            self._check_analysis_of(policy)
+
+    def _check_analysis_of(self, policy: Policy) -> None:
+        try:
+            policy.analysis(self.analysis, self.constraint)
+        except ChipmendError as error:
+            raise PlanError(f"{policy.name}: {error.message}", hint=error.hint) from error
 
     def _trained_as_analysed(self, policy: Policy) -> Policy:
         """Reduce trains as the analysis does, unless it says how: then its analysis does so too."""
@@ -104,6 +115,7 @@ class Campaign:
         self._table_cache, self._plan = table_cache, dict(plan or {})
         self._calibration = calibration_of(task, setup.seed, threads, folder)
         self._per_pe = weights_per_pe(task.model, setup.array)
+        self._scoring = Cost()
 
     def run(self) -> Outcome:
         """Do what is left to do, and sum up.
@@ -113,9 +125,9 @@ class Campaign:
             ConstraintError: The clean network itself misses the constraint.
             StoreError: The store cannot be written; what was kept stays kept.
         """
-        self._check_fingerprint()
         clean_validation, clean_test = self._clean_scores()
         check_reachable(self.setup.constraint, clean_validation)
+        self._check_fingerprint()
         tables = self._tables(clean_validation)
         jobs = planned_jobs(
             self.chips, self.setup.policies, self.setup.constraint, tables, self._per_pe
@@ -149,12 +161,16 @@ class Campaign:
         self._runner.check_fingerprint(plain(now))
 
     def _clean_scores(self) -> tuple[Any, Any]:
-        task, found = self.task, []
+        task, found, seconds = self.task, [], []
         self._runner.progress.phase("scoring the clean network", 2, 0)
         for split in (task.validation, task.test):
+            started = time.perf_counter()
             with computing_with(self._threads):
                 found.append(scores(task.model, split, task.metric))
+            seconds.append(time.perf_counter() - started)
             self._runner.progress.job_done()
+        looked = forward_pass(len(task.validation), task)
+        self._scoring = Cost(measure=looked, seconds=seconds[0])
         return found[0], found[1]
 
     def _tables(self, clean: Float64[np.ndarray, " samples"]) -> dict[str, ResilienceTable]:
@@ -234,12 +250,15 @@ class Campaign:
         )
 
     def _shared(self, policy: Policy, found: dict[tuple[str, str], ChipRecord]) -> Cost:
-        """What all chips of a policy, and its analysis, share."""
+        """What all chips of a policy, and its analysis, share: the clean network's scores too."""
         analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
         recipes = [found[policy.name, chip.id].steps for chip in self.chips]
         if analysis is not None:
             recipes.append(analysis.repairs())
-        return self._calibration.bill(step for recipe in recipes for step in recipe)
+        steps = [step for recipe in recipes for step in recipe]
+        looks = analysis is not None or any(isinstance(step, Measure) for step in steps)
+        scoring = self._scoring if looks else Cost()
+        return scoring + self._calibration.bill(steps)
 
     def _facts(self, place: int, chip: Chip) -> ChipFacts:
         faults = chip.faults

@@ -24,7 +24,6 @@ from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, 
 from chipmend.recipes import merged, retrained_epochs, undoes_training
 from chipmend.records import plain
 from chipmend.repairs.calibration import Calibration
-from chipmend.repairs.remap import Positions
 from chipmend.repairs.workbench import Workbench
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import (
@@ -74,9 +73,9 @@ class Mending:
 
         Returns:
             ``records`` (a ``ChipRecord`` for each policy and chip), ``path`` (test accuracy along
-            the retraining, for the report) and ``mappings`` (where the channels of each coupling
-            go in what ships, by policy), as JSON can hold them; unfinished, if anything but an
-            error of ours broke in on a policy: memory ran out, or a device failed.
+            the retraining, for the report) and ``mappings`` (of what ships, by policy: the tensors
+            of each coupling, and where its channels go), as JSON can hold them; unfinished, if
+            anything but an error of ours broke in on a policy: memory ran out, or a device failed.
         """
         bench = Workbench(
             self.task,
@@ -93,7 +92,7 @@ class Mending:
         result = {
             "records": plain(records),
             "path": plain(path),
-            "mappings": plain({w.policy.name: m for w in walks if (m := _mapping(w, bench))}),
+            "mappings": {w.policy.name: m for w in walks if (m := self._mapping(w, bench))},
         }
         return Unfinished(result) if any(walk.broke_down for walk in walks) else result
 
@@ -172,6 +171,17 @@ class Mending:
     def _met(self, scores: Float64[np.ndarray, " samples"]) -> bool:
         return holds(self.constraint, scores, self.clean_test)
 
+    def _mapping(self, walk: "_Walk", bench: Workbench) -> list[dict[str, Any]]:
+        """Where channels go in what a policy ships, if they change places."""
+        mapping = None if walk.test_scores is None else bench.mapping(walk.recipe)
+        if mapping is None:
+            return []
+        each = zip(self.calibration.couplings, mapping.positions, strict=True)
+        return [
+            {"tensors": coupling.tensors, "positions": positions.tolist()}
+            for coupling, positions in each
+        ]
+
     def _record(self, walk: "_Walk", chip: str, job: Job, bench: Workbench) -> ChipRecord:
         shipped = walk.test_scores
         billed = walk.tried if walk.tried and bench.tried(walk.tried) else walk.recipe
@@ -213,12 +223,6 @@ class _Walk:
 
     def end(self, where: Bin, reason: str) -> None:
         self.bin, self.reason, self.action = where, reason, None
-
-
-def _mapping(walk: _Walk, bench: Workbench) -> Positions | None:
-    """Where channels go in what a policy ships, if they change places."""
-    mapping = None if walk.test_scores is None else bench.mapping(walk.recipe)
-    return None if mapping is None else mapping.positions
 
 
 def _checked(action: Action, recipe: Recipe) -> Action:
