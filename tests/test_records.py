@@ -62,7 +62,7 @@ outers = st.builds(
     more=st.dictionaries(st.text(max_size=3), inners, max_size=2),
     list_of=st.lists(inners, max_size=2),
 )
-samples = st.integers(2, 9999)
+samples = st.integers(16, 9999)
 reestimates = st.builds(Reestimate, samples=samples)
 moments = st.builds(OneShot, samples=samples, damping=st.floats(0, 1))
 recipes = st.lists(

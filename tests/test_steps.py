@@ -79,9 +79,17 @@ def test_impossible_settings_of_a_retraining_are_refused(wrong, said):
 @pytest.mark.parametrize("kind", [Match, Reestimate, OneShot, Sequential])
 @pytest.mark.parametrize("samples", [1, 0, -3, 2.5])
 def test_an_impossible_number_of_calibration_samples_is_refused(kind, samples):
-    with pytest.raises(PlanError, match=f"{samples} samples give no variance"):
+    with pytest.raises(PlanError, match=f"{samples} samples give no"):
         kind(samples=samples)
-    assert kind(samples=2).samples == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "least"), [(Match, 2), (Reestimate, 2), (OneShot, 16), (Sequential, 16)]
+)
+def test_so_few_calibration_samples_are_just_enough(kind, least):
+    assert kind(samples=least).samples == least
+    with pytest.raises(PlanError, match=f"at least {least}"):
+        kind(samples=least - 1)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Union, get_args
 
 
 def plain(value: Any) -> Any:
@@ -70,6 +70,32 @@ class ByKind:
         from pydantic import Field  # as below
 
         return handler.generate_schema(Annotated[source, Field(discriminator="kind")])
+
+
+class ByField:
+    """Where stored records are read: choose the first of two alternatives if a field is there.
+
+    Args:
+        first: A field of the first alternative.
+        second: A field of the second one, which is missed if neither is there.
+    """
+
+    def __init__(self, first: str, second: str) -> None:
+        self._first, self._second = first, second
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic import Discriminator, Tag  # as below
+
+        one, other = get_args(source)
+        tags = f"with {self._first}", f"with {self._second}"  # no field has such a name
+
+        def which(table: Any) -> str:
+            is_table = isinstance(table, Mapping)
+            there = self._first in table if is_table else hasattr(table, self._first)
+            return tags[0 if there else 1]
+
+        tagged = Union[Annotated[one, Tag(tags[0])], Annotated[other, Tag(tags[1])]]  # noqa: UP007
+        return handler.generate_schema(Annotated[tagged, Discriminator(which)])
 
 
 def _canonical(value: Any) -> Any:

@@ -19,11 +19,15 @@ def _check_count(what: str, count: object, least: int = 1) -> None:
         raise PlanError(f"{what}: {count!r}", hint=f"give a whole number, at least {least}")
 
 
-def _check_samples(what: str, samples: object) -> None:
-    if not isinstance(samples, int) or samples < 2:
+LEAST_SAMPLES = 16
+"""Inputs below which second moments say next to nothing."""
+
+
+def _check_samples(what: str, samples: object, least: int = 2) -> None:
+    if not isinstance(samples, int) or samples < least:
         raise PlanError(
-            f"{what}: {samples} samples give no variance",
-            hint="give a whole number, at least 2",
+            f"{what}: {samples} samples give no {'variance' if least == 2 else 'second moments'}",
+            hint=f"give a whole number, at least {least}",
         )
 
 
@@ -101,7 +105,7 @@ class Recalibrate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneShot:
-    """Every layer alone, against the clean network's inputs: a second for a chip.
+    """Every layer alone, against the clean network's inputs: the network is not even run.
 
     Args:
         samples: Calibration inputs.
@@ -117,7 +121,7 @@ class OneShot:
     damping: float = 0.01
 
     def __post_init__(self) -> None:
-        _check_samples("one_shot", self.samples)
+        _check_samples("one_shot", self.samples, LEAST_SAMPLES)
         _check_share("one_shot: damping", self.damping)
         _check_count("one_shot: places", self.places)
 
@@ -141,7 +145,7 @@ class Sequential:
     pull: float = 0.003
 
     def __post_init__(self) -> None:
-        _check_samples("sequential", self.samples)
+        _check_samples("sequential", self.samples, LEAST_SAMPLES)
         _check_share("sequential: pull", self.pull)
         _check_count("sequential: places", self.places)
 

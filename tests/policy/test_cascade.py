@@ -286,7 +286,7 @@ def test_its_analysis_looks_at_its_rungs_and_trains_from_the_last():
         ({"rungs": (RUNGS[1], (Prune(), Recalibrate()))}, "rung 2 cannot be come to"),
         ({"rungs": (RUNGS[1], RUNGS[1])}, "rung 2 cannot be come to"),
         ({"confidence": 1.0}, "a confidence of 1.0"),
-        ({"coverage": 0.0}, "coverage: a confidence of 0.0"),
+        ({"coverage": 0.0}, "cascade: a coverage of 0.0"),
         ({"increment": 0.0}, "increments of 0.0"),
         ({"most": math.inf}, "up to inf"),
     ],

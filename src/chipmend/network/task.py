@@ -17,11 +17,10 @@ from chipmend.network.gemm import assumed_healthy, gemms
 from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import Samples, TensorSamples, as_samples, digest_of_samples
 from chipmend.seeds import shuffled
+from chipmend.steps import LEAST_SAMPLES
 
 logger = logging.getLogger(__name__)
 
-LEAST_CALIBRATION = 16
-"""Inputs below which second moments say next to nothing."""
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Mean loss of a batch from its outputs and targets."""
 
@@ -152,10 +151,10 @@ def _as_calibrating(inputs: object) -> Samples:
             f"the calibration inputs are a {type(inputs).__name__}",
             hint="give a tensor or an array of inputs, samples first",
         ) from error
-    if held.dim() == 0 or len(held) < LEAST_CALIBRATION:
+    if held.dim() == 0 or len(held) < LEAST_SAMPLES:
         raise DataError(
             f"{len(held) if held.dim() else 0} calibration inputs are too few",
-            hint=f"give at least {LEAST_CALIBRATION}; a few hundred already repair well",
+            hint=f"give at least {LEAST_SAMPLES}; a few hundred already repair well",
         )
     if held.is_floating_point() and not torch.isfinite(held).all():
         raise DataError(

@@ -37,6 +37,7 @@ _EITHER = {
     "data.factory": "data: write name, or factory",
     "chips.rate": "chips: write file, or rate and count",
     "constraint.accuracy": "constraint: write drop, or accuracy",
+    "analysis.until.accuracy": "analysis.until: write drop, or accuracy",
 }
 """What to write in a table that has none of the fields that tell its alternatives apart."""
 _SHAPES = {
@@ -61,7 +62,7 @@ TABLES: Mapping[str, tuple[type, ...]] = {
     "constraint": (Drop, Accuracy),
     "policy": _POLICIES,
     "policies": _POLICIES,
-    "analysis": (Analysis, Uniform, Clustered, Lines, *_STEPS),
+    "analysis": (Analysis, Drop, Accuracy, Uniform, Clustered, Lines, *_STEPS),
     "execution": (Execution,),
 }
 """What may stand in each table of a plan."""

@@ -22,6 +22,7 @@ from chipmend.policy.fixed import Fixed, FixedSteps
 from chipmend.policy.protocol import Policy, check_policies
 from chipmend.policy.reduce import Reduce
 from chipmend.policy.until_met import UntilMet
+from chipmend.records import ByField
 from chipmend.resilience.analysis import Analysis
 from chipmend.zoo import read_weights_, trained_vgg11
 
@@ -172,16 +173,6 @@ class Execution:
                 raise PlanError(f"{count} {name}", hint="give 1 or more, or leave it out")
 
 
-def _with(key: str, other: str) -> Discriminator:
-    """Tell two tables apart by whether they have a key; no field has a name as the tags have."""
-
-    def which(table: Any) -> str:
-        found = key in table if isinstance(table, Mapping) else hasattr(table, key)
-        return f"with {key if found else other}"
-
-    return Discriminator(which)
-
-
 KIND = "kind "
 
 
@@ -220,23 +211,11 @@ class Plan:
 
     __pydantic_config__ = _STRICT
 
-    model: Annotated[
-        Annotated[ZooModel, Tag("with zoo")] | Annotated[FactoryModel, Tag("with factory")],
-        _with("zoo", "factory"),
-    ]
-    data: Annotated[
-        Annotated[NamedData, Tag("with name")] | Annotated[FactoryData, Tag("with factory")],
-        _with("name", "factory"),
-    ]
+    model: Annotated[ZooModel | FactoryModel, ByField("zoo", "factory")]
+    data: Annotated[NamedData | FactoryData, ByField("name", "factory")]
     array: Array
-    chips: Annotated[
-        Annotated[LotFile, Tag("with file")] | Annotated[MadeChips, Tag("with rate")],
-        _with("file", "rate"),
-    ]
-    constraint: Annotated[
-        Annotated[Drop, Tag("with drop")] | Annotated[Accuracy, Tag("with accuracy")],
-        _with("drop", "accuracy"),
-    ]
+    chips: Annotated[LotFile | MadeChips, ByField("file", "rate")]
+    constraint: Annotated[Drop | Accuracy, ByField("drop", "accuracy")]
     policies: tuple[OnePolicy, ...] = field(default_factory=lambda: (Cascade(),))
     analysis: Analysis = field(default_factory=Analysis)
     execution: Execution = field(default_factory=Execution)

@@ -107,7 +107,7 @@ class Cascade(Alone):
 
     def __post_init__(self) -> None:
         check_confidence("cascade", self.confidence)
-        check_confidence("cascade: coverage", self.coverage)
+        check_confidence("cascade", self.coverage, "coverage")
         Measure(share=self.share)  # refuses what is no share
         self._check_rungs()
         if self.amounts:

@@ -85,11 +85,11 @@ def networks_looked_at(seen: Sequence[Observation]) -> int:
     return count
 
 
-def check_confidence(whose: str, confidence: float) -> None:
+def check_confidence(whose: str, confidence: float, what: str = "confidence") -> None:
     """Refuse what is no confidence.
 
     Raises:
         PlanError: Says whose.
     """
     if not 0 < confidence < 1:
-        raise PlanError(f"{whose}: a confidence of {confidence}", hint="give a fraction, as 0.95")
+        raise PlanError(f"{whose}: a {what} of {confidence}", hint="give a fraction, as 0.95")

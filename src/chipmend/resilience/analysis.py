@@ -31,7 +31,7 @@ from chipmend.recipes import (
     ready_to_ship,
     steps_toward,
 )
-from chipmend.records import ByKind
+from chipmend.records import ByField, ByKind
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.repairs.workbench import Tick, Workbench
@@ -68,7 +68,7 @@ class Analysis:
     retrain: Retrain = field(default_factory=Retrain)
     rungs: tuple[tuple[Annotated[Step, ByKind()], ...], ...] = ()
     share: float = 1.0
-    until: Drop | Accuracy | None = None
+    until: Annotated[Drop | Accuracy, ByField("drop", "accuracy")] | None = None
 
     def __post_init__(self) -> None:
         check_amounts(self.amounts)
