@@ -25,7 +25,7 @@ def arguments(description: str | None) -> argparse.Namespace:
         ``quick``, whether fewer cases are wanted, and ``json``, the path of the result.
     """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="fewer cases, within five minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer cases, within ten minutes")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the result")
     return parser.parse_args()
 

@@ -153,6 +153,15 @@ def test_the_amount_is_the_least_learnt_that_makes_up_for_what_is_lacking():
     assert amount(-0.2) == [0.4]  # more than the analysis saw made good
 
 
+@pytest.mark.parametrize(("samples", "epochs"), [(250, 0.2), (10**6, 0.1)])
+def test_what_was_foreseen_counts_as_much_as_a_thousand_images(samples, epochs):
+    """A look that missed by 1.2 points, at a damage that was foreseen to miss by 2."""
+    seen = Measured(accuracy=0.87, margin=-0.012, p_value=1.0, samples=samples, error=0.002)
+    look = {merged(RUNGS[-1]): seen}
+    answers = driven(LEARNING, lambda r: look.get(r, GOOD), damage=0.6, table=learnt())
+    assert retrainings(answers) == [epochs]
+
+
 def test_beyond_what_was_learnt_it_goes_on_in_small_steps_and_in_the_end_gives_up():
     policy = replace(LEARNING, increment=0.25, most=1.0)
     answers = driven(policy, lambda _: BAD, damage=0.6, table=learnt())
@@ -248,10 +257,12 @@ def test_none_is_given_up_early_where_hopeless_is_nothing():
     assert answers[:3] == [Prune(), Measure(share=0.5), Measure(share=1.0)]
 
 
-def test_over_all_networks_no_more_than_all_error_probability_is_spent():
+@pytest.mark.parametrize("amounts", [(), AMOUNTS])
+def test_over_all_networks_no_more_than_all_error_probability_is_spent(amounts):
     """Every look of every network says that the constraint is just missed: few chips may pass."""
     generator = np.random.default_rng(0)
-    policy, passed, chips = Cascade(most=0.2, amounts=(), confidence=0.8), 0, 600
+    policy, passed, chips = Cascade(most=0.2, amounts=amounts, confidence=0.8), 0, 600
+    table = learnt() if amounts else None
     for _ in range(chips):
         images = {}
 
@@ -262,7 +273,8 @@ def test_over_all_networks_no_more_than_all_error_probability_is_spent():
             z = drawn["p"][round(20 * share) - 1] / math.sqrt(round(20 * share))
             return Measured(0.9, 0.0, float(norm.sf(z)), round(5000 * share), 0.003)
 
-        passed += isinstance(driven(policy, look)[-1], Ship)
+        damage = generator.uniform(0, 0.6)
+        passed += isinstance(driven(policy, look, damage=damage, table=table)[-1], Ship)
     assert passed / chips < 0.2 + 3 * math.sqrt(0.2 * 0.8 / chips)
     assert passed / chips > 0.04
 

@@ -8,7 +8,6 @@ import chipmend as cm
 from chipmend.plan import read_plan
 
 REPRODUCE = Path(__file__).parents[2] / "reproduce"
-PLANS = sorted(str(path.relative_to(REPRODUCE)) for path in REPRODUCE.glob("*/*.toml"))
 FOLDER = REPRODUCE / "reduce"
 
 
