@@ -70,7 +70,7 @@ def grams(
 
             with Products(gemms(model), meet):
                 model(batch.to(device_of(model)))
-    return {name: sums.gram() for name, sums in found.items()}
+    return {name: found.pop(name).gram() for name in tuple(found)}  # sums are as large as Grams
 
 
 @dataclass(eq=False)
@@ -99,7 +99,8 @@ class _Sums:
         means, moments = zip(*map(self._pooled, firsts), strict=True)
         uses = self.uses.values()
         work = sum(use.count * use.around.numel() * use.around.shape[1] for use in uses)
-        return Gram(torch.stack(means), torch.stack(moments), None, work)
+        joint = moments[0][None] if len(moments) == 1 else torch.stack(moments)
+        return Gram(torch.stack(means), joint, None, work)
 
     def _pooled(self, output: int) -> tuple[Tensor, Tensor]:
         """Mean and moments of what comes into one output, over all uses of it."""
@@ -111,6 +112,8 @@ class _Sums:
         if not found:
             nothing = at_least_single(self.gemm.weight.detach()[0].flatten() * 0)
             return nothing, torch.outer(nothing, nothing)
+        if len(found) == 1:
+            return found[0][1:]
         counts, means, moments = zip(*found, strict=True)
         shares = torch.tensor(counts, device=means[0].device) / sum(counts)
         means, moments = torch.stack(means), torch.stack(moments)
@@ -132,7 +135,7 @@ class _Use:
 
     @classmethod
     def about(cls, point: Tensor, *, wide: bool) -> "_Use":
-        squares = None if wide else torch.zeros_like(point[:, :, None] * point[:, None])
+        squares = None if wide else point.new_zeros(*point.shape, point.shape[1])
         return cls(point, torch.zeros_like(point), squares)
 
     def add(self, rows: Float[Tensor, "groups samples k"]) -> None:
@@ -147,5 +150,5 @@ class _Use:
     def of_group(self, group: int) -> tuple[int, Tensor, Tensor]:
         assert self.second is not None
         shift = self.first[group] / self.count
-        moments = self.second[group] / self.count - torch.outer(shift, shift)
+        moments = (self.second[group] / self.count).addr_(shift, shift, alpha=-1)
         return self.count, self.around[group] + shift, moments

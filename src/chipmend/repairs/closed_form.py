@@ -118,11 +118,12 @@ def damped(gram: Gram, damping: float, *, centred: bool) -> Known:
     if gram.rows is not None:
         return Inputs.of(gram.rows if centred else gram.rows + gram.mean, damping)
     assert gram.moments is not None
-    moments = gram.moments
+    moments = gram.moments.clone()
     if not centred:
-        moments = moments + gram.mean[:, :, None] * gram.mean[:, None]
+        moments.baddbmm_(gram.mean[:, :, None], gram.mean[:, None])
     added = share_of(moments.diagonal(dim1=1, dim2=2).mean(1), damping)
-    return Moments(moments + torch.diag_embed(added[:, None].expand_as(gram.mean)), added)
+    moments.diagonal(dim1=1, dim2=2).add_(added[:, None])
+    return Moments(moments, added)
 
 
 def share_of(moment: Float[Tensor, "*blocks"], share: float) -> Float[Tensor, "*blocks"]:
