@@ -38,8 +38,10 @@ REALISTIC = (1e-5, 1e-4, 1e-3)
 SPATIAL = {"uniform": cm.Uniform(), "clustered": cm.Clustered(), "lines": cm.Lines()}
 BASELINE: Recipe = (cm.Prune(), cm.Recalibrate(form=cm.Reestimate()))
 RECIPES: dict[str, Recipe] = {
+    "recalibrate": (cm.Prune(), cm.Recalibrate()),
     "one-shot": (cm.Prune(), cm.Compensate(form=cm.OneShot())),
     "remap + one-shot": (cm.Remap(), cm.Prune(), cm.Compensate(form=cm.OneShot())),
+    "sequential": (cm.Prune(), cm.Compensate(form=cm.Sequential())),
     "remap + sequential": (cm.Remap(), cm.Prune(), cm.Compensate(form=cm.Sequential())),
 }
 
@@ -158,7 +160,7 @@ def shares(found: Sequence[Point], workers: int) -> list[list[Point]]:
 COSTS: dict[str, tuple[int, Recipe]] = {
     "one_shot_epochs_10": (10, RECIPES["one-shot"]),
     "one_shot_epochs_50": (50, RECIPES["one-shot"]),
-    "sequential_epochs": (50, (cm.Prune(), cm.Compensate(form=cm.Sequential()))),
+    "sequential_epochs": (50, RECIPES["sequential"]),
     "remap_epochs": (50, (cm.Remap(), cm.Prune())),
 }
 
@@ -170,7 +172,6 @@ def costs(*, quick: bool) -> Iterator[dict[str, Any]]:
     chips = {rate: cm.make_chips(array, rate=rate / 100, count=4, seed=5) for rate in (10, 50)}
     for recipe in RECIPES.values():
         bench.calibration.bill(recipe)
-    bench.calibration.bill(COSTS["sequential_epochs"][1])
     for number in range(1 if quick else 4):
         part = 0.02 if quick else 0.25
         training = Retraining(
