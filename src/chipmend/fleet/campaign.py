@@ -128,6 +128,8 @@ class Campaign:
         clean_validation, clean_test = self._clean_scores()
         check_reachable(self.setup.constraint, clean_validation)
         self._check_fingerprint()
+        took = self._runner.kept("scoring the clean network", plain(self._scoring))
+        self._scoring = rebuilt(Cost, took)
         tables = self._tables(clean_validation)
         jobs = planned_jobs(
             self.chips, self.setup.policies, self.setup.constraint, tables, self._per_pe

@@ -41,12 +41,15 @@ class Runner:
         Raises:
             FingerprintError: Says which parts differ.
         """
-        fact = f"fingerprint {of}".strip()
-        kept = self.store.fact(fact)
-        if kept is None:
+        kept = self.kept(f"fingerprint {of}".strip(), now)
+        check_same(kept, now, getattr(self.store, "folder", "the store"))
+
+    def kept(self, fact: str, now: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the store keeps under a name: from now on this, if nothing yet."""
+        known = self.store.fact(fact)
+        if known is None:
             self.store.keep_fact(fact, now)
-        else:
-            check_same(kept, now, getattr(self.store, "folder", "the store"))
+        return now if known is None else known
 
     def results(self, kind: str, phase: str, work: Work, jobs: Mapping[str, Any]) -> dict[str, Any]:
         """Results of all jobs, of which only those not in the store are worked on.
