@@ -1,6 +1,7 @@
 """What all tests share: a network and data so small that training takes milliseconds."""
 
 import os
+from dataclasses import fields, is_dataclass
 
 import pytest
 import torch
@@ -84,3 +85,23 @@ def tiny_task() -> Task:
 @pytest.fixture(scope="session")
 def task() -> Task:
     return tiny_task()
+
+
+def state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What a network holds now, safe from what becomes of it."""
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(one, other) -> bool:
+    """Whether two records of tensors, nested at will, hold the same."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if is_dataclass(one):
+        return type(one) is type(other) and all(
+            same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one)
+        )
+    return one == other

@@ -79,7 +79,7 @@ def test_impossible_settings_of_a_retraining_are_refused(wrong, said):
 @pytest.mark.parametrize("kind", [Match, Reestimate, OneShot, Sequential])
 @pytest.mark.parametrize("samples", [1, 0, -3, 2.5])
 def test_an_impossible_number_of_calibration_samples_is_refused(kind, samples):
-    with pytest.raises(PlanError, match=f"{samples} samples give no"):
+    with pytest.raises(PlanError, match=f"{samples} samples are too few"):
         kind(samples=samples)
 
 

@@ -12,6 +12,8 @@ from chipmend.records import ByKind
 
 _STRICT = {"extra": "forbid"}
 MOST_EPOCHS = 1_000_000
+LEAST_SAMPLES = 16
+"""Inputs below which second moments say next to nothing."""
 
 
 def _check_count(what: str, count: object, least: int = 1) -> None:
@@ -19,14 +21,10 @@ def _check_count(what: str, count: object, least: int = 1) -> None:
         raise PlanError(f"{what}: {count!r}", hint=f"give a whole number, at least {least}")
 
 
-LEAST_SAMPLES = 16
-"""Inputs below which second moments say next to nothing."""
-
-
 def _check_samples(what: str, samples: object, least: int = 2) -> None:
     if not isinstance(samples, int) or samples < least:
         raise PlanError(
-            f"{what}: {samples} samples give no {'variance' if least == 2 else 'second moments'}",
+            f"{what}: {samples!r} samples are too few",
             hint=f"give a whole number, at least {least}",
         )
 

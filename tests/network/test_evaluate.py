@@ -6,6 +6,7 @@ from torch import nn
 from chipmend.errors import MetricError
 from chipmend.network import TensorSamples, accuracy, scores
 from chipmend.network.evaluate import device_of, evaluating
+from conftest import state
 
 
 def network():
@@ -30,10 +31,6 @@ def mixed():
     model[1].eval()
     model[3].eval()
     return model
-
-
-def state(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 @pytest.mark.parametrize("batch", [1, 4, 23, 250])

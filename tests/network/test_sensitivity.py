@@ -142,6 +142,15 @@ def test_a_network_that_cannot_be_gone_through_backward_has_none_and_that_is_tol
     assert "no way back" in caplog.text
 
 
+def test_a_want_of_memory_is_no_want_of_a_way_back():
+    class Greedy(nn.Linear):
+        def forward(self, x):
+            raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        sensitivities(Greedy(5, 4), [torch.randn(8, 5)], seed=0)
+
+
 def test_a_parameter_without_gradients_does_not_stand_in_the_way():
     model = nn.Linear(5, 4)
     model.steps = nn.Parameter(torch.tensor([3]), requires_grad=False)

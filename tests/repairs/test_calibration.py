@@ -32,7 +32,7 @@ from chipmend.steps import (
     Retrain,
     Sequential,
 )
-from conftest import tiny_network, tiny_split
+from conftest import same, tiny_network, tiny_split
 
 FORM = OneShot(samples=64, places=500)
 SEQUENTIAL = Sequential(samples=32, places=100)
@@ -40,19 +40,6 @@ SEQUENTIAL = Sequential(samples=32, places=100)
 
 def kept(folder):
     return list(folder.glob("*.safetensors"))
-
-
-def same(one, other):
-    """Whether two records of tensors hold the same."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    if hasattr(one, "__dataclass_fields__"):
-        return all(same(getattr(one, f), getattr(other, f)) for f in one.__dataclass_fields__)
-    return one == other
 
 
 def test_what_is_kept_comes_back_the_same_and_is_not_worked_out_again(task, tmp_path, monkeypatch):

@@ -1,5 +1,3 @@
-from dataclasses import fields, is_dataclass
-
 import pytest
 import torch
 
@@ -15,22 +13,9 @@ from chipmend.repairs.packing import (
     unpacked_targets,
 )
 from chipmend.repairs.sequential import Target, Targets
+from conftest import same
 
 PLACES = {"body.0.weight": Intercept(None, None), "head.weight": Intercept(None, "norm")}
-
-
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    if is_dataclass(one):
-        return type(one) is type(other) and all(
-            same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one)
-        )
-    return one == other
 
 
 def layer(name, *, wide):

@@ -35,6 +35,7 @@ from chipmend.steps import (
     Retrain,
     Sequential,
 )
+from conftest import same, state
 
 ARRAY = Array(rows=4, cols=3)
 TRAIN, VALIDATION, BATCH = 96, 30, 32  # 3 steps per epoch
@@ -101,14 +102,6 @@ def carried_out(recipe, on=None):
         else:
             on.network(recipe[:length])
     return on
-
-
-def state(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
 
 
 def after(recipe, **given):

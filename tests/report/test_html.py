@@ -88,15 +88,15 @@ def test_the_ledger_says_each_cost_under_its_own_heading(outcome):
         "looks": f"{2 * 0.03 / 3:.3f}",
         "in all": f"{2 * 0.5425 / 3:.3f}",
         "analysis (total)": "6.0",
-        "calibration (total)": "0.0",
+        "calibration and clean scores (total)": "0.0",
         **{
-            f"with both, {fleet:,} chips": f"{2 * 0.5425 / 3 + 6 / fleet:.3f}"
+            f"with all, {fleet:,} chips": f"{2 * 0.5425 / 3 + 6 / fleet:.3f}"
             for fleet in (100, 1000, 5000)
         },
         "overspent": f"{0.5425 - 0.2625:.3f}",
         "seconds": f"{2 * 12 / 3:.1f}",
     }
-    assert ledger["Fixed(0.5)"]["with both, 100 chips"] == f"{2 * 0.5425 / 3:.3f}"
+    assert ledger["Fixed(0.5)"]["with all, 100 chips"] == f"{2 * 0.5425 / 3:.3f}"
 
 
 def test_chips_are_counted_by_what_was_done_to_them(outcome):
@@ -124,11 +124,11 @@ def test_closed_forms_and_the_calibration_they_share_are_on_the_bill(outcome):
     html = page(made)
     row = cells(html, "closed forms")["Fixed(0.5)"]
     assert (row["closed forms"], row["in all"]) == ("0.250", f"{1.75 / 3:.3f}")
-    assert (row["analysis (total)"], row["calibration (total)"]) == ("0.0", "1.5")
-    assert row["with both, 100 chips"] == f"{1.75 / 3 + 1.5 / 100:.3f}"
-    assert "(0.500 of them for the calibration)" in html
+    assert (row["analysis (total)"], row["calibration and clean scores (total)"]) == ("0.0", "1.5")
+    assert row["with all, 100 chips"] == f"{1.75 / 3 + 1.5 / 100:.3f}"
+    assert "(0.500 of them for calibration, clean scores)" in html
     both = page(replace(made, tables={"Fixed(0.5)": outcome.table}))
-    assert "(2.500 of them for the analysis and the calibration)" in both
+    assert "(2.500 of them for analysis, calibration, clean scores)" in both
 
 
 def test_the_header_sums_up_what_was_analysed_each_thing_once(outcome):
@@ -191,7 +191,7 @@ def test_the_verdict_is_who_meets_most_then_who_is_cheapest_with_the_analysis(ou
     tied = verdict(outcome)
     assert "1 ship under Fixed(0.5)" in tied
     assert f"at {2 * 0.5425 / 3:.3f} epoch-equivalents per chip." in tied
-    dearer = f"Reduce-max at {2 * 0.5425 / 3 + 6 / 3:.3f} (2.000 of them for the analysis)."
+    dearer = f"Reduce-max at {2 * 0.5425 / 3 + 6 / 3:.3f} (2.000 of them for analysis)."
     assert tied.endswith(f"On as many, at no lower cost: {dearer}")
     missed = verdict(cheaper(outcome, "Fixed(0.5)", met=False))
     assert "1 ship under Reduce-max" in missed

@@ -7,6 +7,7 @@ from chipmend.errors import NetworkError, StoreError
 from chipmend.network import accuracy, scores
 from chipmend.zoo import read_weights_, trained_vgg11, vgg11, write_weights
 from chipmend.zoo.weights import WEIGHTS
+from conftest import same, state
 
 SHIPPED = sorted(WEIGHTS.glob("*.safetensors"))
 
@@ -16,14 +17,6 @@ def network(outputs=3, seed=0):
     return nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, outputs)
     )
-
-
-def state(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
 
 
 def test_what_was_written_is_read_as_half_precision_rounds_it(tmp_path):

@@ -59,7 +59,8 @@ class Drop:
         """Probability of such scores or better if the drop were just more than allowed.
 
         For hits and misses a test that holds where few images differ. Other scores are taken to
-        lie between the lowest and the highest seen and zero, and take about twice the images.
+        lie between the lowest and the highest seen and zero, and take more images: two to four
+        times as many, were hits tested so.
         """
         if worth := worth_of_a_hit(scores, clean):
             lost, gained = int((clean > scores).sum()), int((scores > clean).sum())

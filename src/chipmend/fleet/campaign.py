@@ -125,10 +125,10 @@ class Campaign:
             ConstraintError: The clean network itself misses the constraint.
             StoreError: The store cannot be written; what was kept stays kept.
         """
-        clean_validation, clean_test = self._clean_scores()
+        clean_validation, clean_test, scoring = self._clean_scores()
         check_reachable(self.setup.constraint, clean_validation)
         self._check_fingerprint()
-        took = self._runner.kept("scoring the clean network", plain(self._scoring))
+        took = self._runner.kept("scoring the clean network", plain(scoring))
         self._scoring = rebuilt(Cost, took)
         tables = self._tables(clean_validation)
         jobs = planned_jobs(
@@ -162,7 +162,7 @@ class Campaign:
         now = fingerprint(self.task, self.chips, plan, self._threads)
         self._runner.check_fingerprint(plain(now))
 
-    def _clean_scores(self) -> tuple[Any, Any]:
+    def _clean_scores(self) -> tuple[Any, Any, Cost]:
         task, found, seconds = self.task, [], []
         self._runner.progress.phase("scoring the clean network", 2, 0)
         for split in (task.validation, task.test):
@@ -172,8 +172,7 @@ class Campaign:
             seconds.append(time.perf_counter() - started)
             self._runner.progress.job_done()
         looked = forward_pass(len(task.validation), task)
-        self._scoring = Cost(measure=looked, seconds=seconds[0])
-        return found[0], found[1]
+        return found[0], found[1], Cost(measure=looked, seconds=seconds[0])
 
     def _tables(self, clean: Float64[np.ndarray, " samples"]) -> dict[str, ResilienceTable]:
         """The table of each policy that goes by one; policies with the same analysis share it."""

@@ -104,14 +104,14 @@ class PolicySum:
         accuracy_min: The least of them.
         ee: Epoch-equivalents spent on the chips, in all.
         ee_analysis: Epoch-equivalents of the resilience analysis, if the policy needs it.
-        ee_shared: Epoch-equivalents of the calibration that all chips share.
+        ee_shared: Epoch-equivalents of calibration and the clean network's scores, for all chips.
         ee_overspent: Spent beyond the least amount of the analysis' kind of retraining that would
             have met the constraint, over the chips that met it and whose path was measured; none if
             none was.
         judged: How many chips these are.
         seconds: Worker seconds spent on the chips.
         seconds_analysis: Worker seconds of the analysis, if the policy needs it.
-        seconds_shared: Worker seconds of the calibration that all chips share.
+        seconds_shared: Worker seconds of the calibration and the scores.
     """
 
     policy: str
@@ -133,7 +133,7 @@ class PolicySum:
 
     @property
     def ee_per_chip(self) -> float:
-        """Epoch-equivalents per chip, without what all chips share."""
+        """Epoch-equivalents per chip, without the same."""
         return self.ee / self.chips
 
     @property
@@ -158,7 +158,7 @@ def sum_up(
         records: One for every chip of the lot, all of one policy.
         paths: Hindsight along the retraining, by chip, where it was measured.
         analysis: What the analysis cost this policy; nothing if it needs none.
-        shared: What the calibration cost that all its chips share.
+        shared: What calibration and the clean network's scores cost, which all its chips share.
 
     Returns:
         The sums.

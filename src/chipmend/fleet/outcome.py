@@ -58,7 +58,8 @@ class Outcome:
         records: One for every policy and chip, in their order.
         paths: Hindsight along the retraining, by chip.
         tables: The table of each policy that goes by one, by its name; its cost is that policy's.
-        shared: What calibration cost that all chips of a policy share, by its name.
+        shared: What calibration, and scoring the clean network, cost that all chips of a policy
+            share, by its name.
         lost: What interrupted attempts had cost.
         execution: Versions, device, threads, workers.
         plan: The plan as the user gave it, if there was one.

@@ -65,6 +65,8 @@ def sensitivities(
     watch = _Watch(gemms(network))
     try:
         outputs = _gone_to_and_fro(network, inputs, watch, generator)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:  # as of outputs that are changed in place
         logger.warning("all outputs of a layer count alike, as there is no way back: %s", error)
         return {}

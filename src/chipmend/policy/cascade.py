@@ -64,7 +64,7 @@ and takes a third of an epoch to come back (docs/architecture.md)."""
 ALPHA_LAST, ALPHA_RETRAINED = 0.6, 0.2
 """Shares of the error probability: the last rung's, all retrained networks'; the rest is for the
 other rungs, whose chips mostly pass by a wide margin."""
-HOPELESS, HOPELESS_BELOW_SEQUENTIAL, HOPELESS_AT_LAST = 0.4, 0.1, 0.02
+HOPELESS_BELOW_ANOTHER, HOPELESS_BELOW_SEQUENTIAL, HOPELESS_AT_LAST = 0.4, 0.1, 0.02
 """Chance of a yes at the end below which a rung is given up for the one above it. Most rungs cost
 about as much as looking on does, sequential compensation as much as several looks, and retraining
 ten times as much."""
@@ -203,7 +203,7 @@ class _Climb:
         hopeless = HOPELESS_AT_LAST if given is None else given
         if hopeless and not self._trained() and rung + 1 < len(self.policy.rungs):
             dear = any(map(_is_sequential, self.policy.rungs[self._promising(rung + 1)]))
-            hopeless = max(hopeless, HOPELESS_BELOW_SEQUENTIAL if dear else HOPELESS)
+            hopeless = max(hopeless, HOPELESS_BELOW_SEQUENTIAL if dear else HOPELESS_BELOW_ANOTHER)
         return replace(self.policy.looks, hopeless=hopeless)
 
     def _alpha(self, epochs: float | None = None) -> float:

@@ -14,6 +14,7 @@ from chipmend.policy.protocol import Observation
 from chipmend.steps import Assess, Measure
 
 HOPELESS = 0.1
+"""Chance of a yes at the end below which looking on is given up, unless a policy knows better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

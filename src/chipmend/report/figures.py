@@ -149,9 +149,7 @@ def cost_bars(sums: list[PolicySum]) -> Figure:
     totals = [(s.policy, s.ee + s.ee_analysis + s.ee_shared) for s in sums]
     rows = [(policy, total, f"{total:.3g} EE") for policy, total in totals]
     svg = bars("total cost", rows, max((total for _, total in totals), default=1.0))
-    return Figure(
-        svg, "Total cost for this lot in epoch-equivalents, analysis and calibration included."
-    )
+    return Figure(svg, "Total cost for this lot in epoch-equivalents, what chips share included.")
 
 
 def _means(table: ResilienceTable, rate: float) -> list[float]:

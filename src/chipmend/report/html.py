@@ -116,9 +116,9 @@ def _verdict(outcome: Outcome, sums: list[PolicySum]) -> str:
 
 
 def _for_what_is_shared(s: PolicySum, chips: int) -> str:
-    """How much of what a chip cost is its share of the analysis and the calibration."""
-    shared = {"the analysis": s.ee_analysis, "the calibration": s.ee_shared}
-    what = " and ".join(name for name, ee in shared.items() if ee)
+    """How much of what a chip cost is its share of what all chips share."""
+    shared = {"analysis": s.ee_analysis, "calibration, clean scores": s.ee_shared}
+    what = ", ".join(name for name, ee in shared.items() if ee)
     if not what:
         return ""
     return f" ({s.ee_per_chip_of(chips) - s.ee_per_chip:.3f} of them for {what})"
@@ -138,7 +138,7 @@ def _ledger(outcome: Outcome, s: PolicySum) -> dict[str, Any]:
         "measure": per_chip("measure"),
         "per_chip": s.ee_per_chip,
         "analysis": s.ee_analysis,
-        "calibration": s.ee_shared,
+        "shared": s.ee_shared,
         "spread": [s.ee_per_chip_of(fleet) for fleet in FLEETS],
         "overspent": s.ee_overspent_per_chip,
         "seconds": s.seconds / s.chips,

@@ -21,8 +21,8 @@ def text_table(outcome: Outcome) -> Table:
         title=f"{len(outcome.chips)} chips, {outcome.constraint}, clean "
         f"{100 * outcome.clean_accuracy:.2f} %",
         caption="mean and min of the chips that ship; per chip: EE epoch-equivalents, EE+ with "
-        "analysis and calibration spread over 100 chips, s seconds; over: EE beyond what would "
-        "have sufficed, per chip that met",
+        "what chips share (analysis, calibration) spread over 100, s seconds; over: EE beyond what "
+        "would have sufficed, per chip that met",
         box=SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
@@ -48,7 +48,7 @@ def text_table(outcome: Outcome) -> Table:
 def markdown_table(outcome: Outcome) -> str:
     """What each policy came to, for a README: costs per chip in epoch-equivalents.
 
-    The mean accuracy is that of the chips that ship; calibration is spread with the analysis.
+    The mean accuracy is that of the chips that ship; all that chips share is spread.
 
     Args:
         outcome: What a campaign came to.
