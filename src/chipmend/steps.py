@@ -66,10 +66,10 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reestimate:
-    """Estimate the statistics of norms anew, for calibration inputs like the training inputs.
+    """Estimate the statistics of norms anew, on inputs of the training split.
 
     Args:
-        samples: Calibration inputs; fewer if there are fewer.
+        samples: Training inputs; fewer if there are fewer.
     """
 
     __pydantic_config__ = _STRICT

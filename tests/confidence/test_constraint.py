@@ -138,6 +138,13 @@ def test_hits_are_tested_alike_whatever_they_are_worth(constraint, in_percent):
     assert measured(in_percent, 100 * scores, 100 * clean).p_value == pytest.approx(p_value)
 
 
+@pytest.mark.parametrize("scores", [[0.1, 0, 0.1, 0.1], [0, 0, 0, 0], [0.1, 0.1, 0.1, 0.1]])
+def test_a_drop_of_all_that_a_hit_is_worth_is_surely_met(scores):
+    clean = np.array([0.1, 0.1, 0.0, 0.1])
+    assert Drop(0.5).p_value(np.array(scores), clean) == 0.0
+    assert Drop(0.1).p_value(np.array(scores), clean) == 0.0
+
+
 @pytest.mark.parametrize("score", [0.5, 100.0])
 def test_equal_scores_of_few_images_prove_nothing(score):
     same = np.full(20, score)

@@ -44,9 +44,12 @@ def test_the_function_is_the_same_after_any_permutation_of_all_couplings(name):
     found = couplings(model, some)
     assert found
     moved = copy.deepcopy(model)
-    for seed, coupling in enumerate(found):
-        position = coupling.shuffled(seed)
-        assert not np.array_equal(position, np.arange(len(position)))
+    random = np.random.default_rng(0)
+    for coupling in found:
+        position = np.arange(len(coupling.block))
+        for label in np.unique(coupling.block):
+            ours = np.flatnonzero(coupling.block == label)
+            position[ours] = random.permutation(ours)
         permute_(moved, coupling, position)
     with torch.no_grad():
         torch.testing.assert_close(moved(some), model(some), rtol=1e-4, atol=1e-5)
@@ -86,6 +89,55 @@ def test_what_cannot_be_permuted_keeps_its_place_and_is_told(caplog):
     assert "head" not in caplog.text, (
         "that the network's outputs keep their places is a matter of course"
     )
+
+
+class Weighted(nn.Module):
+    """One channel counts more than the others, by a number that does not move with it."""
+
+    def __init__(self, channels, special):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, channels), nn.Linear(channels, 3)
+        self.weights = torch.ones(channels)
+        self.weights[special] = 1.5
+
+    def forward(self, x):
+        return self.last((self.first(x) * self.weights).relu())
+
+
+@pytest.mark.parametrize(
+    ("channels", "special"), [(2, 0), (2, 1), (4, 3), (8, 0), (8, 7), (64, 63)]
+)
+def test_a_single_channel_that_differs_keeps_all_in_their_places(channels, special, caplog):
+    torch.manual_seed(0)
+    assert couplings(Weighted(channels, special), torch.randn(8, 4)) == []
+    assert "first.weight" in caplog.text
+
+
+class Cyclic(nn.Module):
+    """Three channels that may be turned round, but not exchanged."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last((x + 2 * x.roll(1, 1)).relu())
+
+
+def test_channels_that_can_only_be_turned_round_keep_their_places():
+    torch.manual_seed(0)
+    assert couplings(Cyclic(), torch.randn(8, 4)) == []
+
+
+def test_the_two_permutations_that_are_tried_make_up_all_others():
+    (coupling,) = couplings(nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2)), torch.randn(8, 4))
+    reached, fresh = set(), {tuple(range(5))}
+    while fresh:
+        reached |= fresh
+        steps = (tuple(p[list(known)]) for p in coupling.generators() for known in fresh)
+        fresh = set(steps) - reached
+    assert len(reached) == 120
 
 
 def test_attention_keeps_its_places_and_the_rest_is_permuted(caplog):

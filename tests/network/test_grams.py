@@ -111,6 +111,19 @@ def test_wide_weights_keep_their_rows(monkeypatch):
     )
 
 
+def test_wide_weights_whose_outputs_have_inputs_of_their_own_keep_moments(monkeypatch):
+    torch.manual_seed(0)
+    grouped, packed = nn.Conv1d(12, 4, 1, groups=2), Attending()
+    channels, tokens = torch.randn(9, 12, 5) + torch.arange(12.0)[:, None], torch.randn(12, 3, 4)
+    found = taken(grouped, channels) | taken(packed, tokens)
+    monkeypatch.setattr(module, "WIDEST", 3)
+    again = taken(grouped, channels) | taken(packed, tokens)
+    for name in ("weight", "attention.in_proj_weight"):
+        torch.testing.assert_close(again[name].mean, found[name].mean)
+        torch.testing.assert_close(again[name].moments, found[name].moments)
+    assert again["attention.out_proj.weight"].moments is None
+
+
 def test_a_share_of_all_rows_is_looked_at_from_every_batch():
     inputs = torch.arange(40.0)[:, None].expand(40, 2)
     found = grams(nn.Linear(2, 1).eval(), inputs.split(4), samples=40, places=10, seed=0)

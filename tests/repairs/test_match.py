@@ -131,13 +131,29 @@ def test_inputs_are_trusted_as_far_as_they_are_like_those_that_the_norms_were_tr
     assert trust_in(untold, targets(untold, other, places=9, seed=0)[0]) == 1.0
 
 
+def test_a_correction_that_is_held_back_leaves_what_was_mended_before(task):
+    """Held back wholly, it is none, whatever earlier steps have set."""
+    noise = 30 * STRANGE["noise"](torch.Generator())
+    clean, _ = targets(task.model, noise, places=ALL, seed=0)
+    assert trust_in(task.model, clean) < 1e-6
+    mended = copy.deepcopy(task.model)
+    with torch.no_grad():
+        for name, tensor in mended.state_dict().items():
+            if name.endswith(("bias", "running_mean", "running_var")):
+                tensor += torch.rand(tensor.shape)
+    held = copy.deepcopy(mended)
+    matched_(held, task.model, noise, clean, intercepts(task.model, noise[:2]))
+    for name, tensor in mended.state_dict().items():
+        torch.testing.assert_close(held.state_dict()[name], tensor, rtol=1e-3, atol=1e-3)
+
+
 def test_unlikeness_is_the_divergence_of_normal_laws():
     norm = nn.BatchNorm1d(3, eps=0.0)
+    met = Statistics(torch.tensor([0.5, 1.0, -2.0]), torch.tensor([1.5, 0.7, 0.5]))
+    assert unlikeness(norm, met) == 0.0  # nothing was stored since it was made
     norm.running_mean.copy_(torch.tensor([0.0, 1.0, -1.0]))
     norm.running_var.copy_(torch.tensor([1.0, 2.0, 0.5]))
-    met = Statistics(torch.tensor([0.5, 1.0, -2.0]), torch.tensor([1.5, 0.7, 0.5]))
-    assert unlikeness(norm, met) == 0.0  # nothing was stored in training
-    norm.num_batches_tracked.fill_(1)
+    assert norm.num_batches_tracked == 0, "as of a checkpoint that keeps no count"
     laws = [
         Normal(*of)
         for of in (

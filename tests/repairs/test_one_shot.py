@@ -148,6 +148,24 @@ def test_a_layer_that_no_input_reaches_is_only_pruned():
     assert torch.equal(mended.idle.weight, model.idle.weight.masked_fill(pruned["idle.weight"], 0))
 
 
+@pytest.mark.parametrize("level", [0.0, 3.0])
+def test_an_output_that_does_not_vary_on_the_calibration_inputs_keeps_its_scale(level):
+    """What its moments say of its variance is rounding alone."""
+    torch.manual_seed(0)
+    some = torch.randn(400, 6, 5, 5)
+    some[:, 3:] = level
+    model = nn.Sequential(nn.Conv2d(6, 18, 3, groups=6, bias=False), nn.BatchNorm2d(18)).eval()
+    model[1].running_var.uniform_(0.5, 2)
+    model[0].weight.data *= 10 ** torch.linspace(-2, 2, 18)[:, None, None, None]
+    pruned = pruned_weights(model, faults(0.4), ARRAY)
+    mended = copy.deepcopy(model)
+    one_shot_(mended, layers_of(model, some), pruned)
+    torch.testing.assert_close(
+        mended[1].running_var[9:], model[1].running_var[9:], rtol=1e-3, atol=0
+    )
+    assert not torch.allclose(mended[1].running_var[:9], model[1].running_var[:9], rtol=1e-2)
+
+
 def test_outputs_are_weighed_by_how_much_the_network_hangs_on_them():
     model, some = network("residual"), inputs("residual")
     known = grams(model, [some], samples=len(some), places=ALL, seed=0)

@@ -76,12 +76,13 @@ def split(samples, seed):
     return inputs, inputs[:, 0, 0, :3].argmax(1)
 
 
-def task(model=None):
+def task(model=None, **more):
     return Task(
         model or network(),
         train=split(TRAIN, 1),
         validation=split(VALIDATION, 2),
         test=split(20, 3),
+        **more,
     )
 
 
@@ -168,7 +169,7 @@ def test_pruning_and_recalibrating_are_the_steps_of_those_names():
     twin = network().eval()
     prune_(twin, pruned_weights(twin, faulty(), ARRAY))
     assert same(state(one.network((Prune(),))), state(twin))
-    reestimate_(twin, one.task.train, one.task.calibration(48, 5))
+    reestimate_(twin, one.task.train, one.task.estimation(48, 5))
     assert same(state(one.network((Prune(), CALIBRATION))), state(twin))
 
 
@@ -176,9 +177,16 @@ def test_a_retraining_is_followed_by_its_recalibration():
     one = bench()
     found = copy.deepcopy(one.network((Prune(), some(1))))
     before = state(found)
-    reestimate_(found, one.task.train, one.task.calibration(48, 5))
+    reestimate_(found, one.task.train, one.task.estimation(48, 5))
     assert same(state(found), before)
     assert int(before["1.num_batches_tracked"]) == 1
+
+
+@pytest.mark.parametrize("recipe", [(Prune(), some(1)), (Prune(), CALIBRATION)])
+def test_norms_are_estimated_anew_on_training_inputs_whatever_closed_forms_learn_from(recipe):
+    odd = task(calibration=9 + torch.zeros(20, 1, 4, 4))
+    found = Workbench(odd, ARRAY, faulty(), chip="a", seed=5).network(recipe)
+    assert same(state(found), after(recipe))
 
 
 def test_closed_form_steps_are_those_of_their_modules():

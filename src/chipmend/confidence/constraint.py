@@ -63,8 +63,10 @@ class Drop:
         times as many, were hits tested so.
         """
         if worth := worth_of_a_hit(scores, clean):
+            if self.drop >= worth:
+                return 0.0
             lost, gained = int((clean > scores).sum()), int((scores > clean).sum())
-            return paired_p_value(lost, gained, len(scores), min(1.0, self.drop / worth))
+            return paired_p_value(lost, gained, len(scores), self.drop / worth)
         low, high = reach(scores, clean)
         return bounded_p_value(self.margins(scores, clean), low - high + self.drop)
 

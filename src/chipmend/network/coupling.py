@@ -87,14 +87,19 @@ class Coupling:
         """Whether a weight takes the channels in; the network's outputs are taken in by none."""
         return any(moved.axis == 1 for moved in self.moved)
 
-    def shuffled(self, seed: int) -> Int64[np.ndarray, " channels"]:
-        """Random new positions."""
-        generator = np.random.default_rng(seed)
-        position = np.empty_like(self.block)
+    def generators(self) -> Iterator[Int64[np.ndarray, " channels"]]:
+        """Two new positions that make up all others of a block: a cycle, and an exchange in it.
+
+        What both leave alone all permutations do.
+        """
+        cycle, exchange = np.empty_like(self.block), np.arange(len(self.block))
+        random = np.random.default_rng(0)
         for label in np.unique(self.block):
-            ours = np.flatnonzero(self.block == label)
-            position[ours] = generator.permutation(ours)
-        return position
+            order = random.permutation(np.flatnonzero(self.block == label))
+            cycle[order] = np.roll(order, 1)
+            exchange[order[:2]] = order[:2][::-1]
+        yield cycle
+        yield exchange
 
 
 def couplings(model: nn.Module, inputs: Tensor) -> list[Coupling]:
@@ -114,10 +119,11 @@ def couplings(model: nn.Module, inputs: Tensor) -> list[Coupling]:
     except Exception as error:  # whatever a graph of somebody else's network may raise
         logger.warning("all channels keep their places, as the network cannot be traced: %s", error)
         return []
+    outputs = _outputs(model, inputs)
     for coupling in proposed:
         if not coupling.taken_in or len(np.unique(coupling.block)) == len(coupling.block):
             continue
-        if _leaves_alone(model, coupling, inputs):
+        if _leaves_alone(model, coupling, inputs, outputs):
             found.append(coupling)
         else:
             logger.warning("channels that keep their places: %s", ", ".join(coupling.tensors))
@@ -143,21 +149,26 @@ def permute_(
             tensor.copy_(moved.moved_to(tensor, position))
 
 
-def _leaves_alone(model: nn.Module, coupling: Coupling, inputs: Tensor) -> bool:
+def _outputs(model: nn.Module, inputs: Tensor) -> list[Tensor]:
+    with evaluating(model), torch.no_grad():
+        return [leaf.detach() for leaf in tree_leaves(model(inputs)) if isinstance(leaf, Tensor)]
+
+
+def _leaves_alone(
+    model: nn.Module, coupling: Coupling, inputs: Tensor, outputs: Sequence[Tensor]
+) -> bool:
     tensors = {*dict(model.named_parameters()), *dict(model.named_buffers())}
-    if not tensors.issuperset(coupling.tensors):
+    if not tensors.issuperset(coupling.tensors) or not outputs:
         return False  # a weight under a second name: what shares it would have to move as well
-    moved = copy.deepcopy(model)
-    try:
-        permute_(moved, coupling, coupling.shuffled(0))
-    except IndexError:
-        return False  # the graph has lost count of the channels
-    with evaluating(model), evaluating(moved), torch.no_grad():
-        before, after = (
-            [leaf for leaf in tree_leaves(net(inputs)) if isinstance(leaf, Tensor)]
-            for net in (model, moved)
-        )
-        return bool(before) and all(map(_alike, before, after))
+    for position in coupling.generators():
+        moved = copy.deepcopy(model)
+        try:
+            permute_(moved, coupling, position)
+        except IndexError:
+            return False  # the graph has lost count of the channels
+        if not all(map(_alike, outputs, _outputs(moved, inputs))):
+            return False
+    return True
 
 
 def _alike(before: Tensor, after: Tensor) -> bool:

@@ -32,7 +32,7 @@ class Gram:
 
     Args:
         mean: Mean inputs.
-        moments: Second moments about the mean; none of a weight wider than ``WIDEST``.
+        moments: Second moments about the mean; none of a weight wider than ``WIDEST`` in one block.
         rows: The inputs themselves, about their mean, of such a weight.
         multiply_adds: What it took to take them.
     """
@@ -89,7 +89,7 @@ class _Sums:
 
     def gram(self) -> Gram:
         """Pool all uses, block by block."""
-        if rows := [row for use in self.uses.values() for row in use.rows]:
+        if rows := self._rows():
             joint = torch.cat(rows)
             return Gram(joint.mean(0)[None], None, joint - joint.mean(0))
         size = math.gcd(
@@ -101,6 +101,12 @@ class _Sums:
         work = sum(use.count * use.around.numel() * use.around.shape[1] for use in uses)
         joint = moments[0][None] if len(moments) == 1 else torch.stack(moments)
         return Gram(torch.stack(means), joint, None, work)
+
+    def _rows(self) -> list[Tensor]:
+        """The inputs of a wide weight, all of whose outputs have the same; none of another."""
+        (outputs, groups), use = next(iter(self.uses.items()))
+        alike = len(self.uses) == groups == 1 and len(outputs) == len(self.gemm.weight)
+        return use.rows if alike else []
 
     def _pooled(self, output: int) -> tuple[Tensor, Tensor]:
         """Mean and moments of what comes into one output, over all uses of it."""
@@ -148,7 +154,10 @@ class _Use:
         self.second.baddbmm_(apart.mT, apart)
 
     def of_group(self, group: int) -> tuple[int, Tensor, Tensor]:
-        assert self.second is not None
+        if self.second is None:
+            rows = torch.cat(self.rows[group :: len(self.around)])
+            apart = rows - rows.mean(0)
+            return self.count, rows.mean(0), apart.mT @ apart / len(rows)
         shift = self.first[group] / self.count
         moments = (self.second[group] / self.count).addr_(shift, shift, alpha=-1)
         return self.count, self.around[group] + shift, moments

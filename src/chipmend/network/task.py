@@ -83,6 +83,10 @@ class Task:
         """Indices of the calibrating samples whose inputs are used, at most so many."""
         return torch.tensor(shuffled(len(self.calibrating), seed, "calibration")[:samples])
 
+    def estimation(self, samples: int, seed: int) -> torch.Tensor:
+        """Indices of the training samples on which norms are estimated anew, at most so many."""
+        return torch.tensor(shuffled(len(self.train), seed, "calibration")[:samples])
+
     def look_order(self, seed: int) -> torch.Tensor:
         """Indices of the validation samples in the order in which looks see them."""
         return torch.tensor(shuffled(len(self.validation), seed, "looks"))

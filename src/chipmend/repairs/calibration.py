@@ -164,6 +164,13 @@ class Calibration:
             self._known[samples] = self._task.calibration(samples, self._seed)
         return self._known[samples]
 
+    def estimation(self, samples: int) -> Int64[Tensor, " samples"]:
+        """Which training samples norms are estimated anew on."""
+        key = "estimation", samples
+        if key not in self._known:
+            self._known[key] = self._task.estimation(samples, self._seed)
+        return self._known[key]
+
     def inputs(self, samples: int) -> Tensor:
         """The calibration inputs.
 

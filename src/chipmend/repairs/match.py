@@ -64,7 +64,8 @@ def matched_(
             net.get_parameter(place.bias.name).detach()[first:][: len(now)]
             for net in (model, network)
         )
-        held.copy_(given + trust * (clean.parts[part].outputs.mean(0).flatten() - now))
+        corrected = given + clean.parts[part].outputs.mean(0).flatten() - now
+        held.lerp_(corrected.to(held.dtype), trust)
 
     def correct(path: str, norm: _NormBase, now: Statistics) -> None:
         stored = model.get_submodule(path)

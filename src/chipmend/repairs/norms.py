@@ -63,23 +63,24 @@ def match_(
     assert norm.running_var is not None
     variance = (stored.variance + norm.eps) * scale - norm.eps
     mean = now.mean - (clean.mean - stored.mean) * scale.sqrt()
-    norm.running_var.copy_(stored.variance.lerp(variance, trust))
-    norm.running_mean.copy_(stored.mean.lerp(mean, trust))
+    held = stored_statistics(norm)
+    norm.running_var.copy_(held.variance.lerp(variance, trust))
+    norm.running_mean.copy_(held.mean.lerp(mean, trust))
 
 
 def unlikeness(norm: _NormBase, met: Statistics) -> float:
     """How unlike its training data the inputs are that a norm has met.
 
     The divergence of normal laws, from what the norm has stored to what it has met, mean over
-    the channels; 0 where nothing was stored in training.
+    the channels; 0 where nothing was stored since the norm was made.
 
     Args:
         norm: A norm of the clean network.
         met: Its inputs in the clean network.
     """
-    if not norm.num_batches_tracked:
-        return 0.0
     stored = stored_statistics(norm)
+    if not stored.mean.any() and (stored.variance == 1).all():
+        return 0.0
     spread = stored.variance + norm.eps
     ratio = (met.variance + norm.eps) / spread
     apart = (met.mean - stored.mean).square() / spread

@@ -29,6 +29,9 @@ from chipmend.repairs.closed_form import (
 from chipmend.repairs.norms import Statistics, match_, stored_statistics
 from chipmend.repairs.prune import Pruned, prune_
 
+LEAST_VARIANCE = 1e-5
+"""Share of an output's power, damping included, below which its variance is rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class CleanLayer:
@@ -65,10 +68,17 @@ class CleanLayer:
         losses, work = losses_together(self.weight, faulty, self.known)
         return losses * self.stake[:, None], work
 
-    def variance(self, repaired: Compensated) -> Float[Tensor, " n"]:
-        """Variance of the outputs after repair: at the optimum ``x^T H x = w^T H w - 2 loss``."""
-        added = self.known.damping_of(len(self.power)) * repaired.weights.square().sum(1)
-        return (self.power - 2 * repaired.loss - added).clamp_min(0)
+    def variance(
+        self, weights: Float[Tensor, "n k"], loss: Float[Tensor, " n"] | float = 0.0
+    ) -> Float[Tensor, " n"]:
+        """Variance of the outputs under weights at the optimum: ``x^T H x = w^T H w - 2 loss``.
+
+        An output that hardly varied to begin with has none: what is left there is rounding.
+        """
+        damping = self.known.damping_of(len(self.power))
+        clean = self.power - damping * self.weight.square().sum(1)
+        found = self.power - 2 * loss - damping * weights.square().sum(1)
+        return found.clamp_min(0) * (clean > LEAST_VARIANCE * self.power)
 
 
 def clean_layers(
@@ -152,10 +162,9 @@ def _shift_(network: nn.Module, layer: CleanLayer, repaired: Compensated) -> Non
     if place.norm is not None:
         norm = network.get_submodule(place.norm)
         assert isinstance(norm, _NormBase)
-        spread = layer.power - layer.known.damping_of(len(now)) * layer.weight.square().sum(1)
         match_(
             norm,
             stored_statistics(norm),
-            Statistics(clean, spread),
-            Statistics(now, layer.variance(repaired)),
+            Statistics(clean, layer.variance(layer.weight)),
+            Statistics(now, layer.variance(repaired.weights, repaired.loss)),
         )

@@ -26,7 +26,7 @@ def reestimate_(model: nn.Module, samples: Samples, indices: Tensor) -> int:
     Args:
         model: The network; everything but the statistics is left as it was, the modes too. A norm
             that no input reaches in eval mode keeps its statistics.
-        samples: What to calibrate on; targets are not looked at.
+        samples: What to estimate on, like the training data; targets are not looked at.
         indices: Which of the samples.
 
     Returns:

@@ -285,8 +285,7 @@ class Workbench:
             matched_(network, self.task.model, inputs, clean, known.intercepts)
             used = len(inputs)
         else:
-            indices = known.indices(form.samples)
-            used = reestimate_(network, self.task.calibrating, indices)
+            used = reestimate_(network, self.task.train, known.estimation(form.samples))
         return forward_pass(used, self.task)
 
     def _remapped(self, step: Remap) -> tuple[Remapped, Cost]:
