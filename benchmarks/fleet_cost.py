@@ -35,7 +35,7 @@ from chipmend.plan import Plan, read_plan
 from chipmend.policy import Group, Observation, Scrap, Ship
 from chipmend.recipes import merged
 from chipmend.records import digest_of, plain
-from chipmend.repairs import Workbench
+from chipmend.repairs import Workbench, effective_rate, weights_per_pe
 from chipmend.steps import Recipe
 
 STUDY = Path(__file__).parents[1] / "reproduce" / "reduce" / "study.toml"
@@ -127,6 +127,7 @@ class Redraw:
         self._plan, self._policy = read_plan(STUDY)[0], cm.Cascade()
         self._task = self._plan.task()
         self._calibration = calibration_of(self._task, self._plan.seed, 1, run)
+        self._per_pe = weights_per_pe(self._task.model, self._plan.array)
         goes_by = [DRAWS, described(self._policy), digest_of_code(), Path(__file__).read_text()]
         self._folder = run / "redrawn" / digest_of(goes_by)
         splits = self._task.validation, self._task.test
@@ -161,7 +162,9 @@ class Redraw:
     def _replayed(self, chip: cm.Chip, scored: Callable[[Recipe], np.ndarray], draw: int) -> bool:
         order = np.random.default_rng(draw).permutation(len(self._clean))
         count, constraint = len(self._task.validation), self._plan.constraint
-        ask, seen, group = self._policy.next, list[Observation](), Group(chips=(chip.id,))
+        ask, seen = self._policy.next, list[Observation]()
+        rate = effective_rate(self._per_pe, chip.faults.unusable)
+        group = Group(chips=(chip.id,), effective_rate=rate)
         while not isinstance(action := ask(group, constraint, seen, None), Ship | Scrap):
             looked = None
             if isinstance(action, cm.Measure):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from chipmend.hardware import Array, PeShare, Throughput
     from chipmend.network import Task, accuracy, gemm_sizes
     from chipmend.policy import Cascade, Fixed, FixedSteps, Looks, Reduce, UntilMet
+    from chipmend.repairs.calibration import Calibration
     from chipmend.repairs.chip import Repaired, repair
     from chipmend.report import write_report
     from chipmend.resilience import Analysis, ResilienceTable
@@ -81,6 +82,7 @@ _HOMES = {
     "chipmend.hardware": ("Array", "PeShare", "Throughput"),
     "chipmend.network": ("Task", "accuracy", "gemm_sizes"),
     "chipmend.policy": ("Cascade", "Fixed", "FixedSteps", "Looks", "Reduce", "UntilMet"),
+    "chipmend.repairs.calibration": ("Calibration",),
     "chipmend.repairs.chip": ("Repaired", "repair"),
     "chipmend.report": ("write_report",),
     "chipmend.resilience": ("Analysis", "ResilienceTable"),
@@ -118,6 +120,7 @@ __all__ = [
     "Anytime",
     "Array",
     "Assess",
+    "Calibration",
     "Cascade",
     "Chip",
     "ChipmendError",

@@ -183,11 +183,11 @@ def test_each_rung_may_spend_its_share_of_the_error_probability(rung, alpha):
 
 
 @pytest.mark.parametrize(
-    ("rung", "share", "patience"), [(1, 0.2 / 3, 0.4), (2, 0.2 / 3, 0.1), (3, 0.6, 0.02)]
+    ("rung", "share", "patience"), [(1, 0.2 / 3, 0.4), (2, 0.2 / 3, 0.1), (3, 0.6, 0.005)]
 )
 def test_the_dearer_what_comes_next_the_longer_a_rung_is_looked_at(rung, share, patience):
     shares = (0.5, 1.0)
-    policy, here = Cascade(looks=Looks(shares=shares, hopeless=0.02)), merged(RUNGS[rung])
+    policy, here = Cascade(looks=Looks(shares=shares)), merged(RUNGS[rung])
     wanted = norm.isf(levels(0.05 * share, shares)[-1])
     for chance, looks in ((0.9 * patience, 1), (1.1 * patience, 2)):
         p_value = norm.sf(math.sqrt(0.5) * (wanted + norm.ppf(chance)))

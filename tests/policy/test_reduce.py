@@ -94,14 +94,28 @@ def test_a_healthy_chip_is_only_recalibrated():
 
 def test_repair_comes_before_the_amount_and_is_enough_for_a_healthy_chip():
     policy = Reduce(start=START, retrain=Retrain(learning_rate=0.1))
-    assert walked(policy, 0.4)[0] == [*START, Retrain(learning_rate=0.1, epochs=0.75)]
+    retrained = Retrain(learning_rate=0.1, epochs=0.75)
+    assert walked(policy, 0.4)[0] == [*START, retrained, KeepBetter()]
     assert walked(policy, 0.0)[0] == list(START)
 
 
 @pytest.mark.parametrize(("rate", "kept"), [(0.3, True), (0.0, False)])
-def test_it_keeps_the_better_of_the_retrained_network_and_its_start_if_asked(rate, kept):
-    steps, _ = walked(Reduce(start=START, keep_better=True), rate)
-    assert steps == [*walked(Reduce(start=START), rate)[0], *([KeepBetter()] if kept else [])]
+@pytest.mark.parametrize(
+    ("start", "given", "keeps"),
+    [
+        (START, None, True),
+        (START, True, True),
+        (START, False, False),
+        ((Prune(),), None, False),
+        ((Prune(),), True, True),
+    ],
+)
+def test_it_keeps_the_better_of_the_retrained_network_and_a_repaired_start(
+    start, given, keeps, rate, kept
+):
+    steps, _ = walked(Reduce(start=start, keep_better=given), rate)
+    plain, _ = walked(Reduce(start=start, keep_better=False), rate)
+    assert steps == [*plain, *([KeepBetter()] if kept and keeps else [])]
 
 
 def test_its_analysis_is_the_usual_one_from_its_start():

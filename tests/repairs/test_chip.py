@@ -10,6 +10,7 @@ from chipmend.hardware import Array
 from chipmend.network import accuracy, scores
 from chipmend.network.coupling import couplings
 from chipmend.repairs import pruned_weights
+from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.chip import repair
 from chipmend.steps import (
     Compensate,
@@ -22,6 +23,7 @@ from chipmend.steps import (
     Retrain,
     Sequential,
 )
+from conftest import same, state, tiny_task
 
 ARRAY = Array(rows=6, cols=5)
 SHORT = Retrain(epochs=0.5, batch=32, recalibrate=Reestimate(samples=64))
@@ -110,3 +112,16 @@ def test_permutations_are_told_and_what_is_shared_has_a_bill(task):
     plain = repair(task, chip(), array=ARRAY, steps=[Prune()])
     assert plain.positions is None
     assert plain.shared.ee == 0
+
+
+def test_a_calibration_that_is_given_is_worked_out_once_for_all_chips(task, monkeypatch):
+    steps, known = [Prune(), Compensate(form=OneShot(samples=64))], Calibration(task)
+    alone = repair(task, chip(), array=ARRAY, steps=steps)
+    first = repair(task, chip(), array=ARRAY, steps=steps, calibration=known)
+    monkeypatch.setattr(known, "_clean_layers", None)
+    second = repair(task, chip(), array=ARRAY, steps=steps, calibration=known)
+    assert same(state(alone.model), state(first.model))
+    assert same(state(first.model), state(second.model))
+    assert alone.shared.ee == first.shared.ee == second.shared.ee
+    with pytest.raises(PlanError, match="calibration is of another task"):
+        repair(tiny_task(), chip(), array=ARRAY, steps=steps, calibration=known)

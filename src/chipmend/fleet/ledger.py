@@ -133,7 +133,7 @@ class PolicySum:
 
     @property
     def ee_per_chip(self) -> float:
-        """Epoch-equivalents per chip, without the same."""
+        """Epoch-equivalents per chip, without what chips share."""
         return self.ee / self.chips
 
     @property

@@ -64,10 +64,10 @@ and takes a third of an epoch to come back (docs/architecture.md)."""
 ALPHA_LAST, ALPHA_RETRAINED = 0.6, 0.2
 """Shares of the error probability: the last rung's, all retrained networks'; the rest is for the
 other rungs, whose chips mostly pass by a wide margin."""
-HOPELESS_BELOW_ANOTHER, HOPELESS_BELOW_SEQUENTIAL, HOPELESS_AT_LAST = 0.4, 0.1, 0.02
+HOPELESS_BELOW_ANOTHER, HOPELESS_BELOW_SEQUENTIAL, HOPELESS_AT_LAST = 0.4, 0.1, 0.005
 """Chance of a yes at the end below which a rung is given up for the one above it. Most rungs cost
 about as much as looking on does, sequential compensation as much as several looks, and retraining
-ten times as much."""
+ten times as much as looking at the whole split, and a hundred times as much as the next look."""
 PRIOR_SAMPLES = 1000
 """Images that what is foreseen of a chip's accuracy counts as much as."""
 

@@ -24,7 +24,7 @@ class Looks:
     Args:
         shares: Shares of the validation split, ascending to 1; after each the test may end.
         hopeless: Chance of a yes at the end below which looking on is given up: by default 0.1, and
-            0.02 in the cascade, which gives up earlier where there is a rung above.
+            0.005 in the cascade, which gives up earlier where there is a rung above.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012

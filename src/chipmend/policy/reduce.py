@@ -31,7 +31,8 @@ class Reduce:
         start: What comes before retraining, here and in the analysis.
         retrain: How to retrain, here and in the analysis; its amount does not count. A campaign
             fills in what its plan's analysis does where nothing is given.
-        keep_better: Whether to go back to the start where it does better on the validation split.
+        keep_better: Whether to go back to the start where it does better on the validation split;
+            by default where chips are repaired first.
         label: Name in tables; made of the statistic where none is given.
     """
 
@@ -42,7 +43,7 @@ class Reduce:
     quantile: float | None = None
     start: tuple[Annotated[Step, ByKind()], ...] = (Prune(),)
     retrain: Retrain | None = None
-    keep_better: bool = False
+    keep_better: bool | None = None
     label: str = ""
 
     def __post_init__(self) -> None:
@@ -62,10 +63,14 @@ class Reduce:
         """Name in tables."""
         if self.label:
             return self.label
-        repaired = "" if self.start == (Prune(),) else "Repair + "
+        repaired = "Repair + " if self._repairs_first else ""
         if self.quantile is not None:
             return f"{repaired}Reduce-{100 * self.quantile:g}%"
         return f"{repaired}Reduce-{self.statistic}"
+
+    @property
+    def _repairs_first(self) -> bool:
+        return self.start != (Prune(),)
 
     def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis:  # noqa: ARG002
         """The plan's, from the policy's start, and retraining as the policy does."""
@@ -91,7 +96,8 @@ class Reduce:
         if math.isinf(group.epochs):
             return Scrap(f"'{constraint}' was not reached in the analysis at {group.reason}")
         steps = amount_steps(group.epochs, self.retrain or Retrain(), self.start)
-        if self.keep_better and group.epochs > 0:
+        keep_better = self._repairs_first if self.keep_better is None else self.keep_better
+        if keep_better and group.epochs > 0:
             steps = (*steps, KeepBetter())
         return steps[len(seen)] if len(seen) < len(steps) else Ship()
 

@@ -79,9 +79,9 @@ class Calibration:
     """
 
     def __init__(
-        self, task: Task, seed: int, *, folder: Path | None = None, conditions: Any = None
+        self, task: Task, seed: int = 0, *, folder: Path | None = None, conditions: Any = None
     ) -> None:
-        self._task, self._seed = task, seed
+        self.task, self._seed = task, seed
         self._folder, self._conditions = folder, conditions
         self._store = TensorStore(folder, task.device)
         self._known: dict[Any, Any] = {}
@@ -90,7 +90,7 @@ class Calibration:
     def __reduce__(self) -> tuple[Any, ...]:
         """Workers get what it is made of; what is known they read from the folder."""
         given = {"folder": self._folder, "conditions": self._conditions}
-        return partial(Calibration, **given), (self._task, self._seed)
+        return partial(Calibration, **given), (self.task, self._seed)
 
     def layers(self, form: OneShot) -> Mapping[str, CleanLayer]:
         """What one-shot compensation needs."""
@@ -144,7 +144,7 @@ class Calibration:
         return self._known[kind]
 
     def _saliency(self, kind: Magnitude | ClosedForm) -> dict[str, Tensor]:
-        weights = {gemm.name: gemm.weight.detach() for gemm in gemms(self._task.model)}
+        weights = {gemm.name: gemm.weight.detach() for gemm in gemms(self.task.model)}
         if isinstance(kind, Magnitude):
             return {name: weight.abs() for name, weight in weights.items()}
         layers = self.layers(kind.moments)
@@ -161,14 +161,14 @@ class Calibration:
     def indices(self, samples: int) -> Int64[Tensor, " samples"]:
         """Which calibration inputs are taken."""
         if samples not in self._known:
-            self._known[samples] = self._task.calibration(samples, self._seed)
+            self._known[samples] = self.task.calibration(samples, self._seed)
         return self._known[samples]
 
     def estimation(self, samples: int) -> Int64[Tensor, " samples"]:
         """Which training samples norms are estimated anew on."""
         key = "estimation", samples
         if key not in self._known:
-            self._known[key] = self._task.estimation(samples, self._seed)
+            self._known[key] = self.task.estimation(samples, self._seed)
         return self._known[key]
 
     def inputs(self, samples: int) -> Tensor:
@@ -177,7 +177,7 @@ class Calibration:
         Raises:
             DataError: They are too few, or one of them is not a finite number.
         """
-        inputs = self._task.calibrating.batch(self.indices(samples))[0]
+        inputs = self.task.calibrating.batch(self.indices(samples))[0]
         if len(inputs) < min(samples, LEAST_SAMPLES):
             raise DataError(
                 f"{len(inputs)} inputs to calibrate with are too few",
@@ -193,29 +193,29 @@ class Calibration:
     @cached_property
     def intercepts(self) -> dict[str, Intercept]:
         """Where each layer's outputs can be shifted."""
-        return intercepts(self._task.model, self.inputs(FEW))
+        return intercepts(self.task.model, self.inputs(FEW))
 
     @cached_property
     def couplings(self) -> list[Coupling]:
         """Channels that can change places."""
-        return couplings(self._task.model, self.inputs(FEW))
+        return couplings(self.task.model, self.inputs(FEW))
 
     def algebra(self, multiply_adds: int) -> float:
         """EE of some multiply-adds: a forward pass over the training split is a third of one."""
-        return multiply_adds / (3 * self._multiply_adds_of_a_sample * len(self._task.train))
+        return multiply_adds / (3 * self._multiply_adds_of_a_sample * len(self.task.train))
 
     @cached_property
     def _multiply_adds_of_a_sample(self) -> float:
         met: list[int] = []
         few = self.inputs(FEW)
-        products = Products(gemms(self._task.model), lambda p: met.append(p.multiply_adds))
-        with evaluating(self._task.model), torch.no_grad(), products:
-            self._task.model(few.to(self._task.device))
+        products = Products(gemms(self.task.model), lambda p: met.append(p.multiply_adds))
+        with evaluating(self.task.model), torch.no_grad(), products:
+            self.task.model(few.to(self.task.device))
         return sum(met) / len(few)
 
     @cached_property
     def _footprint(self) -> Footprint:
-        return footprint(self._task.model, self.inputs(FEW))
+        return footprint(self.task.model, self.inputs(FEW))
 
     @cached_property
     def _batch(self) -> int:
@@ -223,7 +223,7 @@ class Calibration:
         return min(max(1, int(ROOM // self._footprint.given)), LARGEST_BATCH)
 
     def _clean_layers(self, form: OneShot) -> tuple[dict[str, Tensor], Cost]:
-        model, inputs = self._task.model, self.inputs(form.samples)
+        model, inputs = self.task.model, self.inputs(form.samples)
         known = grams(
             model,
             inputs.split(self._batch),
@@ -239,7 +239,7 @@ class Calibration:
             if gram.moments is not None
         )
         work = sum(gram.multiply_adds for gram in known.values()) + inverting
-        passing = forward_pass(len(inputs), self._task) + going_back
+        passing = forward_pass(len(inputs), self.task) + going_back
         return packed_layers(layers), Cost(recalibrate=passing, algebra=self.algebra(work))
 
     def _targets(self, samples: int, places: int) -> tuple[dict[str, Tensor], Cost]:
@@ -250,22 +250,22 @@ class Calibration:
             )
         sensitive, going_back = self._sensitivities(inputs)
         found, work = targets(
-            self._task.model, inputs, places=places, seed=seed, sensitive=sensitive
+            self.task.model, inputs, places=places, seed=seed, sensitive=sensitive
         )
-        if (trust := trust_in(self._task.model, found)) < HALF:
+        if (trust := trust_in(self.task.model, found)) < HALF:
             logger.warning(
                 "calibration inputs unlike those that the network's norms were trained on: "
                 "matching goes %.0f %% of the way",
                 100 * trust,
             )
-        passing = forward_pass(len(inputs), self._task) + going_back
+        passing = forward_pass(len(inputs), self.task) + going_back
         return packed_targets(found), Cost(recalibrate=passing, algebra=self.algebra(work))
 
     def _sensitivities(self, inputs: Tensor) -> tuple[dict[str, Sensitivity], float]:
         """Sensitivities on some inputs, and the EE of the passes to and fro."""
         seed = chip_seed(self._seed, "", "signs")
-        found = sensitivities(self._task.model, inputs.split(self._batch), seed=seed)
-        return found, 3 * forward_pass(len(inputs), self._task)
+        found = sensitivities(self.task.model, inputs.split(self._batch), seed=seed)
+        return found, 3 * forward_pass(len(inputs), self.task)
 
     def _kept(self, key: Kept, make: Make) -> dict[str, Tensor]:
         """Tensors that are kept, or made now and kept; notes their cost."""
@@ -274,7 +274,7 @@ class Calibration:
 
     @cached_property
     def _digest(self) -> str:
-        return digest_of([self._task.digest(), self._seed, self._conditions])
+        return digest_of([self.task.digest(), self._seed, self._conditions])
 
 
 def _used_by(step: Step) -> list[Kept]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from chipmend.errors import RepairError
+from chipmend.errors import PlanError, RepairError
 from chipmend.faults.maps import Chip, check_fits
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.recipes import check_recipe
+from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost
 from chipmend.repairs.remap import Positions
 from chipmend.repairs.workbench import Workbench
@@ -43,6 +44,7 @@ def repair(
     array: Array,
     steps: Sequence[Step] = (Prune(), Recalibrate()),
     seed: int = 0,
+    calibration: Calibration | None = None,
 ) -> Repaired:
     """Carry out a recipe for one chip.
 
@@ -52,6 +54,8 @@ def repair(
         array: The array and its placement.
         steps: What to do, in order, beginning with ``Prune``; only ``Remap`` may come before it.
         seed: The seed of everything random.
+        calibration: What closed-form repair knows of the task: pass the same one for every chip,
+            so that it is worked out once.
 
     Returns:
         The repaired network, how good it is on validation, and what it cost.
@@ -60,17 +64,25 @@ def repair(
         ArrayError: The array is none.
         LotError: The chip is none.
         FaultMapError: The chip is of another array.
-        PlanError: The steps do not begin with pruning, or one of them is none.
+        PlanError: The steps do not begin with pruning, one of them is none, or the calibration is
+            of another task.
         RepairError: The chip cannot be repaired at all, or a step went astray.
     """
     check_fits([chip], array)
     check_recipe(steps, "the recipe")
+    if calibration is not None and calibration.task is not task:
+        raise PlanError(
+            "the calibration is of another task",
+            hint="make it of this one, as Calibration(task)",
+        )
     if chip.faults.fatal:
         raise RepairError(
             f"chip {chip.id} cannot be repaired: {chip.faults.fatal}",
             hint="leave it out; in a campaign it is binned as unrepairable",
         )
-    bench = Workbench(task, array, chip.faults.unusable, chip=chip.id, seed=seed)
+    bench = Workbench(
+        task, array, chip.faults.unusable, chip=chip.id, seed=seed, calibration=calibration
+    )
     recipe = (*steps, Measure())
     for length in range(1, len(recipe) + 1):
         bench.carry_out(recipe[:length])
