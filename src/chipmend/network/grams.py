@@ -19,7 +19,7 @@ from chipmend.network.gemm import Gemm, gemms
 from chipmend.network.precision import at_least_single
 from chipmend.network.products import Product, Products
 
-WIDEST = 16_384
+WIDEST = 12_288
 """Inputs of an output up to which their moments are kept; of wider weights the rows are."""
 
 
