@@ -57,7 +57,7 @@ RUNGS: tuple[Recipe, ...] = (
     (Remap(), *BYPASS, Compensate(form=OneShot())),
     (Remap(), *BYPASS, Compensate(form=Sequential())),
 )
-"""Repairs that won on some chips when they were measured, cheapest first."""
+"""Repairs that pay, cheapest first (docs/architecture.md)."""
 GENTLE = Retrain(learning_rate=0.005, weight_decay=0.0, teacher=Distill(temperature=4.0))
 """Retraining that does not undo repair: with the usual settings a repaired network first gets worse
 and takes a third of an epoch to come back (docs/architecture.md)."""
