@@ -1,5 +1,6 @@
 """Networks that benchmarks need and the zoo does not ship."""
 
+import torch
 from torch import Tensor, nn
 
 import chipmend as cm
@@ -54,7 +55,11 @@ def resnet18(classes: int = 10) -> nn.Module:
 
 
 def depthwise(classes: int = 10) -> nn.Module:
-    """A compact network of depthwise and pointwise layers for pictures of 1 x 28 x 28."""
+    """A compact network of depthwise and pointwise layers for pictures of 1 x 28 x 28.
+
+    Its weights are random, and the same in every process.
+    """
+    torch.manual_seed(0)
     layers: list[nn.Module] = [nn.Conv2d(1, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
     for inputs, outputs, stride in [(16, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2)]:
         layers += [
