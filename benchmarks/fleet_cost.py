@@ -154,7 +154,7 @@ class Redraw:
             seed=self._plan.seed,
             calibration=self._calibration,
         )
-        back = np.argsort(self._task.look_order(self._plan.seed).numpy())
+        back = np.argsort(self._task.look_order(self._plan.seed))
         return functools.cache(
             lambda recipe: np.concatenate([bench.validation(recipe)[back], bench.test(recipe)])
         )

@@ -34,6 +34,7 @@ def test_in_a_log_there_is_a_line_per_job_with_the_time_left(monkeypatch, capsys
         bars.job_done()
         bars.job_done()
     assert capsys.readouterr().err.splitlines() == [
+        "mending chips: 1 of 5, done before",
         "mending chips: 2 of 5, 0.75 EE, 0:06:00 left",
         "mending chips: 3 of 5, 0.75 EE, 0:03:00 left",
         "mending chips: 4 of 5, 0.75 EE, 0:01:00 left",
@@ -74,7 +75,10 @@ def test_a_phase_without_training_speaks_of_no_epochs(monkeypatch, capsys, clock
         bars.phase("scoring the clean network", 2, 0)
         clock.now += 5
         bars.job_done()
-    assert capsys.readouterr().err == "scoring the clean network: 1 of 2, 0:00:05 left\n"
+    assert capsys.readouterr().err.splitlines() == [
+        "scoring the clean network: 0 of 2",
+        "scoring the clean network: 1 of 2, 0:00:05 left",
+    ]
 
 
 def test_nothing_is_counted_before_a_phase(monkeypatch, capsys):
@@ -102,4 +106,4 @@ def test_beside_each_other_jobs_are_waited_for_and_the_clock_starts_with_the_fir
             bars.job_done()
             bars.job_begun()
     left = [line.split(", ")[-1] for line in capsys.readouterr().err.splitlines()]
-    assert left == ["? left", "0:02:00 left", "0:02:00 left", "0:01:00 left"]
+    assert left == ["mending chips: 0 of 6", "? left", "0:02:00 left", "0:02:00 left", "0:01:00 left"]

@@ -245,6 +245,13 @@ def test_a_policy_that_raises_fails_alone_and_says_why(task, together, after):
     assert result == by_policy(together)
 
 
+def test_a_look_may_be_at_a_single_image(task):
+    first = Looks(shares=(0.001, 1.0))
+    policy = UntilMet(increment=0.5, most=1.0, retrain=RETRAIN, looks=first)
+    record = by_policy(mended(task, [policy]))[policy.name]
+    assert record["bin"] in {Bin.REPAIRED, Bin.RETRAINED, Bin.SCRAPPED}, record["reason"]
+
+
 def test_an_error_of_ours_in_a_policy_is_told_in_its_own_words(task):
     failed = mended(task, [Raising(error="ours"), FixedSteps()])["records"]
     assert [(r["bin"], r["reason"]) for r in failed] == [("failed", "oh"), ("pruned", "")]

@@ -88,7 +88,7 @@ def test_the_ledger_says_each_cost_under_its_own_heading(outcome):
         "looks": f"{2 * 0.03 / 3:.3f}",
         "in all": f"{2 * 0.5425 / 3:.3f}",
         "analysis (total)": "6.0",
-        "calibration and clean scores (total)": "0.0",
+        "shared (total)": "0.0",
         **{
             f"with all, {fleet:,} chips": f"{2 * 0.5425 / 3 + 6 / fleet:.3f}"
             for fleet in (100, 1000, 5000)
@@ -124,7 +124,7 @@ def test_closed_forms_and_the_calibration_they_share_are_on_the_bill(outcome):
     html = page(made)
     row = cells(html, "closed forms")["Fixed(0.5)"]
     assert (row["closed forms"], row["in all"]) == ("0.250", f"{1.75 / 3:.3f}")
-    assert (row["analysis (total)"], row["calibration and clean scores (total)"]) == ("0.0", "1.5")
+    assert (row["analysis (total)"], row["shared (total)"]) == ("0.0", "1.5")
     assert row["with all, 100 chips"] == f"{1.75 / 3 + 1.5 / 100:.3f}"
     assert "(0.500 of them for calibration, clean scores)" in html
     both = page(replace(made, tables={"Fixed(0.5)": outcome.table}))

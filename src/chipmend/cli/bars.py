@@ -58,6 +58,9 @@ class Bars:
         self._began = self._heard = time.monotonic()
         self._under_way = self._at_once = 0
         self._phase = self._bars.add_task(name, total=jobs, completed=done, ee="")
+        if not err.is_terminal:
+            before = ", done before" if done else ""
+            err.print(f"{name}: {done} of {jobs}{before}", highlight=False, soft_wrap=True)
 
     def job_begun(self) -> None:
         """A job of the phase is begun; the clock starts with the first, when its worker is up."""

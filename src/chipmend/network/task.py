@@ -5,7 +5,9 @@ import hashlib
 import logging
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parameter import is_lazy
@@ -87,9 +89,9 @@ class Task:
         """Indices of the training samples on which norms are estimated anew, at most so many."""
         return torch.tensor(shuffled(len(self.train), seed, "calibration")[:samples])
 
-    def look_order(self, seed: int) -> torch.Tensor:
+    def look_order(self, seed: int) -> Int64[np.ndarray, " samples"]:
         """Indices of the validation samples in the order in which looks see them."""
-        return torch.tensor(shuffled(len(self.validation), seed, "looks"))
+        return np.array(shuffled(len(self.validation), seed, "looks"))
 
     def digest(self) -> str:
         """Hex digest of network, data, metric and loss: what results depend on."""

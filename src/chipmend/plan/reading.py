@@ -33,7 +33,12 @@ def read_plan(path: str | Path) -> tuple[Plan, dict[str, Any]]:
     path = Path(path)
     try:
         tables = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise PlanError(
+            f"cannot read {path}: it is no text",
+            hint="give the path of a plan in TOML; a lot goes into its table [chips], as 'file'",
+        ) from error
+    except OSError as error:
         raise PlanError(
             f"cannot read {path}: {error}", hint="give the path of a plan in TOML"
         ) from error

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float64
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -94,7 +95,7 @@ class Workbench:
         self._here: tuple[Recipe, nn.Module] | None = None
         self._trajectories: dict[Recipe, Retraining] = {}
         self._stops: dict[Recipe, _Stop] = {}
-        self._order = task.look_order(seed)
+        self._order = torch.from_numpy(task.look_order(seed))
         self._looks: dict[Recipe, _Looked] = {}
         self._tests: dict[Recipe, np.ndarray] = {}
         self._damages: dict[tuple[tuple[Remap, ...], OneShot], tuple[float, Cost]] = {}
