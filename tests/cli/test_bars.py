@@ -106,4 +106,10 @@ def test_beside_each_other_jobs_are_waited_for_and_the_clock_starts_with_the_fir
             bars.job_done()
             bars.job_begun()
     left = [line.split(", ")[-1] for line in capsys.readouterr().err.splitlines()]
-    assert left == ["mending chips: 0 of 6", "? left", "0:02:00 left", "0:02:00 left", "0:01:00 left"]
+    assert left == [
+        "mending chips: 0 of 6",
+        "? left",
+        "0:02:00 left",
+        "0:02:00 left",
+        "0:01:00 left",
+    ]

@@ -6,7 +6,8 @@ import pytest
 
 from chipmend.confidence import Accuracy, Drop
 from chipmend.repairs import Cost
-from chipmend.report import figures
+from chipmend.report import figures, page
+from chipmend.steps import Prune
 from report.conftest import WICKED
 
 
@@ -61,6 +62,18 @@ def test_every_chip_but_the_unrepairable_has_its_amount(outcome):
         "a: 25 % faulty, 0.5 epochs",
         f"{WICKED}: 25 % faulty, 0 epochs",
     ]
+
+
+def test_a_policy_that_retrained_no_chip_has_no_figure_of_amounts(outcome):
+    records = [
+        replace(record, steps=(Prune(),)) if record.policy == "Reduce-max" else record
+        for record in outcome.records
+    ]
+    made = replace(outcome, records=records)
+    assert figures.amount_of_chips("Reduce-max", made) is None
+    assert figures.amount_of_chips("Fixed(0.5)", made) is not None
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page(made))
+    assert sum("amount of retraining of each chip" in said for said in captions) == 1
 
 
 def mark(figure, title, kind):

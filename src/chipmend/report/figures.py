@@ -117,8 +117,13 @@ def accuracy_of_chips(policy: str, outcome: Outcome) -> Figure:
     return Figure(chart.svg(), f"{policy}: test accuracy of each chip that ships.")
 
 
-def amount_of_chips(policy: str, outcome: Outcome) -> Figure:
-    """Figure 3, lower row: retraining of each chip against its effective fault rate."""
+def amount_of_chips(policy: str, outcome: Outcome) -> Figure | None:
+    """Figure 3, lower row: retraining of each chip against its effective fault rate.
+
+    There is none of a policy that retrained no chip.
+    """
+    if not any(map(_epochs, outcome.records_of(policy))):
+        return None
     top = max((_epochs(record) for record in outcome.records), default=0.0) or 1.0
     chart = Chart(
         f"{policy}: retraining against fault rate",
