@@ -158,8 +158,10 @@ def _leaves_alone(
     model: nn.Module, coupling: Coupling, inputs: Tensor, outputs: Sequence[Tensor]
 ) -> bool:
     tensors = {*dict(model.named_parameters()), *dict(model.named_buffers())}
-    if not tensors.issuperset(coupling.tensors) or not outputs:
+    if not tensors.issuperset(coupling.tensors):
         return False  # a weight under a second name: what shares it would have to move as well
+    if not outputs:
+        return False  # nothing would show a change
     for position in coupling.generators():
         moved = copy.deepcopy(model)
         try:
