@@ -3,6 +3,7 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chipmend.errors import LotError, StoreError
-from chipmend.faults import Chip, Clustered, FaultMap, Lot, make_chips, read_lot, write_lot
+from chipmend.faults import (
+    Chip,
+    Clustered,
+    FaultMap,
+    Lot,
+    StuckBits,
+    make_chips,
+    read_lot,
+    write_lot,
+)
 from chipmend.faults.lot_file import _checksum
 from chipmend.hardware import Array
 
@@ -31,9 +41,29 @@ def example():
     return Lot.of([*drawn, Chip("dead ✝", dead, "L1", "W2", -3, 4)])
 
 
+def with_stuck_bits():
+    """The same chips; the first has a few stuck bits, the last many, the other none."""
+    few = StuckBits.of_bits(90, 8, [4, 7, 7], [0, 3, 6], [True, False, True])
+    many = StuckBits.of_bits(90, 8, np.arange(80), np.arange(80) % 8, np.arange(80) % 3 > 0)
+    return Lot.of(
+        replace(chip, faults=replace(chip.faults, stuck=stuck))
+        for chip, stuck in zip(example(), (few, None, many), strict=True)
+    )
+
+
+@pytest.fixture(params=[example, with_stuck_bits])
+def lot(request):
+    return request.param()
+
+
 @pytest.fixture
 def path(tmp_path):
     return write_lot(example(), tmp_path / "lot.npz")
+
+
+@pytest.fixture
+def stuck_path(tmp_path):
+    return write_lot(with_stuck_bits(), tmp_path / "stuck.npz")
 
 
 def entries_of(path):
@@ -49,7 +79,8 @@ def rewritten(path, *, checksum=True, header=None, contents=None, **arrays):
         entries["contents"] = np.frombuffer(json.dumps(contents(old)).encode(), dtype=np.uint8)
     old = json.loads(entries.pop("header").tobytes())
     if checksum:
-        old["sha256"] = _checksum(entries)
+        hashed = {name: entries[name] for name in entries if name != "stuck"}
+        old["sha256"] = _checksum(hashed, old["version"])
     new = np.frombuffer(json.dumps({**old, **(header or {})}).encode(), dtype=np.uint8)
     np.savez(path, header=new, **entries)
     return path
@@ -62,19 +93,57 @@ def refused(path, why):
     assert caught.value.hint
 
 
-def test_a_lot_comes_back_as_it_was_written(path):
-    assert list(read_lot(path)) == list(example())
-    assert list(read_lot(str(path))) == list(example())
+def test_a_lot_comes_back_as_it_was_written(lot, tmp_path):
+    path = write_lot(lot, tmp_path / "lot.npz")
+    assert list(read_lot(path)) == list(lot)
+    assert list(read_lot(str(path))) == list(lot)
 
 
-def test_a_slice_can_be_written(tmp_path):
-    assert list(read_lot(write_lot(example()[::-2], tmp_path / "s.npz"))) == list(example())[::-2]
+def test_a_slice_can_be_written(lot, tmp_path):
+    assert list(read_lot(write_lot(lot[::-2], tmp_path / "s.npz"))) == list(lot)[::-2]
 
 
-def test_the_same_lot_gives_the_same_bytes(path, tmp_path):
-    again = write_lot(example(), tmp_path / "again.npz")
-    assert again.read_bytes() == path.read_bytes()
-    assert write_lot(read_lot(path), again).read_bytes() == path.read_bytes()
+def test_the_same_lot_gives_the_same_bytes(lot, tmp_path):
+    path, again = tmp_path / "lot.npz", tmp_path / "again.npz"
+    written = write_lot(lot, path).read_bytes()
+    assert write_lot(list(lot), again).read_bytes() == written
+    assert write_lot(read_lot(path), again).read_bytes() == written
+    assert write_lot(read_lot(path), path).read_bytes() == written
+
+
+def test_stuck_bits_stay_in_the_file_until_a_chip_is_asked_for(stuck_path):
+    held = read_lot(stuck_path).stuck.held
+    assert isinstance(held, np.memmap)
+    assert not held.flags.writeable
+
+
+def test_altered_stuck_bits_are_noticed_when_their_chip_is_asked_for(stuck_path):
+    held = entries_of(stuck_path)["stuck"]
+    held[-1] ^= 1
+    lot = read_lot(rewritten(stuck_path, stuck=held))
+    assert lot[0] == with_stuck_bits()[0]
+    with pytest.raises(LotError, match="stuck bits of chip dead ✝ were altered"):
+        _ = lot[2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"contents": lambda old: {**old, "memory": None}},
+        {"contents": lambda old: {**old, "memory": {"words": 0, "bits": 8}}},
+        {"contents": lambda old: {**old, "memory": {"words": 90, "bits": 9}}},
+        {"stuck": np.zeros(3, np.uint8)},
+        {"stuck": np.zeros((2, 100), np.uint8)},
+        {"stuck": np.zeros(500, np.int8)},
+        {"stuck_spans": np.array([[0, 9], [9, 9], [9, 10**9]])},
+        {"stuck_spans": np.array([[0, 9], [9, 9], [-9, 10]])},
+        {"stuck_spans": np.array([[0, 9], [9, 8], [9, 10]])},
+        {"stuck_spans": np.array([[0, 9], [9, 10]])},
+        {"stuck_digests": np.zeros((3, 31), np.uint8)},
+    ],
+)
+def test_stuck_bits_that_contradict_themselves_are_refused(stuck_path, change):
+    refused(rewritten(stuck_path, **change), "damaged|no plain bytes")
 
 
 def test_the_file_is_an_npz_with_a_readable_header_and_plain_bits(path):
@@ -113,7 +182,7 @@ def test_another_format_is_named(path):
 
 
 def test_a_newer_version_says_so(path):
-    refused(rewritten(path, header={"version": 2}), "lot format 2, this chipmend reads up to 1")
+    refused(rewritten(path, header={"version": 3}), "lot format 3, this chipmend reads up to 2")
 
 
 def test_an_altered_map_is_noticed_by_its_checksum(path):
@@ -203,7 +272,8 @@ def test_contents_that_contradict_themselves_are_refused_whatever_the_checksum_s
 @SHARED_FOLDER
 @given(data=st.data())
 def test_a_cut_file_is_refused(tmp_path, data):
-    whole = write_lot(example(), tmp_path / "lot.npz").read_bytes()
+    lot = data.draw(st.sampled_from([example(), with_stuck_bits()]))
+    whole = write_lot(lot, tmp_path / "lot.npz").read_bytes()
     cut = tmp_path / "cut.npz"
     cut.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     with pytest.raises(LotError):
@@ -213,14 +283,15 @@ def test_a_cut_file_is_refused(tmp_path, data):
 @settings(SHARED_FOLDER, max_examples=400)
 @given(data=st.data())
 def test_flipped_bytes_are_refused_or_change_nothing(tmp_path, data):
-    content = bytearray(write_lot(example(), tmp_path / "lot.npz").read_bytes())
+    lot = data.draw(st.sampled_from([example(), with_stuck_bits()]))
+    content = bytearray(write_lot(lot, tmp_path / "lot.npz").read_bytes())
     places = st.integers(0, len(content) - 1)
     for place in data.draw(st.lists(places, min_size=1, max_size=4, unique=True)):
         content[place] ^= data.draw(st.integers(1, 255))
     flipped = tmp_path / "flipped.npz"
     flipped.write_bytes(content)
     with contextlib.suppress(LotError):
-        assert list(read_lot(flipped)) == list(example())
+        assert list(read_lot(flipped)) == list(lot)
 
 
 @SHARED_FOLDER

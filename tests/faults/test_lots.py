@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chipmend.errors import LotError
-from chipmend.faults import Chip, FaultMap, Lot, Provenance
+from chipmend.faults import Chip, FaultMap, Lot, Provenance, StuckBits
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=5)
 TESTS = st.builds(
@@ -17,8 +17,17 @@ TESTS = st.builds(
 
 
 @st.composite
+def stuck_bits(draw, words):
+    place = st.tuples(st.integers(0, words - 1), st.integers(0, 5))
+    stuck = draw(st.dictionaries(place, st.booleans(), max_size=30))
+    word, bit = ([at[axis] for at in stuck] for axis in (0, 1))
+    return StuckBits.of_bits(words, 6, word, bit, list(stuck.values()))
+
+
+@st.composite
 def lots(draw):
     """Chips of every kind, on arrays whose size is no multiple of a byte."""
+    words = draw(st.sampled_from([3, 12, 70]))
     rows, cols = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     row, col, place = st.integers(0, rows - 1), st.integers(0, cols - 1), st.integers(-99, 99)
     faults = st.builds(
@@ -30,6 +39,7 @@ def lots(draw):
         ),
         dead_rows=st.lists(st.tuples(row, col), max_size=2).map(tuple),
         dead_cols=st.lists(col, max_size=2).map(tuple),
+        stuck=st.none() | stuck_bits(words),
         fatal=WORDS,
         version=st.integers(1, 9),
         provenance=TESTS,
@@ -73,6 +83,21 @@ def test_a_slice_of_a_slice_keeps_maps_and_chips_together(chips, data):
     first = data.draw(st.slices(len(chips)))
     second = data.draw(st.slices(len(chips[first])))
     assert list(Lot.of(chips)[first][second]) == chips[first][second]
+
+
+def test_memories_of_several_sizes_are_no_lot():
+    pes = np.zeros((2, 2), dtype=bool)
+    maps = [
+        FaultMap(
+            rows=2,
+            cols=2,
+            faulty_pes=pes,
+            stuck=StuckBits.of_bits(words, 8, [1], [1], [True]),
+        )
+        for words in (16, 32)
+    ]
+    with pytest.raises(LotError, match="chip b has a weight memory of 32 words of 8 bits"):
+        Lot.of([Chip("a", maps[0]), Chip("b", maps[1])])
 
 
 def test_a_lot_ends():

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,9 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chipmend.errors import FaultMapError, LotError
-from chipmend.faults import Chip, FaultMap, Lot, Provenance, check_fits, fused
+from chipmend.faults import Chip, FaultMap, Lot, Provenance, StuckBits, check_fits, fused
 from chipmend.faults.lot_file import read_lot, write_lot
-from chipmend.hardware import Array
+from chipmend.hardware import Array, WeightMemory
+
+
+def stuck_bits(word=0, bit=0, value=True):
+    return StuckBits.of_bits(64, 8, [word], [bit], [value])
 
 
 @st.composite
@@ -23,8 +28,13 @@ def fault_maps(draw, rows=None, cols=None):
         faulty_pes=np.array(bits).reshape(rows, cols),
         dead_rows=tuple(draw(st.lists(st.tuples(row, col), max_size=3))),
         dead_cols=tuple(draw(st.lists(col, max_size=3))),
+        stuck=draw(st.none() | st.builds(stuck_bits, st.integers(0, 63), value=st.booleans())),
         fatal=draw(st.sampled_from(["", "", "clock"])),
     )
+
+
+def of_pes_alone(faults):
+    return replace(faults, stuck=None)
 
 
 def empty(rows=2, cols=3, **more):
@@ -97,8 +107,8 @@ def test_an_error_names_every_line_outside_the_array():
 @given(fault_maps(), fault_maps())
 def test_maps_are_equal_and_have_one_digest_if_their_faults_are_the_same(a, b):
     same = (
-        (a.rows, a.cols, a.dead_rows, a.dead_cols, a.fatal)
-        == (b.rows, b.cols, b.dead_rows, b.dead_cols, b.fatal)
+        (a.rows, a.cols, a.dead_rows, a.dead_cols, a.stuck, a.fatal)
+        == (b.rows, b.cols, b.dead_rows, b.dead_cols, b.stuck, b.fatal)
     ) and a.faulty_pes.tolist() == b.faulty_pes.tolist()
     assert (a.digest() == b.digest()) == same
     assert (a == b) == same
@@ -116,6 +126,15 @@ def test_the_digest_tells_classes_apart_but_not_tests():
     assert retested != by_column
 
 
+def test_stuck_bits_are_a_part_of_the_digest():
+    maps = [empty(), *(empty(stuck=stuck_bits(value=value)) for value in (False, True))]
+    assert len({m.digest() for m in maps}) == 3
+
+
+def test_a_memory_without_a_stuck_bit_is_one_that_was_found_healthy():
+    assert empty(stuck=StuckBits.of_bits(64, 8, [], [], [])) == empty()
+
+
 def test_a_map_is_not_equal_to_something_else_and_can_be_a_key():
     assert empty() != "a map"
     assert {empty(): 1}[empty()] == 1
@@ -126,7 +145,7 @@ def test_a_map_survives_pickling(faults):
     assert pickle.loads(pickle.dumps(faults)) == faults
 
 
-@given(st.lists(fault_maps(rows=3, cols=4), min_size=1, max_size=4))
+@given(st.lists(fault_maps(rows=3, cols=4).map(of_pes_alone), min_size=1, max_size=4))
 def test_a_fused_map_is_unusable_where_any_is(maps):
     union = fused(*maps)
     assert (union.unusable == sum(m.unusable for m in maps).astype(bool)).all()
@@ -138,6 +157,34 @@ def test_maps_of_several_sizes_or_none_are_not_fused():
         fused(empty(2, 3), empty(3, 2))
     with pytest.raises(FaultMapError, match="none"):
         fused()
+
+
+def test_stuck_bits_are_not_fused():
+    with pytest.raises(FaultMapError, match="stuck bits of the weight memory cannot be fused"):
+        fused(empty(), empty(stuck=stuck_bits()))
+
+
+def test_what_is_no_stuck_bits_is_refused():
+    with pytest.raises(FaultMapError, match="stuck is 7"):
+        empty(stuck=7)
+
+
+@pytest.mark.parametrize(
+    ("memory", "said"),
+    [
+        (WeightMemory(words=32), "a weight memory of 64 words of 8 bits, the plan's has 32 of 8"),
+        (
+            WeightMemory(bits=6),
+            "a weight memory of 64 words of 8 bits, the plan's has any number of 6",
+        ),
+    ],
+)
+def test_a_chip_of_another_memory_is_named(memory, said):
+    chips = [Chip("good", empty()), Chip("odd", empty(stuck=stuck_bits()))]
+    check_fits(chips, Array(rows=2, cols=3, memory=WeightMemory(words=64)))
+    check_fits(chips, Array(rows=2, cols=3))
+    with pytest.raises(FaultMapError, match=f"chip odd is for {said}"):
+        check_fits(chips, Array(rows=2, cols=3, memory=memory))
 
 
 def test_a_chip_of_another_array_is_named():

@@ -38,6 +38,7 @@ def test_an_array_of_one_pe_is_an_array():
         "rows": 1,
         "cols": 1,
         "placement": "im2col",
+        "memory": {"words": None, "bits": 8, "coding": "twos_complement", "line": 16},
     }
 
 

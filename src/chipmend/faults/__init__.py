@@ -8,6 +8,7 @@ from chipmend.faults.maps import Chip, FaultMap, Provenance, check_fits, fused
 from chipmend.faults.picture import ascii_picture, png_picture
 from chipmend.faults.readers import read_csv, write_csv
 from chipmend.faults.spares import Covered, RegionalSpares, spares_cover
+from chipmend.faults.stuck import StuckBits
 
 __all__ = [
     "Bypassed",
@@ -20,6 +21,7 @@ __all__ = [
     "Provenance",
     "RegionalSpares",
     "Spatial",
+    "StuckBits",
     "Uniform",
     "ascii_picture",
     "bypass_mixed",

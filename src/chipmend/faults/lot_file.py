@@ -1,11 +1,14 @@
 """The lot file: a lot as an uncompressed ``.npz`` with a format version and a checksum.
 
 Nothing in it is ever run (no pickle), the same lot always gives the same bytes, and a file that was
-cut or altered is refused. docs/reference/fault-files.md describes every entry.
+cut or altered is refused. Stuck bits stay in the file until a chip is asked for.
+docs/reference/fault-files.md describes every entry.
 """
 
 import hashlib
 import json
+import struct
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -17,11 +20,19 @@ from jaxtyping import UInt8
 from chipmend.errors import ChipmendError, LotError
 from chipmend.faults.lots import Card, Lot, check_ids
 from chipmend.faults.maps import Chip, FaultMap, Provenance
+from chipmend.faults.stuck_of_lot import StuckOfLot
 from chipmend.files import written_whole
+from chipmend.hardware.memory import WeightMemory
 
 FORMAT = "chipmend lot"
-VERSION = 1
+VERSION = 2
+"""The newest; lots without stuck bits are written as version 1, which has no entries for them."""
 _ENTRIES = ("contents", "packed", "dead_rows", "dead_cols")
+_STUCK_ENTRIES = ("stuck_spans", "stuck_digests")
+_LARGE = "stuck"
+"""The entry that stays in the file; its checksums are ``stuck_digests``."""
+_LOCAL_HEADER = 30
+"""Bytes ahead of a zip member's name."""
 _COLUMNS: dict[str, tuple[type, ...]] = {
     "id": (str,),
     "lot": (str,),
@@ -58,9 +69,15 @@ def write_lot(chips: Sequence[Chip], path: str | Path) -> Path:
         "dead_rows": np.ascontiguousarray(lot.dead_rows, dtype="<i4"),
         "dead_cols": np.ascontiguousarray(lot.dead_cols, dtype="<i4"),
     }
-    header = {"format": FORMAT, "version": VERSION, "sha256": _checksum(entries)}
+    large: dict[str, Any] = {}
+    if lot.stuck is not None:
+        stuck = lot.stuck.packed()
+        entries |= {"stuck_spans": stuck.spans.astype("<i8"), "stuck_digests": stuck.digests}
+        large = {_LARGE: stuck.held}
+    version = 2 if large else 1
+    header = {"format": FORMAT, "version": version, "sha256": _checksum(entries, version)}
     with written_whole(Path(path)) as stream:
-        np.savez(stream, header=_bytes_of(header), **entries)
+        np.savez(stream, header=_bytes_of(header), **entries, **large)
     return Path(path)
 
 
@@ -115,12 +132,32 @@ def _checked_entries(path: Path) -> dict[str, np.ndarray]:
             raise LotError(f"{path} claims more than its own size", hint=_AGAIN)
         header = json.loads(archive["header"].tobytes())
         _check_header(header, path)
-        if set(archive.files) != {"header", *_ENTRIES}:
+        small = _ENTRIES if header["version"] == 1 else (*_ENTRIES, *_STUCK_ENTRIES)
+        large = () if header["version"] == 1 else (_LARGE,)
+        if set(archive.files) != {"header", *small, *large}:
             raise LotError(f"{path} holds other entries than a lot file", hint=_AGAIN)
-        entries = {name: archive[name] for name in _ENTRIES}
-    if header["sha256"] != _checksum(entries):
+        entries = {name: archive[name] for name in small}
+        mapped = {name: _mapped(path, archive.zip, f"{name}.npy") for name in large}
+    if header["sha256"] != _checksum(entries, header["version"]):
         raise LotError(f"{path} was altered: its checksum does not match", hint=_AGAIN)
-    return entries
+    return entries | mapped
+
+
+def _mapped(path: Path, archive: zipfile.ZipFile, member: str) -> UInt8[np.ndarray, " bytes"]:
+    """Bytes that stay in the file until they are read."""
+    info = archive.getinfo(member)
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+        ahead = stream.tell()
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        name, extra = struct.unpack("<26x2H", file.read(_LOCAL_HEADER))
+    first = info.header_offset + _LOCAL_HEADER + name + extra + ahead
+    plain = info.compress_type == zipfile.ZIP_STORED and info.file_size == ahead + shape[0]
+    if version != (1, 0) or len(shape) != 1 or kind != np.uint8 or not plain:
+        raise LotError(f"{path} holds stuck bits that are no plain bytes", hint=_AGAIN)
+    return np.memmap(path, np.uint8, "r", first, shape)
 
 
 def _check_header(header: Mapping[str, Any], path: Path) -> None:
@@ -133,10 +170,9 @@ def _check_header(header: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _checksum(entries: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(f"{FORMAT} {VERSION}".encode())
-    for name in _ENTRIES:
-        entry = entries[name]
+def _checksum(entries: Mapping[str, np.ndarray], version: int) -> str:
+    digest = hashlib.sha256(f"{FORMAT} {version}".encode())
+    for name, entry in entries.items():
         digest.update(f"\n{name} {entry.dtype.str} {entry.shape}\n".encode())
         digest.update(np.ascontiguousarray(entry).reshape(-1).data)
     return digest.hexdigest()
@@ -146,12 +182,15 @@ def _contents(lot: Lot) -> dict[str, Any]:
     tests = {test: at for at, test in enumerate(dict.fromkeys(c.provenance for c in lot.cards))}
     columns = {name: [getattr(card, name) for card in lot.cards] for name in _COLUMNS}
     columns["provenance"] = [tests[card.provenance] for card in lot.cards]
-    return {
+    contents: dict[str, Any] = {
         "rows": lot.rows,
         "cols": lot.cols,
         "chips": columns,
         "provenances": [astuple(test) for test in tests],
     }
+    if lot.stuck is not None:
+        contents["memory"] = {"words": lot.stuck.words, "bits": lot.stuck.bits}
+    return contents
 
 
 def _lot(entries: Mapping[str, np.ndarray]) -> Lot:
@@ -166,10 +205,25 @@ def _lot(entries: Mapping[str, np.ndarray]) -> Lot:
         rows=contents["rows"],
         cols=contents["cols"],
         cards=cards,
-        **{name: entries[name] for name in ("packed", "dead_rows", "dead_cols")},
+        packed=entries["packed"],
+        dead_rows=entries["dead_rows"],
+        dead_cols=entries["dead_cols"],
+        stuck=_stuck(contents, entries),
     )
     _check_lot(lot)
     return lot
+
+
+def _stuck(contents: Mapping[str, Any], entries: Mapping[str, np.ndarray]) -> StuckOfLot | None:
+    if _LARGE not in entries:
+        return None
+    return StuckOfLot(
+        words=contents["memory"]["words"],
+        bits=contents["memory"]["bits"],
+        held=entries[_LARGE],
+        spans=entries["stuck_spans"],
+        digests=entries["stuck_digests"],
+    )
 
 
 def _column(values: list[Any], kinds: tuple[type, ...]) -> list[Any]:
@@ -186,6 +240,7 @@ def _check_lot(lot: Lot) -> None:
         and (lot.packed.shape, lot.packed.dtype) == (packed, np.uint8)
         and _sound_table(lot.dead_rows, (len(lot), lot.rows, lot.cols))
         and _sound_table(lot.dead_cols, (len(lot), lot.cols))
+        and (lot.stuck is None or _sound_stuck(lot.stuck, len(lot)))
     )
     if not sound:
         raise ValueError("its maps do not fit its own counts of chips, rows and columns")
@@ -208,6 +263,15 @@ def _sound_table(table: np.ndarray, ends: tuple[int, ...]) -> bool:
         return False
     inside = (table >= 0).all() and (table < np.array(ends)[:, None]).all()
     return bool(inside and (np.diff(table[0]) >= 0).all())
+
+
+def _sound_stuck(stuck: StuckOfLot, chips: int) -> bool:
+    WeightMemory(words=stuck.words, bits=stuck.bits)
+    kinds = (stuck.spans.dtype, stuck.digests.dtype) == (np.int64, np.uint8)
+    if not kinds or (stuck.spans.shape, stuck.digests.shape) != ((chips, 2), (chips, 32)):
+        return False
+    first, end = stuck.spans.T
+    return bool((first >= 0).all() and (first <= end).all() and (end <= len(stuck.held)).all())
 
 
 def _bytes_of(value: dict[str, Any]) -> UInt8[np.ndarray, "bytes"]:

@@ -1,7 +1,8 @@
 """A lot: many chips of one array, kept small.
 
 The maps of faulty PEs are kept as bits, dead lines in tables with one entry each, so that 10,000
-chips of 256 x 256 PEs take 80 MB. A chip is unpacked when it is asked for.
+chips of 256 x 256 PEs take 80 MB; stuck bits of the weight memory as bytes, perhaps of a file. A
+chip is unpacked when it is asked for.
 """
 
 from collections import Counter
@@ -14,6 +15,7 @@ from jaxtyping import Float64, Int32, Int64, UInt8
 
 from chipmend.errors import LotError
 from chipmend.faults.maps import Chip, FaultMap, Provenance
+from chipmend.faults.stuck_of_lot import StuckDraft, StuckOfLot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ class Lot(Sequence[Chip]):
             the highest bit.
         dead_rows: Per entry the number of the chip (ascending), the row, its first dead column.
         dead_cols: Per entry the number of the chip (ascending), the column.
+        stuck: Stuck bits of the weight memories; none if no chip has any.
 
     Example:
         >>> healthy = FaultMap(rows=2, cols=2, faulty_pes=np.zeros((2, 2), dtype=bool))
@@ -83,6 +86,7 @@ class Lot(Sequence[Chip]):
     packed: UInt8[np.ndarray, "chips bytes"]
     dead_rows: Int32[np.ndarray, "3 entries"]
     dead_cols: Int32[np.ndarray, "2 entries"]
+    stuck: StuckOfLot | None = None
 
     @classmethod
     def of(cls, chips: Iterable[Chip]) -> "Lot":
@@ -95,7 +99,7 @@ class Lot(Sequence[Chip]):
             The lot, in the same order.
 
         Raises:
-            LotError: No chip, an id given twice, or arrays of several sizes.
+            LotError: No chip, an id given twice, or arrays or weight memories of several sizes.
         """
         draft = _Draft()
         for chip in chips:
@@ -108,6 +112,7 @@ class Lot(Sequence[Chip]):
             packed=np.stack(draft.packed),
             dead_rows=np.array(draft.dead_rows, dtype=np.int32).reshape(-1, 3).T.copy(),
             dead_cols=np.array(draft.dead_cols, dtype=np.int32).reshape(-1, 2).T.copy(),
+            stuck=draft.stuck.done(),
         )
 
     def __len__(self) -> int:
@@ -142,6 +147,7 @@ class Lot(Sequence[Chip]):
             faulty_pes=pes.view(bool).reshape(self.rows, self.cols),
             dead_rows=tuple((row, col) for row, col in _entries(self.dead_rows, at)),
             dead_cols=tuple(col for (col,) in _entries(self.dead_cols, at)),
+            stuck=None if self.stuck is None else self.stuck.of_chip(at, card.id),
             fatal=card.fatal,
             version=card.version,
             provenance=card.provenance,
@@ -156,6 +162,7 @@ class Lot(Sequence[Chip]):
             packed=self.packed[kept],
             dead_rows=_renumbered(self.dead_rows, kept, len(self)),
             dead_cols=_renumbered(self.dead_cols, kept, len(self)),
+            stuck=None if self.stuck is None else self.stuck.of_chips(kept),
         )
 
 
@@ -168,6 +175,7 @@ class _Draft:
         self.packed: list[UInt8[np.ndarray, "bytes"]] = []
         self.dead_rows: list[tuple[int, int, int]] = []
         self.dead_cols: list[tuple[int, int]] = []
+        self.stuck = StuckDraft()
 
     def add(self, chip: Chip) -> None:
         faults, at = chip.faults, len(self.cards)
@@ -183,6 +191,7 @@ class _Draft:
         self.packed.append(np.packbits(faults.faulty_pes))
         self.dead_rows += [(at, row, col) for row, col in faults.dead_rows]
         self.dead_cols += [(at, col) for col in faults.dead_cols]
+        self.stuck.add(faults.stuck, chip.id)
 
     def check(self) -> None:
         if not self.cards:

@@ -1,7 +1,7 @@
 """Fault maps and chips: what is broken on one die, and how we know.
 
 A fault map keeps the classes of faults apart, since they are repaired and binned differently; the
-PEs that must not be used are their union.
+PEs that must not be used are the union of those that hit PEs.
 
 References:
     [Zhang2018] Zhang, Gu, Basu, Garg, "Analyzing and mitigating the impact of permanent faults on
@@ -21,7 +21,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from chipmend.errors import ChipmendError, FaultMapError, LotError
+from chipmend.faults.stuck import StuckBits
 from chipmend.hardware.array import Array, check_is_array
+from chipmend.hardware.memory import WeightMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class FaultMap:
         dead_rows: ``(row, from_col)``: activation forwarding of the row is broken at ``from_col``,
             so every PE of the row from there on is unusable.
         dead_cols: Columns whose partial-sum chain is broken: none of their PEs is usable.
+        stuck: Stuck bits of the weight memory; none if it was found healthy, or not tested.
         fatal: Why the die cannot be repaired at all; empty if it can.
         version: Number of the test result, counted from 1.
         provenance: The test that the map came from.
@@ -84,6 +87,7 @@ class FaultMap:
     faulty_pes: Bool[np.ndarray, "rows cols"]
     dead_rows: tuple[tuple[int, int], ...] = ()
     dead_cols: tuple[int, ...] = ()
+    stuck: StuckBits | None = None
     fatal: str = ""
     version: int = 1
     provenance: Provenance = field(default_factory=lambda: Provenance("not stated"))
@@ -95,6 +99,10 @@ class FaultMap:
         object.__setattr__(self, "dead_cols", _columns(self.dead_cols))
         _check_pes(self)
         _check_lines(self)
+        if not isinstance(self.stuck, StuckBits | None):
+            raise FaultMapError(f"stuck is {self.stuck!r}", hint="give StuckBits, or leave it out")
+        if self.stuck is not None and not self.stuck.count:
+            object.__setattr__(self, "stuck", None)
         _check_text(FaultMapError, "the reason for fatal", self.fatal)
         if self.version < 1:
             raise FaultMapError(
@@ -131,7 +139,8 @@ class FaultMap:
         """Hex digest of the faults and their classes; version and provenance do not count."""
         classes = json.dumps([self.rows, self.cols, self.dead_rows, self.dead_cols, self.fatal])
         pes = np.packbits(self.faulty_pes).tobytes()
-        return hashlib.sha256(classes.encode() + b"\0" + pes).hexdigest()
+        memory = b"" if self.stuck is None else self.stuck.digest().encode()
+        return hashlib.sha256(classes.encode() + b"\0" + pes + memory).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +186,8 @@ def fused(*maps: FaultMap) -> FaultMap:
         A map in which everything is broken that is broken in any of them.
 
     Raises:
-        FaultMapError: No map, or maps of several sizes.
+        FaultMapError: No map, maps of several sizes, or stuck bits, which each chip's codes have to
+            be chosen for.
 
     Example:
         >>> a = FaultMap(rows=1, cols=2, faulty_pes=np.array([[True, False]]))
@@ -191,6 +201,11 @@ def fused(*maps: FaultMap) -> FaultMap:
         raise FaultMapError(
             f"fault maps of one size are needed, found {found}", hint="fuse chips of one array"
         )
+    if any(m.stuck is not None for m in maps):
+        raise FaultMapError(
+            "maps with stuck bits of the weight memory cannot be fused",
+            hint="choose codes for each of these chips on its own",
+        )
     return FaultMap(
         rows=sizes[0][0],
         cols=sizes[0][1],
@@ -203,7 +218,7 @@ def fused(*maps: FaultMap) -> FaultMap:
 
 
 def check_fits(chips: Iterable[Chip], array: Array) -> None:
-    """Refuse chips whose fault maps are for an array of another size.
+    """Refuse chips whose fault maps are for an array or a weight memory of another size.
 
     Args:
         chips: The chips.
@@ -226,6 +241,20 @@ def check_fits(chips: Iterable[Chip], array: Array) -> None:
                 f"{chip.faults.cols}, the plan's array is {array.rows} x {array.cols}",
                 hint="give the array that the chips were tested with, or other chips",
             )
+        _check_memory(chip, array.memory)
+
+
+def _check_memory(chip: Chip, memory: WeightMemory) -> None:
+    stuck = chip.faults.stuck
+    if stuck is None:
+        return
+    if stuck.bits != memory.bits or stuck.words != (memory.words or stuck.words):
+        words = "any number" if memory.words is None else f"{memory.words:,}"
+        raise FaultMapError(
+            f"the fault map of chip {chip.id} is for a weight memory of {stuck.words:,} words of "
+            f"{stuck.bits} bits, the plan's has {words} of {memory.bits}",
+            hint="give the memory that the chips were tested with, or other chips",
+        )
 
 
 def _check_pes(faults: FaultMap) -> None:

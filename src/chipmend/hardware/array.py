@@ -1,10 +1,11 @@
-"""The systolic array as designed: its size, and how a network's weights are laid on it."""
+"""The systolic array as designed: its size, its memory, and how weights are laid on it."""
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from chipmend.errors import ArrayError
+from chipmend.hardware.memory import WeightMemory
 
 Placement = Literal["im2col", "channel"]
 MOST_PES = 2**24
@@ -20,9 +21,11 @@ class Array:
         cols: PEs across; partial sums flow down the columns.
         placement: ``im2col`` lays every weight of a kernel on a PE of its own, ``channel`` lays a
             whole kernel on one PE.
+        memory: Where weights are kept until a PE takes them.
 
     Raises:
-        ArrayError: No rows or no columns, too many of them, or an unknown placement.
+        ArrayError: No rows or no columns, too many of them, an unknown placement, or a memory that
+            is none.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -30,6 +33,7 @@ class Array:
     rows: int
     cols: int
     placement: Placement = "im2col"
+    memory: WeightMemory = field(default_factory=WeightMemory)
 
     def __post_init__(self) -> None:
         for name in ("rows", "cols"):
@@ -38,6 +42,10 @@ class Array:
             raise ArrayError(
                 f"there is no placement {self.placement!r}",
                 hint=f"give {' or '.join(get_args(Placement))}",
+            )
+        if not isinstance(self.memory, WeightMemory):
+            raise ArrayError(
+                f"{self.memory!r} is no weight memory", hint="give WeightMemory(words=65536)"
             )
         if self.rows < 1 or self.cols < 1:
             raise ArrayError(
