@@ -9,9 +9,12 @@ from chipmend.faults.picture import ascii_picture, png_picture
 from chipmend.faults.readers import read_csv, write_csv
 from chipmend.faults.spares import Covered, RegionalSpares, spares_cover
 from chipmend.faults.stuck import StuckBits
+from chipmend.faults.stuck_at import BitLines, Cells, Scattered, StuckAt, WordLines, stuck_bits
 
 __all__ = [
+    "BitLines",
     "Bypassed",
+    "Cells",
     "Chip",
     "Clustered",
     "Covered",
@@ -20,9 +23,12 @@ __all__ = [
     "Lot",
     "Provenance",
     "RegionalSpares",
+    "Scattered",
     "Spatial",
+    "StuckAt",
     "StuckBits",
     "Uniform",
+    "WordLines",
     "ascii_picture",
     "bypass_mixed",
     "bypass_rows_or_cols",
@@ -34,6 +40,7 @@ __all__ = [
     "read_csv",
     "read_lot",
     "spares_cover",
+    "stuck_bits",
     "write_csv",
     "write_lot",
 ]

@@ -1,8 +1,8 @@
-"""Random fault maps: uniform, clustered, and whole lines.
+"""Random fault maps: uniform, clustered, and whole lines; with stuck bits of the memory, if wanted.
 
-The rate is always the expected share of unusable PEs. Uniform faults are independent of each other
-[Zhang2018, Hanif2023]; clustered ones come from defects whose density differs from die to die
-(gamma-Poisson, which gives the negative-binomial yield of [Stapper1983]).
+The rate of a map is always the expected share of unusable PEs. Uniform faults are independent of
+each other [Zhang2018, Hanif2023]; clustered ones come from defects whose density differs from die
+to die (gamma-Poisson, which gives the negative-binomial yield of [Stapper1983]).
 
 References:
     [Zhang2018] Zhang, Gu, Basu, Garg, "Analyzing and mitigating the impact of permanent faults on
@@ -14,8 +14,8 @@ References:
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -25,6 +25,7 @@ from chipmend.errors import LotError
 from chipmend.faults.defects import defects_on
 from chipmend.faults.lots import Lot
 from chipmend.faults.maps import Chip, FaultMap, Provenance
+from chipmend.faults.stuck_at import StuckAt, stuck_bits
 from chipmend.hardware.array import Array, check_is_array
 from chipmend.seeds import chip_seed
 
@@ -81,7 +82,14 @@ UNIFORM = Uniform()
 
 
 def fault_map(
-    array: Array, rate: float, spatial: Spatial, *, seed: int, chip: str, nested: bool = False
+    array: Array,
+    rate: float,
+    spatial: Spatial,
+    *,
+    seed: int,
+    chip: str,
+    nested: bool = False,
+    stuck: StuckAt | None = None,
 ) -> FaultMap:
     """Draw the fault map of one chip.
 
@@ -93,12 +101,14 @@ def fault_map(
         chip: Identity of the chip.
         nested: Draw such that, with the same seed and chip, the map at a lower rate is a subset
             of the map at a higher rate; otherwise maps at different rates are independent.
+        stuck: How stuck bits of the weight memory are drawn, at the upper end of their rates; none
+            by default. The array's memory has to state its words then.
 
     Returns:
         The map; the same for the same arguments, whatever was drawn before.
 
     Raises:
-        LotError: The rate is not within 0 and 1.
+        LotError: The rate is not within 0 and 1, or the memory does not state its words.
 
     Example:
         >>> array = Array(rows=4, cols=4)
@@ -110,15 +120,29 @@ def fault_map(
     _check_rates(rate, rate)
     purpose = f"faults {spatial.kind}" + ("" if nested else f" {float(rate)!r}")
     rng = np.random.Generator(np.random.PCG64(chip_seed(seed, chip, purpose)))
-    test = Provenance(f"generated: {spatial.kind}, rate {float(rate)!r} per PE, seed {seed}")
-    size, none = (array.rows, array.cols), np.zeros((array.rows, array.cols), dtype=bool)
+    size, dead_rows, dead_cols = (array.rows, array.cols), (), ()
+    faulty = np.zeros(size, dtype=bool)
     match spatial:
         case Uniform():
-            return _map(rng.random(size) < rate, test)
+            faulty = rng.random(size) < rate
         case Clustered():
-            return _map(_clustered(size, rate, spatial.alpha, rng), test)
+            faulty = _clustered(size, rate, spatial.alpha, rng)
         case Lines():
-            return _map(none, test, *_dead_lines(size, rate, rng))
+            dead_rows, dead_cols = _dead_lines(size, rate, rng)
+    drawn = f"{spatial.kind}, rate {float(rate)!r} per PE"
+    bits = None
+    if stuck is not None:
+        bits = stuck_bits(array.memory, stuck, seed=seed, chip=chip, nested=nested)
+        drawn += f", {stuck.cells.kind}, rate {stuck.ends[1]!r} per bit"
+    return FaultMap(
+        rows=array.rows,
+        cols=array.cols,
+        faulty_pes=faulty,
+        dead_rows=dead_rows,
+        dead_cols=dead_cols,
+        stuck=bits,
+        provenance=Provenance(f"generated: {drawn}, seed {seed}"),
+    )
 
 
 def make_chips(
@@ -131,6 +155,7 @@ def make_chips(
     nested: bool = False,
     spread: Spread = "drawn",
     lot: str = "",
+    stuck: StuckAt | None = None,
 ) -> Lot:
     """Make a lot of random chips, named ``chip-0001`` and so on.
 
@@ -143,12 +168,14 @@ def make_chips(
         nested: See ``fault_map``.
         spread: Every chip draws its rate between the two, or they rise evenly over the chips.
         lot: Name of the production lot.
+        stuck: How stuck bits of the weight memory are drawn, whose rates are spread as those of PEs
+            are; none by default. The array's memory has to state its words then.
 
     Returns:
         The chips; making more of them does not change the first ones, unless the rates are even.
 
     Raises:
-        LotError: Rates that are none, an unknown spread, or no chip.
+        LotError: Rates that are none, an unknown spread, no chip, or a memory of unstated size.
 
     Example:
         >>> make_chips(Array(rows=8, cols=8), rate=(0.1, 0.5), count=3)
@@ -159,10 +186,18 @@ def make_chips(
         raise LotError(
             f"there is no spread {spread!r}", hint=f"give {' or '.join(get_args(Spread))}"
         )
-    low, high = check_lot_of(rate, count)
+    ends, drawn_by = check_lot_of(rate, count), None if spread == "even" else seed
+    ids = [f"chip-{number + 1:04d}" for number in range(count)]
+    of_pes = _rates(ids, ends, drawn_by, "fault rate")
+    of_bits = _rates(ids, stuck.ends if stuck else (0, 0), drawn_by, "rate of stuck bits")
+    kinds = [stuck and replace(stuck, rate=own) for own in of_bits]
     return Lot.of(
-        Chip(id_, fault_map(array, own, spatial, seed=seed, chip=id_, nested=nested), lot)
-        for id_, own in _rates(low, high, count, None if spread == "even" else seed)
+        Chip(
+            id_,
+            fault_map(array, own, spatial, seed=seed, chip=id_, nested=nested, stuck=kind),
+            lot,
+        )
+        for id_, own, kind in zip(ids, of_pes, kinds, strict=True)
     )
 
 
@@ -183,14 +218,17 @@ def check_lot_of(rate: float | tuple[float, float], count: int) -> tuple[float, 
     return ends
 
 
-def _rates(low: float, high: float, count: int, seed: int | None) -> Iterator[tuple[str, float]]:
-    for number in range(count):
-        id_ = f"chip-{number + 1:04d}"
-        if seed is None:
-            share = number / max(count - 1, 1)
-        else:
-            share = np.random.PCG64(chip_seed(seed, id_, "fault rate")).random_raw() / 2**64
-        yield id_, min(low + (high - low) * share, high)
+def _rates(
+    ids: Sequence[str], ends: tuple[float, float], seed: int | None, purpose: str
+) -> list[float]:
+    """A rate for each chip: drawn between two ends or, without a seed, rising evenly."""
+    if seed is None:
+        shares = np.arange(len(ids)) / max(len(ids) - 1, 1)
+    else:
+        drawn = [np.random.PCG64(chip_seed(seed, id_, purpose)).random_raw() for id_ in ids]
+        shares = np.array(drawn) / 2**64
+    low, high = ends
+    return np.minimum(low + (high - low) * shares, high).tolist()
 
 
 def _check_rates(low: float, high: float) -> None:
@@ -203,23 +241,6 @@ def _check_rates(low: float, high: float) -> None:
         raise LotError(
             f"the lowest fault rate, {low}, is above the highest, {high}", hint="swap the two"
         )
-
-
-def _map(
-    faulty_pes: Bool[np.ndarray, "rows cols"],
-    test: Provenance,
-    dead_rows: tuple[tuple[int, int], ...] = (),
-    dead_cols: tuple[int, ...] = (),
-) -> FaultMap:
-    rows, cols = faulty_pes.shape
-    return FaultMap(
-        rows=rows,
-        cols=cols,
-        faulty_pes=faulty_pes,
-        dead_rows=dead_rows,
-        dead_cols=dead_cols,
-        provenance=test,
-    )
 
 
 def _dead_lines(
