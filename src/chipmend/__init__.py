@@ -13,13 +13,18 @@ if TYPE_CHECKING:
     from chipmend.data import fashion_mnist
     from chipmend.errors import ChipmendError
     from chipmend.faults import (
+        BitLines,
         Chip,
         Clustered,
         FaultMap,
         Lines,
         Lot,
         RegionalSpares,
+        Scattered,
+        StuckAt,
+        StuckBits,
         Uniform,
+        WordLines,
         bypass_mixed,
         bypass_rows_or_cols,
         make_chips,
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
     from chipmend.faults import read_lot as read_chips
     from chipmend.faults import write_lot as write_chips
     from chipmend.fleet import Outcome, analyze, mend
-    from chipmend.hardware import Array, PeShare, Throughput
+    from chipmend.hardware import Array, PeShare, Throughput, WeightMemory
     from chipmend.network import Task, accuracy, gemm_sizes
     from chipmend.policy import Cascade, Fixed, FixedSteps, Looks, Reduce, UntilMet
     from chipmend.repairs.calibration import Calibration
@@ -64,13 +69,18 @@ _HOMES = {
     "chipmend.data": ("fashion_mnist",),
     "chipmend.errors": ("ChipmendError",),
     "chipmend.faults": (
+        "BitLines",
         "Chip",
         "Clustered",
         "FaultMap",
         "Lines",
         "Lot",
         "RegionalSpares",
+        "Scattered",
+        "StuckAt",
+        "StuckBits",
         "Uniform",
+        "WordLines",
         "bypass_mixed",
         "bypass_rows_or_cols",
         "make_chips",
@@ -79,7 +89,7 @@ _HOMES = {
         "write_csv",
     ),
     "chipmend.fleet": ("Outcome", "analyze", "mend"),
-    "chipmend.hardware": ("Array", "PeShare", "Throughput"),
+    "chipmend.hardware": ("Array", "PeShare", "Throughput", "WeightMemory"),
     "chipmend.network": ("Task", "accuracy", "gemm_sizes"),
     "chipmend.policy": ("Cascade", "Fixed", "FixedSteps", "Looks", "Reduce", "UntilMet"),
     "chipmend.repairs.calibration": ("Calibration",),
@@ -120,6 +130,7 @@ __all__ = [
     "Anytime",
     "Array",
     "Assess",
+    "BitLines",
     "Calibration",
     "Cascade",
     "Chip",
@@ -153,11 +164,16 @@ __all__ = [
     "Repaired",
     "ResilienceTable",
     "Retrain",
+    "Scattered",
     "Sequential",
+    "StuckAt",
+    "StuckBits",
     "Task",
     "Throughput",
     "Uniform",
     "UntilMet",
+    "WeightMemory",
+    "WordLines",
     "__version__",
     "accuracy",
     "analyze",

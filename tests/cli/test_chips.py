@@ -48,7 +48,62 @@ def test_the_summary_counts_what_is_in_the_lot(workshop, lot):
         {"min": min(rates), "mean": np.mean(rates), "max": max(rates)}
     )
     faulty = sum(int(chip.faults.faulty_pes.sum()) for chip in chips)
-    assert summary["classes"] == {"pe": faulty, "dead_row": 0, "dead_col": 0, "fatal": 0}
+    none = {"dead_row": 0, "dead_col": 0, "stuck_bit": 0, "fatal": 0}
+    assert summary["classes"] == {"pe": faulty, **none}
+
+
+MEMORY = "--stuck 0:0.2 --words 40 --bits 6 --cells word_lines --at-1 0.8"
+
+
+def test_made_stuck_bits_are_those_of_the_python_call(workshop):
+    words = f"make --array 4x6 --rate 0.1 --count 3 --spread even {MEMORY} -o l"
+    shown = workshop.done("chips", *words.split(), "--json", "s.json")
+    memory = cm.WeightMemory(words=40, bits=6)
+    expected = cm.make_chips(
+        cm.Array(rows=4, cols=6, memory=memory),
+        rate=0.1,
+        count=3,
+        spread="even",
+        stuck=cm.StuckAt(rate=(0, 0.2), cells=cm.WordLines(), at_1=0.8),
+    )
+    assert list(cm.read_chips("l")) == list(expected)
+    counts = [chip.faults.stuck.count if chip.faults.stuck else 0 for chip in expected]
+    assert workshop.summary()["classes"]["stuck_bit"] == sum(counts) > 0
+    assert workshop.summary()["memory"] == {"words": 40, "bits": 6}
+    assert workshop.summary()["rate_per_bit"]["mean"] == pytest.approx(sum(counts) / 3 / 240)
+    assert "stuck bits of 40 words of 6 bits (base: per bit): min 0 %" in shown
+
+
+def test_stuck_bits_survive_export_and_import(workshop):
+    workshop.done("chips", *f"make --array 4x6 --rate 0.1 --count 3 {MEMORY} -o l".split())
+    workshop.done("chips", "export", "l", "-o", "f.csv")
+    size = "--array 4x6 --words 40 --bits 6 -o again"
+    workshop.done("chips", "import", "f.csv", *size.split())
+    assert list(cm.read_chips("again")) == list(cm.read_chips("l"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--stuck 0.1", "unstated size"),
+        ("--stuck lots --words 9", "--stuck lots: not a rate"),
+        ("--stuck 2 --words 9", "rate of stuck bits of 2.0"),
+        ("--stuck 0.1 --words 0", "words is 0"),
+        ("--stuck 0.1 --words 9 --bits 9", "bits is 9"),
+        ("--at-1 0.2 --words 9", "none are asked for"),
+        ("--cells bit_lines", "none are asked for"),
+    ],
+)
+def test_stuck_bits_that_cannot_be_made_are_an_error_of_ours(workshop, words, said):
+    assert said in workshop.refused("chips", *f"make --array 4x4 --rate 0.1 {words} -o l".split())
+
+
+def test_a_csv_with_stuck_bits_needs_the_size_of_the_memory(workshop):
+    workshop.done("chips", *f"make --array 4x6 --rate 0.1 --count 3 {MEMORY} -o l".split())
+    workshop.done("chips", "export", "l", "-o", "f.csv")
+    said = workshop.refused("chips", "import", "f.csv", "--array", "4x6", "-o", "again")
+    assert "weight memory whose size is not stated" in said
+    assert "--words" in said
 
 
 def test_export_and_import_give_the_same_lot_back(workshop, lot):
@@ -114,6 +169,7 @@ def test_faults_are_counted_by_class(workshop):
         "pe": 3 + 13,
         "dead_row": 2,
         "dead_col": 1,
+        "stuck_bit": 0,
         "fatal": 1,
     }
 

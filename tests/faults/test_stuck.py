@@ -43,6 +43,11 @@ def test_the_same_bits_and_no_others_have_one_digest(some, others):
     assert (of(some).digest() == of(others).digest()) == (some == others)
 
 
+@given(SOME)
+def test_bits_are_listed_in_order(bits):
+    assert of(bits).listed() == [(*place, int(bits[place])) for place in sorted(bits)]
+
+
 def test_bytes_take_the_shorter_form():
     few, many = np.arange(3), np.arange(300)
     for words, length in ((few, 1 + 6 * 3), (many, 1 + 2 * 300)):

@@ -1,11 +1,11 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from campaigns import ARRAY, CONSTRAINT, chips
 from chipmend.errors import FaultMapError, LotError, PlanError
-from chipmend.faults import Chip, FaultMap
+from chipmend.faults import Chip, FaultMap, StuckBits
 from chipmend.fleet.jobs import check_chips, planned_jobs
 from chipmend.policy import Fixed, FixedSteps, Group
 from chipmend.repairs.prune import effective_rate, weights_per_pe
@@ -104,3 +104,10 @@ def test_an_empty_lot_and_chips_of_another_array_are_refused():
     small = FaultMap(rows=4, cols=4, faulty_pes=np.zeros((4, 4), bool))
     with pytest.raises(FaultMapError):
         check_chips([Chip("s", small)], ARRAY)
+
+
+def test_a_lot_with_stuck_bits_is_refused_rather_than_mended_in_part():
+    stuck = StuckBits.of_bits(64, 8, [3], [7], [True])
+    lot = [Chip("a", map_of()), Chip("b", replace(map_of(), stuck=stuck))]
+    with pytest.raises(FaultMapError, match="weight memory of chip b are stuck"):
+        check_chips(lot, ARRAY)

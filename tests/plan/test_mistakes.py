@@ -61,6 +61,13 @@ def test_every_mistake_is_stated_at_once_with_its_path_and_what_was_meant():
     assert len(found) == len(set(found)) == len(expected) + 1
 
 
+ARRAY = {"rows": 4, "cols": 4}
+
+
+def with_stuck(table):
+    return {"chips": {"rate": 0.1, "count": 1, "stuck": table}}
+
+
 @pytest.mark.parametrize("table", ["model", "data", "array", "chips", "constraint"])
 def test_a_missing_table_is_named(table):
     assert mistakes({k: v for k, v in WHOLE.items() if k != table}) == [f"{table}: missing"]
@@ -138,6 +145,17 @@ def test_a_misspelt_rate_is_missing_and_unknown():
         ({"constraint": {"drop": 0.1, "accuracy": 0.9}}, "constraint.accuracy: does not go"),
         ({"constraint": {"drop": "x"}}, "constraint.drop: write a number, not 'x'"),
         ({"policy": {"kind": "fixd"}}, "policy.kind: 'fixd' is unknown; write 'steps', 'fixed'"),
+        ({"array": ARRAY | {"memory": {"word": 9}}}, "array.memory.word: unknown; did you mean"),
+        ({"array": ARRAY | {"memory": {"words": 0}}}, "array.memory: memory: words is 0"),
+        ({"array": ARRAY | {"memory": {"coding": "gray"}}}, "array.memory.coding: write 'twos_"),
+        (with_stuck({"rate": "x"}), "chips.stuck.rate: write a number, or a list of two, not 'x'"),
+        (with_stuck({"rate": 2}), "chips.stuck: a rate of stuck bits of 2.0"),
+        (with_stuck({"rat": 0.1, "rate": 0.1}), "chips.stuck.rat: unknown; did you mean 'rate'?"),
+        (with_stuck({}), "chips.stuck.rate: missing"),
+        (
+            with_stuck({"rate": 0.1, "cells": {"kind": "lines"}}),
+            "chips.stuck.cells.kind: 'lines' is",
+        ),
         ({"policy": {}}, "policy.kind: missing"),
         ({"policy": {"kind": "fixed"}}, "policy.epochs: missing"),
         ({"policy": {"kind": "fixed", "epochs": -1}}, "policy: fixed: -1.0 epochs"),

@@ -1,11 +1,12 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from chipmend.errors import FaultMapError, LotError, PlanError, RepairError
-from chipmend.faults import Chip, FaultMap, Lot
+from chipmend.faults import Chip, FaultMap, Lot, StuckBits
 from chipmend.hardware import Array
 from chipmend.network import accuracy, scores
 from chipmend.network.coupling import couplings
@@ -65,6 +66,13 @@ def test_the_clean_network_is_not_touched_and_the_repaired_one_is_the_caller_s(t
 def test_a_chip_of_another_array_is_refused(task):
     with pytest.raises(FaultMapError):
         repair(task, chip(5, 6), array=ARRAY)
+
+
+def test_a_chip_with_stuck_bits_is_refused_rather_than_repaired_in_part(task):
+    stuck = StuckBits.of_bits(64, 8, [3], [7], [True])
+    broken = replace(chip(), faults=replace(chip().faults, stuck=stuck))
+    with pytest.raises(FaultMapError, match="1 bits of the weight memory of chip"):
+        repair(task, broken, array=ARRAY)
 
 
 @pytest.mark.parametrize("steps", [[], [Recalibrate()], [Prune(), Retrain], ["prune"]])

@@ -10,7 +10,7 @@ from chipmend.cli.app import Json, Whole, app, check_outputs, finish, say
 from chipmend.errors import ArrayError, LotError
 
 if TYPE_CHECKING:
-    from chipmend.faults import Chip, Lot
+    from chipmend.faults import Cells, Chip, Lot
     from chipmend.hardware import Array
 
 chips = App(name="chips", help="Make, import, export and look at lots of faulty chips.")
@@ -18,6 +18,8 @@ app.command(chips)
 
 Output = Annotated[Path, Parameter(name=("--output", "-o"), help="The lot file to write.")]
 Size = Annotated[str, Parameter(name="--array", help="Rows x columns of the array, as 64x64.")]
+Words = Annotated[int | None, Parameter(help="Words of the weight memory.")]
+Bits = Annotated[int, Parameter(help="Bits of a word.")]
 
 
 @chips.command
@@ -30,6 +32,11 @@ def make(
     spatial: Literal["uniform", "clustered", "lines"] = "uniform",
     spread: Literal["drawn", "even"] = "drawn",
     alpha: float | None = None,
+    stuck: str | None = None,
+    cells: Literal["scattered", "bit_lines", "word_lines"] = "scattered",
+    at_1: float = 0.5,
+    words: Words = None,
+    bits: Bits = 8,
     nested: bool = False,
     seed: Whole = 0,
     json: Json = None,
@@ -44,13 +51,23 @@ def make(
         spatial: How faults lie on the die.
         spread: Whether rates are drawn in the range, or spread evenly over it.
         alpha: How much clustered dies differ: small is much, inf is not at all; 2 by default.
+        stuck: Rate of stuck bits (base: per bit), or a range as 0:0.08; needs --words.
+        cells: How stuck bits lie in the weight memory.
+        at_1: Share of them that is stuck at 1.
+        words: Words of the weight memory.
+        bits: Bits of a word.
         nested: Whether a chip's map at a lower rate is a part of its map at a higher rate.
         seed: The seed.
         json: Also write a machine-readable summary here.
     """
-    from chipmend.faults import Clustered, Lines, Uniform, make_chips, write_lot
+    from chipmend.faults import Clustered, Lines, StuckAt, Uniform, make_chips, write_lot
 
     check_outputs(output, json)
+    if stuck is None and (cells, at_1) != ("scattered", 0.5):
+        raise LotError(
+            "--cells and --at-1 say how stuck bits lie, and none are asked for",
+            hint="leave them out, or give the rate of stuck bits with --stuck",
+        )
     if alpha is not None and spatial != "clustered":
         raise LotError(
             f"--alpha {alpha:g} says nothing about {spatial} faults",
@@ -58,33 +75,46 @@ def make(
         )
     clustered = Clustered() if alpha is None else Clustered(alpha=alpha)
     kinds = {"uniform": Uniform(), "lines": Lines(), "clustered": clustered}
+    kind = StuckAt(rate=_rate(stuck, "--stuck"), cells=_cells(cells), at_1=at_1) if stuck else None
     lot = make_chips(
-        _array(array),
-        rate=_rate(rate),
+        _array(array, words, bits),
+        rate=_rate(rate, "--rate"),
         count=count,
         spatial=kinds[spatial],
         seed=seed,
         nested=nested,
         spread=spread,
+        stuck=kind,
     )
     write_lot(lot, output)
     finish(output, lambda: _summary(lot), json, lambda: _describe(lot))
 
 
 @chips.command(name="import")
-def import_(faults: Path, /, *, array: Size, output: Output, json: Json = None) -> None:
+def import_(
+    faults: Path,
+    /,
+    *,
+    array: Size,
+    output: Output,
+    words: Words = None,
+    bits: Bits = 8,
+    json: Json = None,
+) -> None:
     """Make a lot file of a CSV of faults.
 
     Args:
         faults: The CSV: chip, class, row, col, word, bit, value.
         array: Rows x columns of the array, as 64x64.
         output: The lot file to write.
+        words: Words of the weight memory, needed where bits of it are stuck.
+        bits: Bits of a word.
         json: Also write a machine-readable summary here.
     """
     from chipmend.faults import read_csv, write_lot
 
     check_outputs(output, json, inputs=[faults])
-    lot = read_csv(faults, _array(array))
+    lot = read_csv(faults, _array(array, words, bits))
     write_lot(lot, output)
     finish(output, lambda: _summary(lot), json, lambda: _describe(lot))
 
@@ -139,25 +169,32 @@ def show(
     )
 
 
-def _array(size: str) -> "Array":
-    from chipmend.hardware import Array
+def _array(size: str, words: int | None, bits: int) -> "Array":
+    from chipmend.hardware import Array, WeightMemory
 
     rows, _, cols = size.lower().partition("x")
     if not (rows.isdecimal() and cols.isdecimal()):
         raise ArrayError(f"--array {size}: not a size", hint="write rows x columns, as 64x64")
-    return Array(rows=int(rows), cols=int(cols))
+    return Array(rows=int(rows), cols=int(cols), memory=WeightMemory(words=words, bits=bits))
 
 
-def _rate(text: str) -> float | tuple[float, float]:
+def _rate(text: str, option: str) -> float | tuple[float, float]:
     try:
         ends = [float(end) for end in text.split(":")]
     except ValueError:
         ends = []
     if len(ends) not in (1, 2):
         raise LotError(
-            f"--rate {text}: not a rate", hint="write a fraction, as 0.05, or a range, as 0.01:0.5"
+            f"{option} {text}: not a rate",
+            hint="write a fraction, as 0.05, or a range, as 0.01:0.5",
         )
     return ends[0] if len(ends) == 1 else (ends[0], ends[1])
+
+
+def _cells(kind: Literal["scattered", "bit_lines", "word_lines"]) -> "Cells":
+    from chipmend.faults import BitLines, Scattered, WordLines
+
+    return {"scattered": Scattered(), "bit_lines": BitLines(), "word_lines": WordLines()}[kind]
 
 
 def _chip(lot: "Lot", chip: str | None) -> "Chip":
@@ -174,12 +211,18 @@ def _chip(lot: "Lot", chip: str | None) -> "Chip":
 
 def _summary(lot: "Lot") -> dict[str, Any]:
     """Counts over the lot; rates are those of the dies that are not dead altogether."""
-    return {
+    alive = [chip.faults for chip in lot if not chip.faults.fatal]
+    summary = {
         "chips": len(lot),
-        "array": [lot[0].faults.rows, lot[0].faults.cols],
-        "rate_per_pe": _spread([chip.faults.rate for chip in lot if not chip.faults.fatal]),
+        "array": [lot.rows, lot.cols],
+        "rate_per_pe": _spread([faults.rate for faults in alive]),
         "classes": _classes(lot),
     }
+    if lot.stuck is not None:
+        rates = [faults.stuck.rate if faults.stuck else 0.0 for faults in alive]
+        summary["memory"] = {"words": lot.stuck.words, "bits": lot.stuck.bits}
+        summary["rate_per_bit"] = _spread(rates)
+    return summary
 
 
 def _spread(shares: Sequence[float]) -> dict[str, float]:
@@ -195,6 +238,7 @@ def _classes(lot: Sequence["Chip"]) -> dict[str, int]:
         "pe": sum(int(chip.faults.faulty_pes.sum()) for chip in lot),
         "dead_row": sum(len(chip.faults.dead_rows) for chip in lot),
         "dead_col": sum(len(chip.faults.dead_cols) for chip in lot),
+        "stuck_bit": sum(chip.faults.stuck.count for chip in lot if chip.faults.stuck),
         "fatal": sum(bool(chip.faults.fatal) for chip in lot),
     }
 
@@ -245,6 +289,9 @@ def _describe(lot: "Lot") -> None:
     fatal = summary["classes"]["fatal"]
     left_out = f"; {fatal} unrepairable left out" if fatal else ""
     say(f"unusable PEs (base: per PE): {shares or 'no chip can be repaired'}{left_out}")
+    if memory := summary.get("memory"):
+        size = f"{memory['words']:,} words of {memory['bits']} bits"
+        say(f"stuck bits of {size} (base: per bit): {_percent(summary['rate_per_bit']) or 'none'}")
     say(", ".join(f"{name} faults: {count}" for name, count in summary["classes"].items()))
 
 

@@ -244,6 +244,21 @@ def check_fits(chips: Iterable[Chip], array: Array) -> None:
         _check_memory(chip, array.memory)
 
 
+def check_memory_is_sound(chips: Iterable[Chip]) -> None:
+    """Refuse chips with stuck bits, which nothing is done about where weights are not codes.
+
+    Raises:
+        FaultMapError: Names the first of them.
+    """
+    for chip in chips:
+        if (stuck := chip.faults.stuck) is not None:
+            raise FaultMapError(
+                f"{stuck.count:,} bits of the weight memory of chip {chip.id} are stuck, and no "
+                "repair step looks after them: weights are kept in floating point",
+                hint="repair chips of a sound memory, or leave stuck bits out of the lot",
+            )
+
+
 def _check_memory(chip: Chip, memory: WeightMemory) -> None:
     stuck = chip.faults.stuck
     if stuck is None:

@@ -130,6 +130,13 @@ class StuckBits:
         """Share of the stuck bits that are stuck at 1; 0 if none is stuck."""
         return int(np.bitwise_count(self.ones).sum(dtype=np.int64)) / max(1, self.count)
 
+    def listed(self) -> list[tuple[int, int, int]]:
+        """Word, bit and value of each stuck bit, in order."""
+        value = np.stack([self.zeros, self.ones], axis=1)
+        found = np.unpackbits(value[:, :, None], axis=2, bitorder="little")  # hit x value x bit
+        place, bit, value = np.nonzero(found.transpose(0, 2, 1))
+        return list(zip(self.at[place].tolist(), bit.tolist(), value.tolist(), strict=True))
+
     def patterns(self) -> tuple[UInt8[np.ndarray, " words"], UInt8[np.ndarray, " words"]]:
         """Bits stuck at 1 and bits stuck at 0, of all words."""
         ones, zeros = np.zeros((2, self.words), np.uint8)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int64
 
 from chipmend.confidence.constraint import Constraint
 from chipmend.errors import ChipmendError, LotError, PlanError
-from chipmend.faults.maps import Chip, check_fits, fused
+from chipmend.faults.maps import Chip, check_fits, check_memory_is_sound, fused
 from chipmend.fleet.executor import reason_of
 from chipmend.hardware.array import Array
 from chipmend.policy.protocol import Die, Group, Policy
@@ -101,6 +101,7 @@ def check_chips(chips: Sequence[Chip], array: Array) -> None:
     if not len(chips):
         raise LotError("there are no chips to mend", hint="give a lot of at least one chip")
     check_fits(chips, array)
+    check_memory_is_sound(chips)
     double = sorted(i for i, times in Counter(chip.id for chip in chips).items() if times > 1)
     if double:
         raise LotError(f"chips of the same identity: {', '.join(double)}", hint="rename them")

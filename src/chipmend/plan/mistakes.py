@@ -1,6 +1,7 @@
 """Mistakes in a plan, in words: where in the file, what is wrong, what to write instead."""
 
 import difflib
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -9,7 +10,9 @@ from typing import Any, get_args
 from chipmend.confidence.constraint import Accuracy, Drop
 from chipmend.errors import ChipmendError
 from chipmend.faults.generate import Clustered, Lines, Uniform
+from chipmend.faults.stuck_at import Cells, StuckAt
 from chipmend.hardware.array import Array
+from chipmend.hardware.memory import WeightMemory
 from chipmend.plan.tables import (
     KIND,
     Execution,
@@ -57,8 +60,8 @@ _POLICIES = (FixedSteps, Fixed, UntilMet, Reduce, Cascade, Looks, FactoryPolicy,
 TABLES: Mapping[str, tuple[type, ...]] = {
     "model": (ZooModel, FactoryModel),
     "data": (NamedData, FactoryData),
-    "array": (Array,),
-    "chips": (LotFile, MadeChips, Uniform, Clustered, Lines),
+    "array": (Array, WeightMemory),
+    "chips": (LotFile, MadeChips, Uniform, Clustered, Lines, StuckAt, *get_args(Cells)),
     "constraint": (Drop, Accuracy),
     "policy": _POLICIES,
     "policies": _POLICIES,
@@ -83,12 +86,11 @@ def mistake(error: Mapping[str, Any], tables: Mapping[str, Any], written: Mappin
     if place[:1] == ["policies"] and "policies" not in written:
         place = ["policy", *place[1 if isinstance(written["policy"], list) else 2 :]]
     name = ".".join(map(str, place)) or "the plan"
-    if (
-        place[:2] == ["chips", "rate"]
-        and "rate" in tables["chips"]
-        and error["type"] not in _UNKNOWN
-    ):  # either shape: pydantic tells what is wrong with each
-        return f"chips.rate: write a number, or a list of two, not {tables['chips']['rate']!r}"
+    for rate in (["chips", "rate"], ["chips", "stuck", "rate"]):
+        given = functools.reduce(lambda held, part: held.get(part, {}), rate, tables)
+        if place[: len(rate)] == rate and given != {} and error["type"] not in _UNKNOWN:
+            # either shape: pydantic tells what is wrong with each
+            return f"{'.'.join(rate)}: write a number, or a list of two, not {given!r}"
     kind, cause = error["type"], error.get("ctx", {}).get("error")
     if place == ["policy"] and "policies" in written:
         return "policy: stands beside policies; write [policy] or [[policies]]"

@@ -14,6 +14,7 @@ from chipmend.errors import PlanError
 from chipmend.faults.generate import Spatial, Uniform, check_lot_of, make_chips
 from chipmend.faults.lot_file import read_lot
 from chipmend.faults.lots import Lot
+from chipmend.faults.stuck_at import StuckAt
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.plan.factories import made
@@ -119,6 +120,7 @@ class MadeChips:
         count: How many chips.
         spatial: How faults lie on the die.
         spread: Whether rates are drawn in the range, or spread evenly over it.
+        stuck: How stuck bits of the weight memory are drawn; none without it.
         seed: The seed.
     """
 
@@ -128,6 +130,7 @@ class MadeChips:
     count: int
     spatial: Annotated[Spatial, Field(discriminator="kind")] = field(default_factory=Uniform)
     spread: Literal["drawn", "even"] = "drawn"
+    stuck: StuckAt | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -253,6 +256,7 @@ class Plan:
             spatial=self.chips.spatial,
             seed=self.chips.seed,
             spread=self.chips.spread,
+            stuck=self.chips.stuck,
         )
 
     def deciders(self) -> tuple[Policy, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from chipmend.errors import PlanError, RepairError
-from chipmend.faults.maps import Chip, check_fits
+from chipmend.faults.maps import Chip, check_fits, check_memory_is_sound
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.recipes import check_recipe
@@ -63,12 +63,13 @@ def repair(
     Raises:
         ArrayError: The array is none.
         LotError: The chip is none.
-        FaultMapError: The chip is of another array.
+        FaultMapError: The chip is of another array, or bits of its weight memory are stuck.
         PlanError: The steps do not begin with pruning, one of them is none, or the calibration is
             of another task.
         RepairError: The chip cannot be repaired at all, or a step went astray.
     """
     check_fits([chip], array)
+    check_memory_is_sound([chip])
     check_recipe(steps, "the recipe")
     if calibration is not None and calibration.task is not task:
         raise PlanError(

@@ -13,6 +13,7 @@ from chipmend.faults.readers.csv_rows import (
     check_header,
     row_of,
 )
+from chipmend.hardware import Array
 
 PATH = Path("faults.csv")
 
@@ -48,7 +49,7 @@ def test_a_header_gives_its_names():
 
 def test_the_same_fault_twice_is_one_fault():
     problems = Problems(PATH)
-    rows = ChipRows(2, (2, 2), problems)
+    rows = ChipRows(2, Array(rows=2, cols=2), problems)
     for line in (2, 3):
         rows.add(Row(line, {"class": "pe", "row": "1", "col": "0"}))
     rows.check()

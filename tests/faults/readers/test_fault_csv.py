@@ -5,20 +5,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chipmend.errors import ArrayError, LotError, StoreError
-from chipmend.faults import Clustered, Lines, Provenance, make_chips, read_csv, write_csv
-from chipmend.hardware import Array
+from chipmend.faults import (
+    Clustered,
+    Lines,
+    Provenance,
+    StuckAt,
+    make_chips,
+    read_csv,
+    write_csv,
+)
+from chipmend.hardware import Array, WeightMemory
 
 HEADER = "chip,class,row,col,word,bit,value"
 SIZE = (4, 5)
 ARRAY = Array(rows=4, cols=5)
+WITH_MEMORY = Array(rows=4, cols=5, memory=WeightMemory(words=20, bits=6))
 
 
 @pytest.fixture
 def read(tmp_path):
-    def reading(*lines, header=HEADER, end="\n", encoding="utf-8"):
+    def reading(*lines, header=HEADER, end="\n", encoding="utf-8", array=SIZE):
         path = tmp_path / "faults.csv"
         path.write_bytes(("\n".join([header, *lines]) + end).encode(encoding))
-        return read_csv(path, SIZE)
+        return read_csv(path, array)
 
     return reading
 
@@ -49,6 +58,38 @@ def test_every_class_is_read(read):
     assert b.faults.dead_cols == (4,)
     assert c.faults.fatal == "clock tree"
     assert (c.faults.rate, d.faults.rate, d.faults.fatal) == (0, 0, "")
+
+
+def test_stuck_bits_are_read_beside_other_faults(read):
+    lot = read(
+        "a,stuck_bit,,,19,5,1",
+        "a,pe,3,4,,,",
+        "a,stuck_bit,,,0,0,0",
+        "a,stuck_bit,,,19,5,1",
+        "b,none,,,,,",
+        array=WITH_MEMORY,
+    )
+    assert lot[0].faults.stuck.listed() == [(0, 0, 0), (19, 5, 1)]
+    assert (lot[0].faults.stuck.words, lot[0].faults.stuck.bits) == (20, 6)
+    assert lot[0].faults.faulty_pes.sum() == 1
+    assert lot[1].faults.stuck is None
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("a,stuck_bit,,,20,0,1", "line 3: word 20 lies outside the memory of 20 words (counted"),
+        ("a,stuck_bit,,,-1,0,1", "line 3: word -1 lies outside"),
+        ("a,stuck_bit,,,0,6,1", "line 3: bit 6 lies outside a word of 6 bits (counted from 0)"),
+        ("a,stuck_bit,,,0,0,2", "line 3: value is 2; a bit is stuck at 0 or 1"),
+        ("a,stuck_bit,,,0,x,1", "line 3: bit is 'x', not a whole number"),
+        ("a,stuck_bit,,,7,3,0", "line 3: bit 3 of word 7 is stuck at 0, on line 2 at 1"),
+        ("a,stuck_bit,1,,7,3,1", "line 3: class stuck_bit has no row"),
+        ("a,none,,,,,", "line 2: the chip has class none and faults as well"),
+    ],
+)
+def test_a_wrong_stuck_bit_is_named(read, line, why):
+    assert why in refusal(read, "a,stuck_bit,,,7,3,1", line, array=WITH_MEMORY)
 
 
 def test_what_is_said_about_a_chip_is_read(read):
@@ -108,8 +149,12 @@ def test_a_last_line_without_its_end_may_be_half_written_and_is_refused(read, la
         ("a,none,1,,,,", "class none has no row"),
         ("a,dead_cl,,1,,,", "unknown class 'dead_cl' (did you mean dead_col?)"),
         ("a,PE,1,1,,,", "unknown class 'PE' (did you mean pe?)"),
-        ("a,,1,1,,,", "unknown class ''; this reader knows pe, dead_row, dead_col, fatal, none"),
-        ("a,stuck_bit,,,17,3,1", "line 2: class stuck_bit: faults of the memory are not read yet"),
+        (
+            "a,,1,1,,,",
+            "unknown class ''; this reader knows pe, dead_row, dead_col, stuck_bit, fatal",
+        ),
+        ("a,stuck_bit,,,17,3,1", "line 2: a stuck bit of a weight memory whose size is not stated"),
+        ("a,stuck_bit,,,17,3,", "line 2: class stuck_bit needs value"),
         (",pe,1,1,,,", "line 2: no chip is named"),
         ("a,pe,1", "line 2: has 3 fields, the header has 7"),
         ("a,pe,1,1,,,,,", "line 2: has 9 fields, the header has 7"),
@@ -204,6 +249,12 @@ def test_a_made_lot_survives_the_round_trip(tmp_path, spatial, rate):
     assert list(read_csv(write_csv(lot, tmp_path / "a.csv"), ARRAY)) == list(lot)
 
 
+def test_a_lot_with_stuck_bits_survives_the_round_trip(tmp_path):
+    stuck = StuckAt(rate=(0, 0.4), at_1=0.7)
+    lot = make_chips(WITH_MEMORY, rate=(0, 0.3), count=6, spread="even", stuck=stuck)
+    assert list(read_csv(write_csv(lot, tmp_path / "a.csv"), WITH_MEMORY)) == list(lot)
+
+
 def test_a_lot_is_written_as_documented(tmp_path, read):
     lot = read("a,dead_row,1,2,,,", "a,pe,3,4,,,", 'b,fatal,,,,,"clock, power"', "c,none,,,,,")
     assert write_csv(lot, tmp_path / "b.csv").read_text().splitlines() == [
@@ -220,7 +271,9 @@ def test_a_folder_cannot_be_written_to_as_a_file(tmp_path):
         write_csv(make_chips(ARRAY, rate=0, count=1), tmp_path)
 
 
-CELLS = st.sampled_from(["a", "b", "pe", "dead_row", "none", "fatal", "1", "-1", "9", "", '"', "x"])
+CELLS = st.sampled_from(
+    ["a", "b", "pe", "dead_row", "stuck_bit", "none", "fatal", "0", "1", "-1", "9", "", '"', "x"]
+)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -232,4 +285,4 @@ def test_no_file_raises_anything_but_a_lot_error(tmp_path, body):
     path = tmp_path / "faults.csv"
     path.write_bytes(HEADER.encode() + b"\n" + body)
     with contextlib.suppress(LotError):
-        assert len(read_csv(path, SIZE)) > 0
+        assert len(read_csv(path, WITH_MEMORY)) > 0

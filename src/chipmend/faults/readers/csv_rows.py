@@ -11,6 +11,9 @@ import numpy as np
 
 from chipmend.errors import LotError
 from chipmend.faults.maps import Chip, FaultMap, Provenance
+from chipmend.faults.stuck import StuckBits
+from chipmend.hardware.array import Array
+from chipmend.hardware.memory import WeightMemory
 
 COLUMNS = ("chip", "class", "row", "col", "word", "bit", "value")
 """Columns that every file has."""
@@ -19,7 +22,13 @@ CHIP_COLUMNS = (
     *("source", "tester", "date", "tester_seconds"),
 )
 """Columns that a file may have: about the chip, said on one of its lines or on several alike."""
-NEEDED = {"pe": ("row", "col"), "dead_row": ("row",), "dead_col": ("col",), "fatal": ("value",)}
+NEEDED = {
+    "pe": ("row", "col"),
+    "dead_row": ("row",),
+    "dead_col": ("col",),
+    "stuck_bit": ("word", "bit", "value"),
+    "fatal": ("value",),
+}
 """Columns that a line of each class fills; ``none`` fills no column."""
 ALLOWED = {**NEEDED, "dead_row": ("row", "col"), "none": ()}
 """Columns that a line of each class may fill."""
@@ -111,15 +120,16 @@ class ChipRows:
 
     Args:
         line: The chip's first line.
-        size: ``(rows, cols)`` of the array.
+        array: The array, and the memory that stuck bits are of.
         problems: Where to note what is wrong.
     """
 
-    def __init__(self, line: int, size: tuple[int, int], problems: Problems) -> None:
-        self.line, self._size, self._problems = line, size, problems
+    def __init__(self, line: int, array: Array, problems: Problems) -> None:
+        self.line, self._array, self._problems = line, array, problems
         self._pes: list[tuple[int, int]] = []
         self._dead_rows: list[tuple[int, int]] = []
         self._dead_cols: list[int] = []
+        self._stuck: dict[tuple[int, int], tuple[bool, int]] = {}
         self._reasons: dict[str, int] = {}
         self._healthy = False
         self._said: dict[str, tuple[int, str]] = {}
@@ -137,7 +147,8 @@ class ChipRows:
 
     def check(self) -> None:
         """Note what no single line gets wrong: contradictions, and what is said about the chip."""
-        if self._healthy and (self._pes or self._dead_rows or self._dead_cols or self._reasons):
+        faults = (self._pes, self._dead_rows, self._dead_cols, self._stuck, self._reasons)
+        if self._healthy and any(faults):
             self._problems.add(self.line, "the chip has class none and faults as well")
         if len(self._reasons) > 1:
             lines = " and ".join(map(str, self._reasons.values()))
@@ -152,7 +163,7 @@ class ChipRows:
 
     def chip(self, id_: str, source: str) -> Chip:
         """Make the chip, once nothing is wrong; ``source`` is for a file without that column."""
-        faulty = np.zeros(self._size, dtype=bool)
+        faulty = np.zeros((self._array.rows, self._array.cols), dtype=bool)
         rows, cols = zip(*self._pes, strict=True) if self._pes else ((), ())
         faulty[list(rows), list(cols)] = True
         said = {name: text for name, (_, text) in self._said.items()}
@@ -164,11 +175,12 @@ class ChipRows:
             None if seconds is None else float(seconds),
         )
         faults = FaultMap(
-            rows=self._size[0],
-            cols=self._size[1],
+            rows=self._array.rows,
+            cols=self._array.cols,
             faulty_pes=faulty,
             dead_rows=tuple(self._dead_rows),
             dead_cols=tuple(self._dead_cols),
+            stuck=self._stuck_bits(),
             fatal=next(iter(self._reasons), ""),
             version=int(said.get("version", 1)),
             provenance=test,
@@ -191,6 +203,9 @@ class ChipRows:
         return not (missing or excess)
 
     def _take(self, kind: str, row: Row) -> None:
+        if kind == "stuck_bit":
+            self._take_bit(row)
+            return
         at_row, at_col = self._place(row, "row", 0), self._place(row, "col", 1)
         if at_row is None or at_col is None:
             return
@@ -206,12 +221,43 @@ class ChipRows:
             case _:
                 self._healthy = True
 
+    def _take_bit(self, row: Row) -> None:
+        word, bit, value = (
+            self._integer(name, row.cells[name], row.line) for name in ("word", "bit", "value")
+        )
+        if word is None or bit is None or value is None:
+            return
+        if self._array.memory.words is None:
+            raise LotError(
+                f"{self._problems.path}, line {row.line}: a stuck bit of a weight memory whose "
+                "size is not stated",
+                hint="give its words, with --words or WeightMemory(words=65536)",
+            )
+        if wrong := _not_in_memory(word, bit, value, self._array.memory):
+            self._problems.add(row.line, wrong)
+            return
+        said, line = self._stuck.setdefault((word, bit), (bool(value), row.line))
+        if said != bool(value):
+            self._problems.add(
+                row.line,
+                f"bit {bit} of word {word} is stuck at {value}, on line {line} at {said:d}",
+            )
+
+    def _stuck_bits(self) -> StuckBits | None:
+        if not self._stuck:
+            return None
+        memory = self._array.memory
+        assert memory.words is not None
+        word, bit = np.array(list(self._stuck)).T
+        value = np.array([value for value, _ in self._stuck.values()])
+        return StuckBits.of_bits(memory.words, memory.bits, word, bit, value)
+
     def _place(self, row: Row, name: str, axis: int) -> int | None:
         """Give a row or column within the array; 0 where the line has none."""
+        rows, cols = self._array.rows, self._array.cols
         place = self._integer(name, row.cells.get(name, "0"), row.line)
-        if place is None or 0 <= place < self._size[axis]:
+        if place is None or 0 <= place < (rows, cols)[axis]:
             return place
-        rows, cols = self._size
         self._problems.add(
             row.line, f"{name} {place} lies outside the array of {rows} x {cols} (counted from 0)"
         )
@@ -236,10 +282,18 @@ class ChipRows:
             self._problems.add(line, f"tester_seconds is {text!r}, not a number of seconds")
 
 
+def _not_in_memory(word: int, bit: int, value: int, memory: WeightMemory) -> str:
+    """What is wrong with a stuck bit; nothing, if it lies in the memory."""
+    assert memory.words is not None
+    if not 0 <= word < memory.words:
+        return f"word {word} lies outside the memory of {memory.words:,} words (counted from 0)"
+    if not 0 <= bit < memory.bits:
+        return f"bit {bit} lies outside a word of {memory.bits} bits (counted from 0)"
+    return "" if value in (0, 1) else f"value is {value}; a bit is stuck at 0 or 1"
+
+
 def _unknown(kind: str) -> str:
     known = f"this reader knows {', '.join((*NEEDED, 'none'))}"
-    if kind == "stuck_bit":
-        return f"class stuck_bit: faults of the memory are not read yet; {known}"
     close = difflib.get_close_matches(kind.lower(), ALLOWED, n=1)
     meant = f" (did you mean {close[0]}?)" if close else ""
     return f"unknown class {kind!r}{meant}; {known}"

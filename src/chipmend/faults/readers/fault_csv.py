@@ -33,7 +33,8 @@ def read_csv(path: str | Path, array: Array | tuple[int, int]) -> Lot:
 
     Args:
         path: The CSV, in UTF-8.
-        array: The array that was tested, or its ``(rows, cols)``.
+        array: The array that was tested, or its ``(rows, cols)``; where bits of its weight memory
+            are stuck, the memory has to state its words.
 
     Returns:
         The chips in the order of their first lines.
@@ -45,9 +46,8 @@ def read_csv(path: str | Path, array: Array | tuple[int, int]) -> Lot:
     path = Path(path)
     if not isinstance(array, Array):
         array = Array(rows=array[0], cols=array[1])
-    size = (array.rows, array.cols)
     problems = Problems(path)
-    drafts, states_source = _drafts(_text(path), size, problems)
+    drafts, states_source = _drafts(_text(path), array, problems)
     problems.check()
     if not drafts:
         raise LotError(
@@ -100,9 +100,7 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _drafts(
-    text: str, size: tuple[int, int], problems: Problems
-) -> tuple[dict[str, ChipRows], bool]:
+def _drafts(text: str, array: Array, problems: Problems) -> tuple[dict[str, ChipRows], bool]:
     """Gather the lines of every chip, and tell whether the file states the source of its maps."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     chips: dict[str, ChipRows] = {}
@@ -112,7 +110,7 @@ def _drafts(
         for cells in reader:
             row = row_of(header, cells, reader.line_num, problems)
             if row is not None:
-                _add(row, chips, size, problems)
+                _add(row, chips, array, problems)
             if problems.full:
                 break
         if not text.endswith(("\n", "\r")):
@@ -127,13 +125,13 @@ def _drafts(
     return chips, "source" in header
 
 
-def _add(row: Row, chips: dict[str, ChipRows], size: tuple[int, int], problems: Problems) -> None:
+def _add(row: Row, chips: dict[str, ChipRows], array: Array, problems: Problems) -> None:
     id_ = row.cells.get("chip")
     if id_ is None:
         problems.add(row.line, "no chip is named")
         return
     if id_ not in chips:
-        chips[id_] = ChipRows(row.line, size, problems)
+        chips[id_] = ChipRows(row.line, array, problems)
     chips[id_].add(row)
 
 
@@ -158,7 +156,9 @@ def _fault_cells(faults: FaultMap) -> Iterator[list[object]]:
     pes = np.argwhere(faults.faulty_pes).tolist()
     for row, col in pes:
         yield ["pe", row, col, "", "", ""]
-    if not (faults.fatal or faults.dead_rows or faults.dead_cols or pes):
+    for word, bit, value in [] if faults.stuck is None else faults.stuck.listed():
+        yield ["stuck_bit", "", "", word, bit, value]
+    if not (faults.fatal or faults.dead_rows or faults.dead_cols or pes or faults.stuck):
         yield ["none", "", "", "", "", ""]
 
 
