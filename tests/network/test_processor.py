@@ -3,7 +3,9 @@ import subprocess
 import sys
 
 import pytest
+import scipy.linalg  # noqa: F401  (loads its own library of threads)
 import torch
+from threadpoolctl import threadpool_info
 
 from chipmend.network.processor import computing_with
 
@@ -31,11 +33,19 @@ def test_freed_memory_is_kept_so_that_taking_it_again_costs_no_page_faults():
     assert after < before / 10
 
 
+def scipy_s_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
 def test_threads_are_as_before_afterwards_even_after_an_error():
     before = torch.get_num_threads()
-    with computing_with(2):
-        assert torch.get_num_threads() == 2
+    before_in_scipy = scipy_s_threads()
+    for count in (1, 2):
+        with computing_with(count):
+            assert torch.get_num_threads() == count
+            assert scipy_s_threads() == {count}
     assert torch.get_num_threads() == before
+    assert scipy_s_threads() == before_in_scipy
     with pytest.raises(ZeroDivisionError), computing_with(2):
         raise ZeroDivisionError
     assert torch.get_num_threads() == before

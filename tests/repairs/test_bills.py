@@ -70,7 +70,7 @@ def test_sequential(bench, task):
     fits = 0
     for positions, k, n in LAYERS:
         rows = min(500, 64 * positions)
-        missed, moments, fitted = rows * k * n, rows * k * k, rows * k * n
+        missed, moments, fitted = rows * k * n, rows * k * (k + 1) // 2, rows * k * n
         fits += missed + moments + fitted + k**3 // 3 + n * k * k
     passing, solving = 64 * OF_A_SAMPLE, of_solving(task, with_inverse=False)
     assert multiply_adds(task, spent.ee) == pytest.approx(passing + fits + solving)

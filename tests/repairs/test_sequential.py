@@ -9,8 +9,9 @@ from chipmend.hardware import Array
 from chipmend.network.intercepts import intercepts
 from chipmend.network.sensitivity import sensitivities
 from chipmend.repairs import sequential
+from chipmend.repairs.factors import second_moments
 from chipmend.repairs.prune import are_zero, prune_, pruned_weights
-from chipmend.repairs.sequential import _chosen, second_moments, sequential_, targets
+from chipmend.repairs.sequential import _chosen, sequential_, targets
 from repairs.networks import NETWORKS, inputs, network
 
 ARRAY = Array(rows=8, cols=4)
@@ -175,15 +176,6 @@ def test_some_rows_say_about_as_much_as_all():
         with torch.no_grad():
             found.append((mended(some) - model(some)).norm())
     assert found[1] < 1.3 * found[0]
-
-
-@pytest.mark.parametrize("k", [1, 127, 300, 1100])
-def test_second_moments_are_whole_and_symmetric(k):
-    rows = torch.randn(2, 50, k)
-    moments, work = second_moments(rows)
-    torch.testing.assert_close(moments, rows.mT @ rows / 50, rtol=1e-4, atol=1e-5)
-    assert torch.equal(moments, moments.mT)
-    assert 2 * 50 * k * k / 2 <= work <= 2 * 50 * k * k
 
 
 def test_rows_are_chosen_once_each_and_more_often_where_more_hangs_on_them():

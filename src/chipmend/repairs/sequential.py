@@ -24,11 +24,11 @@ from chipmend.repairs.closed_form import (
     Inputs,
     Known,
     Moments,
-    cholesky,
     compensated,
     share_of,
     solving_for,
 )
+from chipmend.repairs.factors import cholesky, cholesky_, second_moments, solve
 from chipmend.repairs.norms import Statistics, match_, meeting_norms, stored_statistics
 from chipmend.repairs.prune import Pruned, prune_
 
@@ -228,7 +228,7 @@ def _fit(rows: Tensor, missed: Tensor, pull: float) -> tuple[Tensor, Known, int]
     moments, work = second_moments(rows)
     added = share_of(moments.diagonal(dim1=1, dim2=2).mean(1), pull)
     moments.diagonal(dim1=1, dim2=2).add_(added[:, None])
-    moved = torch.cholesky_solve(rows.mT @ missed / samples, cholesky(moments)).mT
+    moved = solve(cholesky(moments), rows.mT @ missed / samples).mT
     work += missed.numel() * k + groups * k**3 // 3 + moved.numel() * k
     return moved, Moments(moments, added), work
 
@@ -239,26 +239,8 @@ def _fit_wide(rows: Tensor, missed: Tensor, pull: float) -> tuple[Tensor, Known,
     known = Inputs.of(rows[0], pull)
     kernel = known.rows @ known.rows.mT
     kernel.diagonal().add_(known.damping)
-    moved = torch.cholesky_solve(missed / samples**0.5, cholesky(kernel)[None]).mT @ known.rows
+    moved = solve(cholesky_(kernel)[None], missed / samples**0.5).mT @ known.rows
     return moved, known, samples**2 * k + samples**3 // 3 + missed.numel() * (samples + k)
-
-
-def second_moments(
-    rows: Float[Tensor, "groups samples k"],
-) -> tuple[Float[Tensor, "groups k k"], int]:
-    """Mean of ``x x^T`` over the rows, and the multiply-adds that it took.
-
-    They are symmetric, so only strips up to the diagonal are computed.
-    """
-    groups, samples, k = rows.shape
-    moments, work = rows.new_empty(groups, k, k), 0
-    for strip in torch.arange(k).tensor_split(max(1, min(8, k // 128))):
-        first, end = int(strip[0]), int(strip[-1]) + 1
-        part = rows[:, :, first:end].mT @ rows[:, :, :end] / samples
-        moments[:, first:end, :end] = part
-        moments[:, :end, first:end] = part.mT
-        work += groups * samples * (end - first) * end
-    return moments, work
 
 
 def _outputs(rows: Tensor, matrix: Tensor) -> Tensor:
