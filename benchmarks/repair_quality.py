@@ -205,6 +205,7 @@ def costs(*, quick: bool) -> Iterator[dict[str, Any]]:
 
 def resnet18(samples: int) -> dict[str, float]:
     """One-shot compensation of a ResNet-18 beside an epoch; in a process of its own."""
+    keep_freed_memory()
     with computing_with(1):
         generator = torch.Generator().manual_seed(0)
         pictures = torch.randn(samples, 3, 32, 32, generator=generator)
@@ -245,6 +246,7 @@ def main() -> None:
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         wanted = shares(points(quick=options.quick), workers)
         rows = [row for part in pool.map(measured, wanted) for row in part]
+    keep_freed_memory()  # as the workers of a campaign do
     with computing_with(1):
         beside = list(costs(quick=options.quick))
     with ProcessPoolExecutor(1, mp_context=context) as pool:

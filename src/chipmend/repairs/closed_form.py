@@ -195,12 +195,11 @@ def losses_together(
         return known.loss_alone(weights) @ faulty.to(weights.dtype).mT, faulty.numel() * len(faulty)
     classes = fault_classes(faulty, len(known.matrix))
     losses, size = weights.new_zeros(len(faulty), len(faulty)), len(weights) // len(known.matrix)
-    padded = torch.nn.functional.pad(weights, (0, 1))
+    by_input = torch.nn.functional.pad(weights, (0, 1)).unflatten(0, (-1, size)).mT.contiguous()
     for batch in batches(
         classes, [c.faulty for c in classes], k=weights.shape[1], largest=LARGEST_BATCH
     ):
-        rows = batch.block[:, None] * size + torch.arange(size)
-        lost = padded[rows[:, None, :], batch.inputs[:, :, None]]
+        lost = by_input[batch.block[:, None], batch.inputs]
         half = half_solve(_factors(_inverse(known), batch), lost)
         found = half.square().sum(1) / 2
         for block, outputs, of_all in zip(batch.block.tolist(), batch.outputs, found, strict=True):
