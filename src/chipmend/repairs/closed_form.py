@@ -29,9 +29,9 @@ from chipmend.network.grams import Gram
 from chipmend.repairs.factors import cholesky_, half_solve, inverse_of, solve
 from chipmend.repairs.fault_classes import Batch, FaultClass, batches, fault_classes
 
-LARGEST_BATCH = 2**21
-"""Numbers in the matrices that are factorized at once: 8 MiB of single precision, so that they are
-still in the cache when they are factorized."""
+LARGEST_BATCH = 2**23
+"""Numbers in the matrices that are factorized at once: 32 MiB of single precision, so that much of
+them is still in the cache when they are factorized."""
 
 
 @dataclass(frozen=True, eq=False)
