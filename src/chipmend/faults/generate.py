@@ -120,15 +120,7 @@ def fault_map(
     _check_rates(rate, rate)
     purpose = f"faults {spatial.kind}" + ("" if nested else f" {float(rate)!r}")
     rng = np.random.Generator(np.random.PCG64(chip_seed(seed, chip, purpose)))
-    size, dead_rows, dead_cols = (array.rows, array.cols), (), ()
-    faulty = np.zeros(size, dtype=bool)
-    match spatial:
-        case Uniform():
-            faulty = rng.random(size) < rate
-        case Clustered():
-            faulty = _clustered(size, rate, spatial.alpha, rng)
-        case Lines():
-            dead_rows, dead_cols = _dead_lines(size, rate, rng)
+    faulty, dead_rows, dead_cols = _faults_of_pes((array.rows, array.cols), rate, spatial, rng)
     drawn = f"{spatial.kind}, rate {float(rate)!r} per PE"
     bits = None
     if stuck is not None:
@@ -241,6 +233,19 @@ def _check_rates(low: float, high: float) -> None:
         raise LotError(
             f"the lowest fault rate, {low}, is above the highest, {high}", hint="swap the two"
         )
+
+
+def _faults_of_pes(
+    size: tuple[int, int], rate: float, spatial: Spatial, rng: np.random.Generator
+) -> tuple[Bool[np.ndarray, "rows cols"], tuple[tuple[int, int], ...], tuple[int, ...]]:
+    """Faulty PEs, dead rows and dead columns."""
+    match spatial:
+        case Uniform():
+            return rng.random(size) < rate, (), ()
+        case Clustered():
+            return _clustered(size, rate, spatial.alpha, rng), (), ()
+        case Lines():
+            return np.zeros(size, dtype=bool), *_dead_lines(size, rate, rng)
 
 
 def _dead_lines(

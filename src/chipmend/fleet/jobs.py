@@ -94,7 +94,7 @@ def check_chips(chips: Sequence[Chip], array: Array) -> None:
 
     Raises:
         LotError: No chips, or one identity twice.
-        FaultMapError: Chips of another array.
+        FaultMapError: Chips of another array, or with stuck bits of the weight memory.
     """
     if isinstance(chips, Chip | str):
         raise LotError(f"{chips!r} is no lot", hint="give a list of chips, or read_chips(path)")
