@@ -2,7 +2,7 @@
 
 A word with stuck bits reads some numbers and no others. Which are left depends on the pattern of
 its stuck bits alone, so the nearest of them to every number is looked up: one table for all words,
-chips and networks [Hanif2023].
+chips and networks. This is our reading of [Hanif2023], of which the abstract alone is public.
 
 References:
     [Hanif2023] Hanif, Shafique, "FAQ: mitigating the impact of faults in the weight memory of DNN
