@@ -41,12 +41,11 @@ def of_solving(task, *, with_inverse):
         for output in faulty:
             sets[tuple(output)] = sets.get(tuple(output), 0) + 1
         sets = {lost: outputs for lost, outputs in sets.items() if any(lost)}
-        spreading = sum(sets.values()) * k * k
-        on_faulty, on_healthy = spreading + (0 if with_inverse else k**3), spreading
+        on_faulty, on_healthy = (0 if with_inverse else k**3), 0
         for lost, outputs in sets.items():
             size = sum(lost)
-            on_faulty += size**3 // 3 + size**2 * outputs
-            on_healthy += (k - size) ** 3 // 3 + (k - size) ** 2 * outputs
+            on_faulty += size**3 // 3 + size**2 * outputs + size * k * outputs
+            on_healthy += (k - size) ** 3 // 3 + (k - size) ** 2 * outputs + k * k * outputs
         total += min(on_faulty, on_healthy)
     return total
 

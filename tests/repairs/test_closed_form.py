@@ -98,9 +98,9 @@ def test_few_faults_take_the_faulty_form_and_many_the_healthy_one():
     held = known(inputs, 0.1, "faulty")
     few, many = torch.zeros(8, 40, dtype=torch.bool), torch.ones(8, 40, dtype=torch.bool)
     few[:, 0], many[:, 0] = True, False
-    per_output = 40 * 40  # of spreading the solution over all weights
-    assert compensated(weights, few, held).multiply_adds == 8 * per_output + 8 * 1 + 0
-    assert compensated(weights, many, held).multiply_adds == 8 * per_output + 8 * 1 + 0
+    solving = 8 * 1 + 1 // 3  # right-hand sides of one system of one, and its factor
+    assert compensated(weights, few, held).multiply_adds == 8 * 40 * 1 + solving
+    assert compensated(weights, many, held).multiply_adds == 8 * 40 * 40 + solving
 
 
 @pytest.mark.parametrize("form", ["faulty", "healthy"])

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from chipmend.errors import RepairError
 from chipmend.network.grams import Gram
@@ -213,15 +214,15 @@ def _faulty_form(
     lost: Tensor, classes: Sequence[FaultClass], known: Moments
 ) -> tuple[Tensor, Tensor, int]:
     inverse = _inverse(known)
-    solved, loss = torch.zeros_like(lost), lost.new_zeros(len(lost))
+    pulled, loss = torch.zeros_like(lost), lost.new_zeros(len(lost))
     for batch in batches(
         classes, [c.faulty for c in classes], k=lost.shape[1], largest=LARGEST_BATCH
     ):
         ours = _taken(lost, batch)
         found = solve(_factors(inverse, batch), ours)
-        _put(solved, batch, found)
+        pulled[batch.outputs] = -_rows_weighted(inverse, batch, found)
         loss[batch.outputs] = (ours * found).sum(1) / 2
-    return -_by_block(solved, inverse), loss, _work_of_faulty_form(classes, known)
+    return pulled, loss, _work_of_faulty_form(classes, known)
 
 
 def _healthy_form(
@@ -299,6 +300,18 @@ def _factors(matrix: Tensor, batch: Batch) -> Tensor:
     return cholesky_(parts)
 
 
+def _rows_weighted(matrix: Tensor, batch: Batch, weights: Tensor) -> Tensor:
+    """Weighted sums of each class's rows of a matrix, ``classes x outputs x k``."""
+    k, (classes, _, outputs) = matrix.shape[-1], weights.shape
+    rows = batch.block[:, None] * k + batch.inputs.clamp(max=k - 1)  # the padding weighs nothing
+    return embedding_bag(
+        rows.to(matrix.device).repeat_interleave(outputs, 0),
+        matrix.flatten(0, 1),
+        per_sample_weights=weights.mT.flatten(0, 1),
+        mode="sum",
+    ).unflatten(0, (classes, outputs))
+
+
 def _by_block(rows: Tensor, matrix: Tensor) -> Tensor:
     """Rows times the matrix of their block."""
     return (rows.reshape(len(matrix), -1, matrix.shape[-1]) @ matrix).reshape(rows.shape)
@@ -316,17 +329,16 @@ def solving_for(name: str) -> Iterator[None]:
 def _work_of_faulty_form(classes: Sequence[FaultClass], known: Moments) -> int:
     blocks, k, _ = known.matrix.shape
     solving = sum(_work_of_solving(len(c.faulty), len(c.outputs)) for c in classes)
-    return solving + _work_of_spreading(classes, k) + blocks * k**3 * (known.inverse is None)
+    spreading = sum(len(c.faulty) * len(c.outputs) * k for c in classes)
+    return solving + spreading + blocks * k**3 * (known.inverse is None)
 
 
 def _work_of_healthy_form(classes: Sequence[FaultClass], known: Moments) -> int:
     k = known.matrix.shape[-1]
-    solving = sum(_work_of_solving(k - len(c.faulty), len(c.outputs)) for c in classes)
-    return solving + _work_of_spreading(classes, k)
-
-
-def _work_of_spreading(classes: Sequence[FaultClass], k: int) -> int:
-    return sum(len(c.outputs) for c in classes) * k * k
+    return sum(
+        _work_of_solving(k - len(c.faulty), len(c.outputs)) + len(c.outputs) * k * k
+        for c in classes
+    )
 
 
 def _work_of_solving(size: int, outputs: int) -> int:
