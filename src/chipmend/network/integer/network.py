@@ -1,0 +1,126 @@
+"""A network in integers, as an accelerator computes it: a torch module like any other.
+
+Weights are codes of the array's memory with a step for each output; activations are 8 bits with one
+step for each tensor, zero for zero; accumulators are whole; what brings them back to 8 bits is a
+multiplication and a shift. Biases and norms are in the offsets of that multiplication.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from chipmend.network.gemm import gemms
+from chipmend.network.integer.graph import Graph, tensors_of, traced
+from chipmend.network.integer.grids import Choice, Grid, grids, least_squares
+from chipmend.network.integer.stages import REQUANTIZED, Kind, Stage, staged
+from chipmend.network.integer.units import Codes, Values, unit
+
+_SAMPLES_TRACED = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Lowering:
+    """How a network is carried out in integers: the same for all its chips.
+
+    Args:
+        graph: The network.
+        stages: Its stages.
+        grids: Grids of the values that are brought to one of their own.
+    """
+
+    graph: Graph
+    stages: tuple[Stage, ...]
+    grids: Mapping[str, Grid]
+
+
+def lowering(
+    model: nn.Module,
+    inputs: Iterable[Tensor],
+    *,
+    choice: Choice = least_squares,
+    float_allowed: bool = False,
+) -> Lowering:
+    """Find out how a network is carried out in integers.
+
+    Args:
+        model: The clean network; it is left as it was.
+        inputs: Batches of calibration inputs, on the network's device.
+        choice: How the grid of a value is chosen.
+        float_allowed: Whether operators that integer hardware does not know are computed on real
+            numbers.
+
+    Returns:
+        The lowering: plain data.
+
+    Raises:
+        NetworkError: A network that cannot be traced, an operator that is not known, or numbers
+            that are not finite.
+    """
+    batches = list(inputs)
+    graph = traced(model, batches[0][:_SAMPLES_TRACED])
+    stages = staged(graph, [gemm.name for gemm in gemms(model)], float_allowed=float_allowed)
+    held = {**tensors_of(model), **graph.constants}
+    found = grids(graph, held, batches, _on_grids(stages), choice)
+    return Lowering(graph, tuple(stages), found)
+
+
+def _on_grids(stages: Iterable[Stage]) -> set[str]:
+    """Values that are brought to a grid of their own."""
+    stages = list(stages)
+    own = {s.result for s in stages if s.integer and s.kind in REQUANTIZED}
+    inherited = {s.result for s in stages if s.integer and s.kind not in REQUANTIZED}
+    taken = {name for s in stages if s.kind is not Kind.FLOAT for name in s.tensors}
+    return (own | taken) - inherited
+
+
+class IntegerNetwork(nn.Module):
+    """A network in integers.
+
+    Args:
+        lowering: How it is carried out.
+        network: Its biases, norms and whatever else is not a code: a repaired copy of the network
+            that was lowered.
+        codes: Its weights by name.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+        >>> inputs = torch.rand(16, 1, 4, 4)
+        >>> codes = {g.name: Codes.nearest(g.weight) for g in gemms(model)}
+        >>> found = IntegerNetwork(lowering(model, [inputs]), model, codes)(inputs)
+        >>> bool((found - model(inputs)).abs().max() < 0.05)
+        True
+    """
+
+    def __init__(self, lowering: Lowering, network: nn.Module, codes: Mapping[str, Codes]) -> None:
+        super().__init__()
+        self.lowering = lowering
+        self.numbers = nn.ParameterList(
+            nn.Parameter(c.numbers, requires_grad=False) for c in codes.values()
+        )
+        held = {**tensors_of(network), **lowering.graph.constants}
+        self._grids = _of_all(lowering)
+        self._units = [unit(stage, self._grids, held, codes) for stage in lowering.stages]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The outputs, as real numbers."""
+        graph = self.lowering.graph
+        values, left = Values(self._grids), graph.uses()
+        values.put(graph.input, inputs, whole=False)
+        for stage, carry_out in zip(self.lowering.stages, self._units, strict=True):
+            values.put(stage.result, carry_out(values), whole=stage.integer)
+            for name in stage.operation.takes:
+                left[name] -= 1
+                if not left[name]:
+                    values.drop(name)
+        return values.real(graph.output)
+
+
+def _of_all(lowering: Lowering) -> dict[str, Grid]:
+    """Grids of all values that are whole numbers: what is only moved keeps its own."""
+    found = dict(lowering.grids)
+    for stage in lowering.stages:
+        if stage.integer and stage.tensors and stage.kind not in REQUANTIZED:
+            found[stage.result] = found[stage.tensors[0]]
+    return found

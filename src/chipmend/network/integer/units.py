@@ -1,0 +1,264 @@
+"""What carries out one stage each, with the numbers of one network."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from chipmend.network.integer.arithmetic import FixedPoint, exact_product
+from chipmend.network.integer.graph import Held, Operation, Value
+from chipmend.network.integer.grids import Grid
+from chipmend.network.integer.stages import Bounds, Kind, Norm, Stage
+
+LARGEST_WEIGHT = 128
+"""No code of at most 8 bits stands for a larger magnitude."""
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """A weight in whole numbers.
+
+    Args:
+        numbers: What the words of the memory read, 0 where the PE is lost; in single precision.
+        step: What one is worth, for every output; a negative one turns the output round.
+    """
+
+    numbers: Float[Tensor, "outputs ..."]
+    step: Float64[Tensor, " outputs"]
+
+    @classmethod
+    def nearest(cls, weight: Tensor, highest: int = 127) -> "Codes":
+        """A weight rounded, its largest magnitude in every output to the highest number.
+
+        Args:
+            weight: Real numbers, ``outputs x ...``.
+            highest: The highest number whose negative has a code as well.
+
+        Example:
+            >>> codes = Codes.nearest(torch.tensor([[0.5, -2.0], [0.0, 0.0]]))
+            >>> codes.numbers.tolist()
+            [[32.0, -127.0], [0.0, 0.0]]
+        """
+        most = weight.detach().double().flatten(1).abs().amax(1)
+        step = torch.where(most > 0, most / highest, 1.0)
+        along = step.view(-1, *[1] * (weight.dim() - 1))
+        return cls((weight.detach().double() / along).round().float(), step)
+
+
+@dataclass(slots=True)
+class Values:
+    """What a forward pass has computed so far, as whole numbers or as real ones.
+
+    Args:
+        grids: Grids of the values that are whole numbers, or may be brought to them.
+    """
+
+    grids: Mapping[str, Grid]
+    _whole: dict[str, Any] = field(default_factory=dict)
+    _real: dict[str, Any] = field(default_factory=dict)
+
+    def put(self, name: str, value: Any, *, whole: bool) -> None:
+        """Note a value."""
+        (self._whole if whole else self._real)[name] = value
+
+    def drop(self, name: str) -> None:
+        """Forget a value."""
+        self._whole.pop(name, None)
+        self._real.pop(name, None)
+
+    def whole(self, name: str) -> Any:
+        """A value as whole numbers, brought to its grid if it is real."""
+        if name not in self._whole:
+            value = self._real[name]
+            self._whole[name] = self.grids[name].numbers(value) if _is_real(value) else value
+        return self._whole[name]
+
+    def real(self, name: str) -> Any:
+        """A value as real numbers."""
+        if name not in self._real:
+            value = self._whole[name]
+            self._real[name] = self.grids[name].values(value) if _is_real(value) else value
+        return self._real[name]
+
+
+Unit = Callable[[Values], Any]
+
+
+def unit(
+    stage: Stage, grids: Mapping[str, Grid], held: Mapping[str, Tensor], codes: Mapping[str, Codes]
+) -> Unit:
+    """What carries out a stage.
+
+    Args:
+        stage: The stage.
+        grids: Grids of what comes into it and of what comes out.
+        held: Weights and statistics of the network that are not codes.
+        codes: Those that are.
+
+    Returns:
+        A function of the values so far that gives the stage's result.
+    """
+    match stage.kind:
+        case Kind.PRODUCT:
+            return _product(stage, grids, held, codes)
+        case Kind.NORM:
+            return _norm(stage, grids, held)
+        case Kind.SUM:
+            return _sum(stage, grids)
+        case Kind.AVERAGE:
+            return _average(stage, grids)
+        case Kind.JOIN:
+            return _join(stage, grids)
+        case Kind.BOUND if stage.integer:
+            return _bound(stage, grids)
+        case Kind.MOVE if stage.integer:
+            return lambda values: _carried_out(stage.operation, values.whole, held)
+        case _:
+            return lambda values: _carried_out(stage.operation, values.real, held)
+
+
+def _product(
+    stage: Stage, grids: Mapping[str, Grid], held: Mapping[str, Tensor], codes: Mapping[str, Codes]
+) -> Unit:
+    given, (taken,) = stage.operation.given, stage.tensors
+    weight = codes[given["weight"].name]
+    grid, linear = grids[taken], stage.operation.operator == "linear.default"
+    bias = held[given["bias"].name].double() if isinstance(given["bias"], Held) else 0.0
+    factor, offset = _normed(stage.norm, held, weight.step * grid.step, bias)
+    axis = -1 if linear else 1
+    largest = weight.numbers[0].numel() * LARGEST_WEIGHT * grid.largest
+    end = _end(stage, grids, factor, offset, axis, largest)
+
+    def multiplied(inputs: Tensor, numbers: Tensor) -> Tensor:
+        known = {taken: inputs, given["weight"].name: numbers}
+        return stage.operation(lambda item: known.get(item.name))
+
+    def run(values: Values) -> Tensor:
+        return end(
+            exact_product(
+                multiplied,
+                values.whole(taken),
+                weight.numbers,
+                axis=axis,
+                groups=given.get("groups", 1),
+                highest=grid.largest,
+            )
+        )
+
+    return run
+
+
+def _norm(stage: Stage, grids: Mapping[str, Grid], held: Mapping[str, Tensor]) -> Unit:
+    (taken,) = stage.tensors
+    assert stage.norm is not None
+    step = torch.full_like(held[stage.norm.mean], grids[taken].step, dtype=torch.float64)
+    factor, offset = _normed(stage.norm, held, step, 0.0)
+    end = _end(stage, grids, factor, offset, 1, grids[taken].largest)
+    return lambda values: end(values.whole(taken))
+
+
+def _average(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
+    (taken,) = stage.tensors
+    factor = torch.tensor([grids[taken].step / stage.places], dtype=torch.float64)
+    largest = stage.places * grids[taken].largest
+    end = _end(stage, grids, factor, torch.zeros_like(factor), 0, largest)
+
+    def run(values: Values) -> Tensor:
+        # a mean of whole numbers, times their number, is whole but for rounding
+        means = _carried_out(stage.operation, lambda name: values.whole(name).double(), {})
+        return end((means * stage.places).round_())
+
+    return run
+
+
+def _sum(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
+    first, second = stage.tensors
+    grid = grids[stage.result]
+    factors = torch.tensor([grids[t].step / grid.step for t in (first, second)]).double()
+    largest = sum(grids[t].largest for t in (first, second))
+    fixed = FixedPoint.together(factors, largest=largest)
+    bounded = _bounded(stage.bounds, grid)
+    return lambda values: bounded(fixed.sum([values.whole(first), values.whole(second)]))
+
+
+def _join(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
+    grid = grids[stage.result]
+    bounded = _bounded(stage.bounds, grid)
+
+    def on_grid(name: str) -> Callable[[Tensor], Tensor]:
+        factor = torch.tensor([grids[name].step / grid.step], dtype=torch.float64)
+        fixed = FixedPoint.of(factor, torch.zeros_like(factor), largest=grids[name].largest)
+        return lambda numbers: bounded(fixed(numbers, 0))
+
+    brought = {name: on_grid(name) for name in stage.tensors}
+    return lambda values: _carried_out(
+        stage.operation, lambda name: brought[name](values.whole(name)), {}
+    )
+
+
+def _bound(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
+    bounded = _bounded(stage.bounds, grids[stage.result])
+    return lambda values: bounded(values.whole(stage.tensors[0]))
+
+
+def _normed(
+    norm: Norm | None, held: Mapping[str, Tensor], factor: Tensor, offset: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """Factor and offset of accumulators, with the norm behind them taken in; real units."""
+    if norm is not None:
+        spread = (held[norm.variance].double() + norm.epsilon).sqrt()
+        scale = 1 / spread if norm.weight is None else held[norm.weight].double() / spread
+        offset = (offset - held[norm.mean].double()) * scale
+        if norm.bias is not None:
+            offset = offset + held[norm.bias].double()
+        factor = factor * scale
+    return factor, torch.as_tensor(offset, dtype=torch.float64).to(factor.device).expand_as(factor)
+
+
+def _end(
+    stage: Stage,
+    grids: Mapping[str, Grid],
+    factor: Float64[Tensor, " channels"],
+    offset: Float64[Tensor, " channels"],
+    axis: int,
+    largest: int,
+) -> Callable[[Tensor], Tensor]:
+    """What becomes of an accumulator: whole numbers of a grid, or real numbers with all bits."""
+    if stage.integer:
+        grid = grids[stage.result]
+        fixed = FixedPoint.of(factor / grid.step, offset / grid.step, largest=largest)
+        bounded = _bounded(stage.bounds, grid)
+        return lambda accumulator: bounded(fixed(accumulator, axis))
+
+    def real(accumulator: Tensor) -> Tensor:
+        shape = [1] * accumulator.dim()
+        shape[axis] = -1
+        found = accumulator * factor.view(shape) + offset.view(shape)
+        return found.clamp(*stage.bounds).float()
+
+    return real
+
+
+def _bounded(bounds: Bounds, grid: Grid) -> Callable[[Tensor], Tensor]:
+    """Clamp to a grid, and to what an activation lets through."""
+    least, most = (
+        min(max(math.floor(bound / grid.step + 0.5), grid.least), grid.most)
+        if math.isfinite(bound)
+        else edge
+        for bound, edge in zip(bounds, (grid.least, grid.most), strict=True)
+    )
+    return lambda numbers: numbers.clamp(least, most).to(torch.float32)
+
+
+def _carried_out(
+    operation: Operation, value: Callable[[str], Any], held: Mapping[str, Tensor]
+) -> Any:
+    return operation(lambda item: value(item.name) if isinstance(item, Value) else held[item.name])
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()

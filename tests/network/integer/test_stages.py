@@ -1,0 +1,165 @@
+"""Which operations are carried out as one, and on what."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from chipmend.errors import NetworkError
+from chipmend.network.gemm import gemms
+from chipmend.network.integer.graph import traced
+from chipmend.network.integer.stages import UNBOUNDED, Kind, staged
+
+
+def stages_of(model, *sizes, float_allowed=False):
+    graph = traced(model.eval(), torch.randn(2, *sizes))
+    return staged(graph, [g.name for g in gemms(model)], float_allowed=float_allowed)
+
+
+def kinds(model, *sizes, **options):
+    return [s.kind for s in stages_of(model, *sizes, **options) if s.kind is not Kind.NUMBER]
+
+
+class Function(nn.Module):
+    """A product, something done with its outputs, and a last product."""
+
+    def __init__(self, function, last=4):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(2, 4, 3, padding=1), nn.Linear(last, 3)
+        self.function = function
+
+    def forward(self, x):
+        return self.last(self.function(self.first(x)))
+
+
+def test_product_norm_and_activation_are_one():
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.Flatten(), nn.Linear(64, 3)
+    )
+    first, _, last = (s for s in stages_of(model, 2, 6, 6) if s.kind is not Kind.NUMBER)
+    assert first.kind is Kind.PRODUCT
+    assert first.norm is not None
+    assert (first.norm.mean, first.norm.weight) == ("1.running_mean", "1.weight")
+    assert first.bounds == (0, 6)
+    assert first.integer
+    assert (last.norm, last.bounds, last.integer) == (None, UNBOUNDED, False)
+
+
+def test_what_is_needed_twice_ends_a_stage():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm = nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4)
+            self.last = nn.Conv2d(4, 3, 1)
+
+        def forward(self, x):
+            x = self.first(x)
+            return self.last(self.norm(x).relu() + x)
+
+    assert kinds(Twice(), 2, 4, 4) == [Kind.PRODUCT, Kind.NORM, Kind.SUM, Kind.PRODUCT]
+
+
+def test_a_norm_over_other_channels_than_a_linear_layers_stands_alone():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(5), nn.Linear(4, 2))
+    assert kinds(model, 5, 4) == [Kind.PRODUCT, Kind.NORM, Kind.PRODUCT]
+    assert kinds(nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5)), 4) == [Kind.PRODUCT]
+
+
+AVERAGES = {
+    "all": (lambda x: x.mean((2, 3)), 36),
+    "adaptive": (lambda x: functional.adaptive_avg_pool2d(x, 1).flatten(1), 36),
+    "pool": (lambda x: functional.avg_pool2d(x, 2).amax((2, 3)), 4),
+    "pool of unlike sides": (lambda x: functional.avg_pool2d(x, (2, 3)).amax((2, 3)), 6),
+    "padded": (lambda x: functional.avg_pool2d(x, 3, 1, 1).amax((2, 3)), 9),
+}
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+def test_averages_over_equally_many_places_are_integer(name):
+    function, places = AVERAGES[name]
+    found = stages_of(Function(function), 2, 6, 6)
+    assert [s.places for s in found if s.kind is Kind.AVERAGE] == [places]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False).amax((2, 3)),
+        lambda x: functional.adaptive_avg_pool2d(x, 4).amax((2, 3)),
+        lambda x: functional.avg_pool2d(x, 4, ceil_mode=True).amax((2, 3)),
+        lambda x: functional.avg_pool2d(x, 2, divisor_override=3).amax((2, 3)),
+    ],
+)
+def test_averages_over_unlike_numbers_of_places_are_not_known(function):
+    with pytest.raises(NetworkError, match="pool2d"):
+        stages_of(Function(function), 2, 6, 6)
+
+
+def test_what_only_moves_numbers_stays_integer():
+    def moved(x):
+        x = functional.max_pool2d(x, 2).transpose(2, 3).contiguous()
+        a, b = x.chunk(2, 1)
+        return torch.cat([b, a], 1)[:, :, 1].flatten(1)
+
+    found = stages_of(Function(moved, last=12), 2, 6, 6)
+    assert {s.kind for s in found} <= {Kind.PRODUCT, Kind.MOVE, Kind.JOIN, Kind.NUMBER}
+    assert all(s.integer for s in found[:-1])
+
+
+@pytest.mark.parametrize(
+    ("activation", "bounds"),
+    [
+        (functional.relu, (0, math.inf)),
+        (functional.relu6, (0, 6)),
+        (functional.hardtanh, (-1, 1)),
+        (lambda x: x.clamp(max=2), (-math.inf, 2)),
+        (lambda x: x.clamp_min(-3), (-3, math.inf)),
+        (lambda x: functional.threshold(x, 0, 0), None),
+        (functional.gelu, None),
+    ],
+)
+def test_activations_that_bound_are_known(activation, bounds):
+    model = Function(lambda x: activation(x).amax((2, 3)))
+    if bounds is None:
+        with pytest.raises(NetworkError, match="in the network itself"):
+            stages_of(model, 2, 6, 6)
+    else:
+        assert stages_of(model, 2, 6, 6)[0].bounds == bounds
+
+
+def test_all_unknown_operators_are_named_with_their_places():
+    model = nn.Sequential(
+        nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 4), nn.Softplus(), nn.Linear(4, 2)
+    )
+    with pytest.raises(NetworkError) as error:
+        stages_of(model, 4)
+    assert "gelu.default in 1, softplus.default in 3" in str(error.value)
+    assert "real numbers" in error.value.hint
+
+
+def test_behind_the_last_product_anything_goes():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3), nn.LogSoftmax(1))
+    assert kinds(model, 4) == [Kind.PRODUCT, Kind.PRODUCT, Kind.FLOAT]
+
+
+def test_left_in_float_it_goes_back_to_integers_at_the_next_product():
+    def scaled(x):
+        return functional.relu(x * 0.5).mean((2, 3))
+
+    found = stages_of(Function(scaled), 2, 6, 6, float_allowed=True)
+    assert [s.kind for s in found] == [Kind.PRODUCT, *[Kind.FLOAT] * 3, Kind.PRODUCT]
+    assert not found[0].integer, "what only real numbers are made of keeps all its bits"
+
+
+def test_a_weight_that_the_array_does_not_hold_is_not_a_product():
+    class Function(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.by_hand = nn.Linear(3, 3), nn.Parameter(torch.ones(3, 3))
+
+        def forward(self, x):
+            return functional.linear(self.first(x), self.by_hand)
+
+    assert kinds(Function(), 3) == [Kind.PRODUCT, Kind.FLOAT]
