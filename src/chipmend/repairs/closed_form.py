@@ -150,14 +150,18 @@ class Compensated:
 
 
 def compensated(
-    optimum: Float[Tensor, "n k"], faulty: Bool[Tensor, "n k"], known: Known
+    optimum: Float[Tensor, "n k"],
+    faulty: Bool[Tensor, "n k"],
+    known: Known,
+    held: Float[Tensor, "n k"] | None = None,
 ) -> Compensated:
-    """The best weights that are zero where they have to be.
+    """The best weights that are zero, or something else, where they have to be.
 
     Args:
-        optimum: The best weights if none had to be zero.
-        faulty: True where a weight has to be zero.
+        optimum: The best weights if none had to be what it is.
+        faulty: True where a weight cannot be chosen.
         known: What is known of the inputs.
+        held: What the faulty weights are; zero by default.
 
     Returns:
         The weights, what they cost, and what they took.
@@ -166,14 +170,15 @@ def compensated(
         RepairError: ``H`` is singular.
     """
     classes = fault_classes(faulty, 1 if isinstance(known, Inputs) else len(known.matrix))
-    lost = optimum.masked_fill(~faulty, 0)
+    held = torch.zeros_like(optimum) if held is None else held
+    lost = (optimum - held).masked_fill(~faulty, 0)
     if isinstance(known, Inputs):
         pulled, loss, work = _dual_form(lost, classes, known)
     elif _work_of_faulty_form(classes, known) <= _work_of_healthy_form(classes, known):
         pulled, loss, work = _faulty_form(lost, classes, known)
     else:
         pulled, loss, work = _healthy_form(lost, classes, known)
-    return Compensated((optimum + pulled).masked_fill(faulty, 0), loss, work)
+    return Compensated(torch.where(faulty, held, optimum + pulled), loss, work)
 
 
 def losses_together(

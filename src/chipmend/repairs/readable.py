@@ -30,11 +30,13 @@ class Readable:
             is nearest to the number wanted; of two as near, the one nearer to zero.
         nearest: The number that is read, for each pattern and each half step of what was wanted:
             column ``j`` is for numbers from ``least + j / 2`` up to the next half.
+        read: The number that is read, for each pattern and each code that is stored.
         least: The least number that a sound word can hold.
     """
 
     codes: UInt8[np.ndarray, "patterns codes"]
     nearest: Int16[np.ndarray, "patterns halves"]
+    read: Int16[np.ndarray, "patterns codes"]
     least: int
 
 
@@ -88,6 +90,7 @@ def _tables(bits: int, coding: Coding) -> Readable:
     return Readable(
         codes=memory.codes(nearest + least),
         nearest=(_nearest_to_halves(below, above) + least).astype(np.int16),
+        read=read,
         least=least,
     )
 

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from chipmend.network.gemm import gemms
 from chipmend.network.integer.arithmetic import FixedPoint
+from chipmend.network.integer.codes import Codes
 from chipmend.network.integer.network import IntegerNetwork, lowering
-from chipmend.network.integer.units import Codes
 
 
 def seeded(seed=0):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from chipmend.network.gemm import gemms
+from chipmend.network.integer.codes import Codes
 from chipmend.network.integer.graph import Graph, tensors_of, traced
 from chipmend.network.integer.grids import Choice, Grid, grids, least_squares
 from chipmend.network.integer.stages import REQUANTIZED, Kind, Stage, staged
-from chipmend.network.integer.units import Codes, Values, unit
+from chipmend.network.integer.units import Values, unit
 
 _SAMPLES_TRACED = 2
 

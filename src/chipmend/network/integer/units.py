@@ -6,47 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from chipmend.network.integer.arithmetic import FixedPoint, exact_product
+from chipmend.network.integer.codes import LARGEST_WEIGHT, Codes
 from chipmend.network.integer.graph import Held, Operation, Value
 from chipmend.network.integer.grids import Grid
 from chipmend.network.integer.stages import Bounds, Kind, Norm, Stage
-
-LARGEST_WEIGHT = 128
-"""No code of at most 8 bits stands for a larger magnitude."""
-
-
-@dataclass(frozen=True, eq=False)
-class Codes:
-    """A weight in whole numbers.
-
-    Args:
-        numbers: What the words of the memory read, 0 where the PE is lost; in single precision.
-        step: What one is worth, for every output; a negative one turns the output round.
-    """
-
-    numbers: Float[Tensor, "outputs ..."]
-    step: Float64[Tensor, " outputs"]
-
-    @classmethod
-    def nearest(cls, weight: Tensor, highest: int = 127) -> "Codes":
-        """A weight rounded, its largest magnitude in every output to the highest number.
-
-        Args:
-            weight: Real numbers, ``outputs x ...``.
-            highest: The highest number whose negative has a code as well.
-
-        Example:
-            >>> codes = Codes.nearest(torch.tensor([[0.5, -2.0], [0.0, 0.0]]))
-            >>> codes.numbers.tolist()
-            [[32.0, -127.0], [0.0, 0.0]]
-        """
-        most = weight.detach().double().flatten(1).abs().amax(1)
-        step = torch.where(most > 0, most / highest, 1.0)
-        along = step.view(-1, *[1] * (weight.dim() - 1))
-        return cls((weight.detach().double() / along).round().float(), step)
 
 
 @dataclass(slots=True)
