@@ -12,13 +12,16 @@ from chipmend.recipes import (
     check_leads_to,
     check_recipe,
     check_start,
+    is_quantized,
     mapping_of,
     merged,
     ready_to_ship,
     retrained_epochs,
     steps_toward,
+    unpruned,
 )
 from chipmend.steps import (
+    FAQ,
     Anytime,
     Assess,
     Compensate,
@@ -30,6 +33,7 @@ from chipmend.steps import (
     Measure,
     OneShot,
     Prune,
+    Quantize,
     Recalibrate,
     Reestimate,
     Remap,
@@ -286,3 +290,39 @@ def test_matching_moves_biases_so_it_stays_until_norms_are_matched_again():
     assert merged((Prune(), MATCHED, CALIBRATION)) == (Prune(), MATCHED, CALIBRATION)
     assert merged((Prune(), CALIBRATION, MATCHED)) == (Prune(), MATCHED)
     assert merged((Prune(), MATCHED, MATCHED)) == (Prune(), MATCHED)
+
+
+FIRST, SECOND = Quantize(form=FAQ()), Quantize()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "comes_to"),
+    [
+        ((Prune(), FIRST, SECOND), (Prune(), SECOND)),
+        ((Prune(), FIRST, Recalibrate(), SECOND), (Prune(), SECOND)),
+        ((Prune(), FIRST, Measure(), Recalibrate()), (Prune(), FIRST, Recalibrate())),
+        ((Prune(), FIRST, Recalibrate(), Compensate()), (Prune(), Compensate())),
+        ((Prune(), FIRST, Remap(), SECOND), (Remap(), Prune(), SECOND)),
+        ((Prune(), Recalibrate(), FIRST), (Prune(), Recalibrate(), FIRST)),
+    ],
+)
+def test_codes_are_chosen_anew_for_the_weights_before_them(recipe, comes_to):
+    assert merged(recipe) == comes_to
+
+
+def test_a_network_is_of_integers_once_codes_are_chosen_and_until_weights_are_set_anew():
+    assert is_quantized((Prune(), FIRST, Recalibrate()))
+    assert not is_quantized((Prune(), FIRST, Compensate()))
+    assert not is_quantized(BYPASS)
+
+
+def test_retraining_codes_is_refused():
+    with pytest.raises(PlanError, match="retrain after quantize would leave the codes"):
+        check_recipe((Prune(), FIRST, Retrain()), "the recipe")
+    check_recipe((Prune(), Retrain(), FIRST), "the recipe")
+
+
+def test_a_prune_at_the_end_can_be_left_out():
+    assert unpruned((Remap(), Prune())) == (Remap(),)
+    assert unpruned((Prune(), Compensate())) == (Prune(), Compensate())
+    assert unpruned(()) == ()

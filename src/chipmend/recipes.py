@@ -1,5 +1,6 @@
 """Recipes: which are allowed, what they come to, and what leads from one to another."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
@@ -13,6 +14,7 @@ from chipmend.steps import (
     Match,
     Measure,
     Prune,
+    Quantize,
     Recalibrate,
     Recipe,
     Reestimate,
@@ -54,6 +56,11 @@ def check_recipe(recipe: Sequence[Step], whose: str) -> None:
             raise PlanError(
                 f"{whose}: keep_better has no retraining before it", hint="let retrain come first"
             )
+        if isinstance(step, Retrain) and is_quantized(recipe[:place]):
+            raise PlanError(
+                f"{whose}: retrain after quantize would leave the codes",
+                hint="let quantize come after retrain",
+            )
         if undoes_training(recipe[:place], step):
             raise PlanError(
                 f"{whose}: {step.kind} after retraining would undo it",
@@ -64,6 +71,16 @@ def check_recipe(recipe: Sequence[Step], whose: str) -> None:
 def undoes_training(before: Sequence[Step], step: Step) -> bool:
     """Whether a step would set trained weights anew."""
     return isinstance(step, Remap | Compensate) and any(isinstance(s, Retrain) for s in before)
+
+
+def is_quantized(recipe: Sequence[Step]) -> bool:
+    """Whether a recipe ends in a network of integers."""
+    return any(isinstance(step, Quantize) for step in merged(tuple(recipe)))
+
+
+def unpruned(recipe: Recipe) -> Recipe:
+    """A recipe without the prune that it ends with, if it does."""
+    return recipe[:-1] if recipe and isinstance(recipe[-1], Prune) else recipe
 
 
 def retrained_epochs(recipe: Recipe) -> float:
@@ -131,7 +148,8 @@ def merged(recipe: Recipe) -> Recipe:
     """A recipe by what it does to the network.
 
     Looks do nothing. A mapping of channels has the network begin anew, pruned under it; and
-    compensation sets every weight anew, so what was corrected before leaves no trace. Neither do
+    compensation sets every weight anew, so what was corrected before leaves no trace. Codes are
+    chosen anew for the weights as they were before an earlier choice. No trace is left either by
     statistics that were estimated anew before they are once more, or before a retraining: that
     looks at the statistics of its own batches, and estimates in the end. Matching moves biases too,
     so it lasts until norms are matched again. Retrainings in a row are one where the schedule
@@ -155,6 +173,8 @@ def merged(recipe: Recipe) -> Recipe:
         if isinstance(step, Remap):
             steps = [step, *(each for each in steps if isinstance(each, Prune))]
             continue
+        if isinstance(step, Quantize):
+            steps = list(itertools.takewhile(lambda s: not isinstance(s, Quantize), steps))
         while steps and _leaves_no_trace(steps[-1], step):
             steps.pop()
         if (
@@ -177,7 +197,7 @@ def mapping_of(recipe: Recipe) -> tuple[Remap, ...]:
 def _leaves_no_trace(step: Step, after: Step) -> bool:
     """Whether a step does nothing that lasts once another follows."""
     if isinstance(after, Compensate):
-        return isinstance(step, Compensate | Recalibrate)
+        return isinstance(step, Compensate | Recalibrate | Quantize)
     if not isinstance(step, Recalibrate):
         return False
     if isinstance(after, Recalibrate) and isinstance(after.form, Match):

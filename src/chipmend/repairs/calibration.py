@@ -4,7 +4,9 @@ Moments and targets are kept by all that they depend on, so that workers share t
 """
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,23 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from chipmend.errors import DataError
+from chipmend.hardware.memory import Filled, WeightMemory
 from chipmend.network.coupling import Coupling, couplings
 from chipmend.network.evaluate import evaluating
+from chipmend.network.filling import filled
 from chipmend.network.gemm import gemms
 from chipmend.network.grams import grams
+from chipmend.network.integer.grids import least_squares, percentile
+from chipmend.network.integer.network import Lowering, lowering
 from chipmend.network.intercepts import Intercept, intercepts
 from chipmend.network.memory import Footprint, footprint
 from chipmend.network.products import Products
 from chipmend.network.sensitivity import Sensitivity, sensitivities
 from chipmend.network.task import Task
 from chipmend.records import digest_of
+from chipmend.repairs.closed_form import Moments
 from chipmend.repairs.cost import Cost, forward_pass
+from chipmend.repairs.gptq import factor_of
 from chipmend.repairs.match import trust_in
 from chipmend.repairs.one_shot import CleanLayer, clean_layers
 from chipmend.repairs.packing import (
@@ -41,9 +49,13 @@ from chipmend.steps import (
     Assess,
     ClosedForm,
     Compensate,
+    CompensatedFAQ,
     Magnitude,
     Match,
+    Naive,
     OneShot,
+    Percentile,
+    Quantize,
     Recalibrate,
     Remap,
     Sequential,
@@ -54,6 +66,8 @@ logger = logging.getLogger(__name__)
 
 Kept = OneShot | tuple[int, int]
 """What is kept: moments of some form, or targets of so many samples at so many places."""
+Shared = Kept | Quantize
+"""What is shared by all chips: what is kept, or how a network is carried out in integers."""
 LARGEST_BATCH = 256
 ROOM = 2**31
 """Bytes that what goes through the network at once may take."""
@@ -85,7 +99,7 @@ class Calibration:
         self._folder, self._conditions = folder, conditions
         self._store = TensorStore(folder, task.device)
         self._known: dict[Any, Any] = {}
-        self._costs: dict[Kept, Cost] = {}
+        self._costs: dict[Shared, Cost] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Workers get what it is made of; what is known they read from the folder."""
@@ -98,6 +112,42 @@ class Calibration:
             held = self._kept(form, lambda: self._clean_layers(form))
             self._known[form] = unpacked_layers(held, self.intercepts)
         return self._known[form]
+
+    def factors(self, form: OneShot) -> Mapping[str, Tensor]:
+        """Factors of the inverse moments that one-shot compensation needs, where it has any."""
+        key = "factors", form
+        if key not in self._known:
+            self._known[key] = {
+                name: factor_of(layer.known.inverse)
+                for name, layer in self.layers(form).items()
+                if isinstance(layer.known, Moments) and layer.known.inverse is not None
+            }
+        return self._known[key]
+
+    def lowering(self, step: Quantize) -> Lowering:
+        """How the network is carried out in integers, whatever its codes."""
+        key = _without_codes(step)
+        if key not in self._known:
+            started = time.perf_counter()
+            inputs, activations = self.inputs(step.samples), step.activations
+            share = activations.share if isinstance(activations, Percentile) else None
+            self._known[key] = lowering(
+                self.task.model,
+                inputs.to(self.task.device).split(self._batch),
+                choice=least_squares if share is None else percentile(share),
+                float_allowed=step.unknown == "float",
+            )
+            self._costs[key] = Cost(
+                recalibrate=forward_pass(len(inputs), self.task),
+                seconds=time.perf_counter() - started,
+            )
+        return self._known[key]
+
+    def filled(self, memory: WeightMemory) -> Filled:
+        """Where the network's weights lie in a memory."""
+        if memory not in self._known:
+            self._known[memory] = filled(self.task.model, self.inputs(FEW), memory)
+        return self._known[memory]
 
     def targets(self, samples: int, places: int) -> Targets:
         """What the clean network does with the calibration inputs.
@@ -120,6 +170,8 @@ class Calibration:
                 continue
             if isinstance(key, OneShot):
                 self.layers(key)
+            elif isinstance(key, Quantize):
+                self.lowering(key)
             else:
                 self.targets(*key)
         return sum((self._costs[key] for key in used), Cost())
@@ -134,6 +186,8 @@ class Calibration:
                 _ = self.couplings, self.saliency(kind)
             case Assess(moments=moments):
                 self.saliency(ClosedForm(moments=moments))
+            case Quantize(form=CompensatedFAQ(moments=moments)):
+                self.factors(moments)
             case _:
                 pass
 
@@ -277,9 +331,18 @@ class Calibration:
         return digest_of([self.task.digest(), self._seed, self._conditions])
 
 
-def _used_by(step: Step) -> list[Kept]:
+def _without_codes(step: Quantize) -> Quantize:
+    """What all choices of codes have in common."""
+    return replace(step, form=Naive())
+
+
+def _used_by(step: Step) -> list[Shared]:
     """What a step goes by."""
     match step:
+        case Quantize(form=CompensatedFAQ(moments=moments)):
+            return [moments, _without_codes(step)]
+        case Quantize():
+            return [_without_codes(step)]
         case Compensate(form=OneShot() as form):
             return [form]
         case Compensate(form=Sequential(samples=samples, places=places)):

@@ -1,6 +1,6 @@
 """Repair one chip by hand: a recipe in, a plain network out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -8,8 +8,9 @@ from torch import nn
 from chipmend.errors import PlanError, RepairError
 from chipmend.faults.maps import Chip, check_fits, check_memory_is_sound
 from chipmend.hardware.array import Array
+from chipmend.network.integer.codes import Codes
 from chipmend.network.task import Task
-from chipmend.recipes import check_recipe
+from chipmend.recipes import check_recipe, is_quantized
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost
 from chipmend.repairs.remap import Positions
@@ -22,12 +23,15 @@ class Repaired:
     """A chip's network after repair.
 
     Args:
-        model: The network, a plain torch module of the caller's own.
+        model: The network, a plain torch module of the caller's own; of integers if a step chose
+            codes.
         validation_accuracy: Mean score on the validation split.
         cost: What the repair cost, the look at the validation split included.
         shared: What was worked out for it that every chip of the network could use.
         positions: Where the channels of each coupling go on the chip, as ``network.coupling``
             finds them; none if they stay in their places.
+        codes: The numbers that the words of each weight read, by its name and in the network's own
+            order of channels; none if no step chose codes.
     """
 
     model: nn.Module
@@ -35,6 +39,7 @@ class Repaired:
     cost: Cost
     shared: Cost = field(default_factory=Cost)
     positions: Positions | None = None
+    codes: Mapping[str, Codes] | None = None
 
 
 def repair(
@@ -63,14 +68,16 @@ def repair(
     Raises:
         ArrayError: The array is none.
         LotError: The chip is none.
-        FaultMapError: The chip is of another array, or bits of its weight memory are stuck.
+        FaultMapError: The chip is of another array, or bits of its weight memory are stuck and no
+            step chooses codes.
         PlanError: The steps do not begin with pruning, one of them is none, or the calibration is
             of another task.
         RepairError: The chip cannot be repaired at all, or a step went astray.
     """
     check_fits([chip], array)
-    check_memory_is_sound([chip])
     check_recipe(steps, "the recipe")
+    if not is_quantized(tuple(steps)):
+        check_memory_is_sound([chip])
     if calibration is not None and calibration.task is not task:
         raise PlanError(
             "the calibration is of another task",
@@ -82,7 +89,13 @@ def repair(
             hint="leave it out; in a campaign it is binned as unrepairable",
         )
     bench = Workbench(
-        task, array, chip.faults.unusable, chip=chip.id, seed=seed, calibration=calibration
+        task,
+        array,
+        chip.faults.unusable,
+        chip=chip.id,
+        seed=seed,
+        stuck=chip.faults.stuck,
+        calibration=calibration,
     )
     recipe = (*steps, Measure())
     for length in range(1, len(recipe) + 1):
@@ -90,9 +103,10 @@ def repair(
     accuracy = float(bench.validation(recipe).mean())
     mapping = bench.mapping(recipe)
     return Repaired(
-        bench.network(recipe),
+        bench.ships(recipe),
         accuracy,
         bench.spent(recipe),
         bench.calibration.bill(recipe),
         None if mapping is None else mapping.positions,
+        bench.codes(recipe),
     )

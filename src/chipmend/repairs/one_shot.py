@@ -19,7 +19,6 @@ from chipmend.network.intercepts import Intercept
 from chipmend.network.precision import at_least_single
 from chipmend.network.sensitivity import Sensitivity
 from chipmend.repairs.closed_form import (
-    Compensated,
     Known,
     compensated,
     damped,
@@ -68,17 +67,24 @@ class CleanLayer:
         losses, work = losses_together(self.weight, faulty, self.known)
         return losses * self.stake[:, None], work
 
-    def variance(
-        self, weights: Float[Tensor, "n k"], loss: Float[Tensor, " n"] | float = 0.0
-    ) -> Float[Tensor, " n"]:
-        """Variance of the outputs under weights at the optimum: ``x^T H x = w^T H w - 2 loss``.
+    def outputs(self, weights: Float[Tensor, "n k"], power: Float[Tensor, " n"]) -> Statistics:
+        """Statistics of the outputs over the calibration inputs, under some weights.
 
-        An output that hardly varied to begin with has none: what is left there is rounding.
+        An output that hardly varied to begin with has no variance: what is left is rounding.
+
+        Args:
+            weights: The weights.
+            power: ``x^T H x`` of each output; at an optimum it is ``w^T H w - 2 loss``.
         """
         damping = self.known.damping_of(len(self.power))
         clean = self.power - damping * self.weight.square().sum(1)
-        found = self.power - 2 * loss - damping * weights.square().sum(1)
-        return found.clamp_min(0) * (clean > LEAST_VARIANCE * self.power)
+        found = power - damping * weights.square().sum(1)
+        varies = clean > LEAST_VARIANCE * self.power
+        return Statistics(self.mean_outputs(weights), found.clamp_min(0) * varies)
+
+    def importance(self) -> Float[Tensor, "n k"]:
+        """What a unit of squared error of each weight alone costs its output."""
+        return self.known.loss_alone(torch.ones_like(self.weight))
 
 
 def clean_layers(
@@ -144,27 +150,30 @@ def one_shot_(
             with solving_for(name):
                 repaired = compensated(layer.weight, pruned[name].flatten(1), layer.known)
             parameters[name].copy_(repaired.weights.view_as(parameters[name]))
-            _shift_(network, layer, repaired)
+            clean = layer.outputs(layer.weight, layer.power)
+            now = layer.outputs(repaired.weights, layer.power - 2 * repaired.loss)
+            shift_(network, layer.intercept, clean, now)
             losses[name] = repaired.loss
             work += repaired.multiply_adds
     return losses, work
 
 
-def _shift_(network: nn.Module, layer: CleanLayer, repaired: Compensated) -> None:
-    """Give the outputs back their clean mean, and where a norm follows their clean variance."""
-    place, clean = layer.intercept, layer.mean_outputs(layer.weight)
-    now = layer.mean_outputs(repaired.weights)
+def shift_(network: nn.Module, place: Intercept, before: Statistics, now: Statistics) -> None:
+    """Give outputs back the mean, and where a norm follows the variance, that they had; in place.
+
+    Args:
+        network: The network that the layer is in.
+        place: Where its outputs can be shifted.
+        before: Statistics of the outputs as they were, without the bias.
+        now: As they are.
+    """
+    mean = before.mean
     if place.bias is not None:
-        bias = network.get_parameter(place.bias.name)[place.bias.first :][: len(now)]
-        clean, now = clean + bias, now + bias
-        bias += clean - now
-        now = clean
+        bias = network.get_parameter(place.bias.name)[place.bias.first :][: len(mean)]
+        mean = mean + bias
+        bias += before.mean - now.mean
+        now = Statistics(mean, now.variance)
     if place.norm is not None:
         norm = network.get_submodule(place.norm)
         assert isinstance(norm, _NormBase)
-        match_(
-            norm,
-            stored_statistics(norm),
-            Statistics(clean, layer.variance(layer.weight)),
-            Statistics(now, layer.variance(repaired.weights, repaired.loss)),
-        )
+        match_(norm, stored_statistics(norm), Statistics(mean, before.variance), now)

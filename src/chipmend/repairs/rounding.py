@@ -33,8 +33,11 @@ class Words:
 
     def __init__(self, memory: WeightMemory, hit: HitWords, lost: Bool[Tensor, "n k"]) -> None:
         known = readable(memory)
-        self.memory, self.hit, self.lost = memory, hit, lost
-        self._read, self._nearest = torch.from_numpy(known.read), torch.from_numpy(known.nearest)
+        self.memory, self.lost = memory, lost
+        self.hit = HitWords(hit.at.to(lost.device), hit.pattern.to(lost.device))
+        self._read, self._nearest = (
+            torch.from_numpy(table).to(lost.device) for table in (known.read, known.nearest)
+        )
         self._least, self._most = int(memory.values.min()), int(memory.values.max())
 
     def sound(self, wanted: Weight) -> Weight:
@@ -44,7 +47,8 @@ class Words:
     def unaware(self, wanted: Weight) -> Weight:
         """What is read where the nearest numbers are stored and nobody looks at the faults."""
         numbers = self.sound(wanted)
-        codes = torch.from_numpy(self.memory.codes(numbers.view(-1)[self.hit.at].numpy())).long()
+        stored = self.memory.codes(numbers.view(-1)[self.hit.at].cpu().numpy())
+        codes = torch.from_numpy(stored).to(numbers.device).long()
         return self._with_hit(numbers, self._read[self.hit.pattern, codes])
 
     def nearest(self, wanted: Weight) -> Weight:
@@ -60,7 +64,7 @@ class Words:
     @cached_property
     def patterns(self) -> Int64[Tensor, "n k"]:
         """The pattern of every weight's word; 0 is a sound one."""
-        found = torch.zeros(self.lost.numel(), dtype=torch.int64)
+        found = torch.zeros(self.lost.numel(), dtype=torch.int64, device=self.lost.device)
         found[self.hit.at] = self.hit.pattern
         return found.view(self.lost.shape)
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from chipmend.errors import FaultMapError
 from chipmend.faults.stuck import StuckBits
 from chipmend.hardware.memory import Filled
 from chipmend.network.coupling import Coupling
@@ -38,12 +39,21 @@ def hit_words(filled: Filled, stuck: StuckBits) -> dict[str, HitWords]:
     """Find the weights whose words have stuck bits.
 
     Args:
-        filled: Where the weights lie; of as many words as the stuck bits are of.
+        filled: Where the weights lie.
         stuck: The stuck bits.
 
     Returns:
         Weights hit, by name of the tensor, as they are stored.
+
+    Raises:
+        FaultMapError: The stuck bits are of a memory of another size.
     """
+    if stuck.words != filled.words:
+        raise FaultMapError(
+            f"stuck bits of a memory of {stuck.words:,} words, where the network's weights lie in "
+            f"{filled.words:,}",
+            hint="give the array the size of its memory: WeightMemory(words=...)",
+        )
     numbers = torch.from_numpy(patterns(stuck.ones, stuck.zeros))
     return {name: _of_tensor(filled, name, stuck.at, numbers) for name in filled.sizes}
 

@@ -8,7 +8,7 @@ had been carried out alone.
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,35 +18,52 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from chipmend.confidence.sequential import samples_of
+from chipmend.faults.stuck import StuckBits
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
+from chipmend.network.integer.codes import Codes
+from chipmend.network.integer.network import IntegerNetwork
 from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import ChosenSamples, Samples
 from chipmend.network.task import Loss, Task
-from chipmend.recipes import ahead_of_retraining, mapping_of, merged, path_of
+from chipmend.recipes import (
+    ahead_of_retraining,
+    is_quantized,
+    mapping_of,
+    merged,
+    path_of,
+    unpruned,
+)
 from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
 from chipmend.repairs.cost import Cost, forward_pass
 from chipmend.repairs.distill import TaughtSamples, divergence, squared_error
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
 from chipmend.repairs.prune import Pruned, are_zero, prune_, pruned_weights
+from chipmend.repairs.quantize import quantized_
 from chipmend.repairs.recalibrate import reestimate_
 from chipmend.repairs.remap import Remapped, remapped
 from chipmend.repairs.retrain import Retraining
+from chipmend.repairs.rounding import Words
 from chipmend.repairs.sequential import sequential_
+from chipmend.repairs.words import HitWords, hit_words, in_own_order
 from chipmend.seeds import chip_seed
 from chipmend.steps import (
+    FAQ,
     Anytime,
     Assess,
     ClosedForm,
     Compensate,
+    CompensatedFAQ,
     Distill,
     KeepBetter,
     Labels,
     Match,
     Measure,
+    Naive,
     OneShot,
     Prune,
+    Quantize,
     Recalibrate,
     Recipe,
     Reestimate,
@@ -68,6 +85,7 @@ class Workbench:
         task: The clean network and its data.
         array: The array and its placement.
         faulty: PEs that must not be used.
+        stuck: Stuck bits of the weight memory; none if it is sound.
         calibration: What closed-form repair knows of the network; by default this bench's own.
         chip: Identity of the chip, or of the group that shares the map; seeds derive from it.
         seed: The seed of the run.
@@ -82,6 +100,7 @@ class Workbench:
         *,
         chip: str,
         seed: int,
+        stuck: StuckBits | None = None,
         calibration: Calibration | None = None,
         tick: Tick = lambda _: None,
     ) -> None:
@@ -92,7 +111,9 @@ class Workbench:
         self._mappings: dict[Remap, tuple[Remapped, Cost]] = {}
         self._chip, self._seed, self._tick = chip, seed, tick
         self._worked = 0.0
+        self._array, self._stuck = array, stuck
         self._here: tuple[Recipe, nn.Module] | None = None
+        self._codes: dict[str, Codes] = {}
         self._trajectories: dict[Recipe, Retraining] = {}
         self._stops: dict[Recipe, _Stop] = {}
         self._order = torch.from_numpy(task.look_order(seed))
@@ -103,6 +124,16 @@ class Workbench:
     def network(self, recipe: Recipe) -> nn.Module:
         """The network after a recipe: the bench's own, valid until the bench is asked again."""
         return self._at(merged(recipe))
+
+    def ships(self, recipe: Recipe) -> nn.Module:
+        """The network that a recipe ships: one of integers if it chooses codes."""
+        return self._shipped(self.comes_to(recipe))
+
+    def codes(self, recipe: Recipe) -> Mapping[str, Codes] | None:
+        """The codes that a recipe chooses, in the network's own order of channels."""
+        done = self.comes_to(recipe)
+        self._at(done)
+        return self._codes if is_quantized(done) else None
 
     def comes_to(self, recipe: Recipe) -> Recipe:
         """The recipe of the network that a recipe comes to: without a retraining that did worse."""
@@ -123,7 +154,7 @@ class Workbench:
         done, wanted = self.comes_to(recipe), samples_of(share, len(self._order))
         looked = self._looks.setdefault(done, _Looked())
         if (seen := len(looked.scores)) < wanted:
-            network = self._at(done)
+            network = self._shipped(done)
             started = time.perf_counter()
             more = ChosenSamples(self.task.validation, self._order[seen : self._images(share)])
             found = scores(network, more, self.task.metric, batch=LOOK_BATCH)
@@ -136,7 +167,7 @@ class Workbench:
         """Scores on the test split after a recipe: to report, never to decide by."""
         done = self.comes_to(recipe)
         if done not in self._tests:
-            self._tests[done] = scores(self._at(done), self.task.test, self.task.metric)
+            self._tests[done] = scores(self._shipped(done), self.task.test, self.task.metric)
         return self._tests[done]
 
     def damage(self, recipe: Recipe, moments: OneShot) -> float:
@@ -234,6 +265,13 @@ class Workbench:
             self._here = (recipe, self._carried_out(recipe))
         return self._here[1]
 
+    def _shipped(self, done: Recipe) -> nn.Module:
+        network = self._at(done)
+        chosen = next((step for step in done if isinstance(step, Quantize)), None)
+        if chosen is None:
+            return network
+        return IntegerNetwork(self.calibration.lowering(chosen), network, self._codes)
+
     def _carried_out(self, recipe: Recipe) -> nn.Module:
         if not recipe:
             return self.task.fresh_network()
@@ -247,20 +285,24 @@ class Workbench:
             network = self._better(before)
             self._stops[recipe] = _Stop()  # its looks are billed as looks
             return network
+        if isinstance(step, Quantize) and isinstance(step.form, CompensatedFAQ):
+            before = unpruned(before)  # it makes up for lost weights itself
         network = self.task.fresh_network() if isinstance(step, Compensate) else self._taken(before)
         self.calibration.prepare(step)
         started = time.perf_counter()
-        cost = self._repaired_(network, step, self.pruned(recipe))
+        cost = self._repaired_(network, step, recipe)
         assert are_zero(network, self.pruned(recipe)) or Prune() not in recipe
         self._work(cost.ee)
         self._stops[recipe] = _Stop(once=replace(cost, seconds=time.perf_counter() - started))
         return network
 
-    def _repaired_(self, network: nn.Module, step: Step, pruned: Pruned) -> Cost:
-        """Carry out a step that trains nothing, in place."""
-        known = self.calibration
+    def _repaired_(self, network: nn.Module, step: Step, recipe: Recipe) -> Cost:
+        """Carry out a recipe's last step, which trains nothing, in place."""
+        known, pruned = self.calibration, self.pruned(recipe)
         if isinstance(step, Recalibrate):
             return Cost(recalibrate=self._recalibrated_(network, step.form))
+        if isinstance(step, Quantize):
+            return Cost(algebra=known.algebra(self._quantized_(network, step.form, recipe)))
         if not isinstance(step, Compensate):
             prune_(network, pruned)
             return Cost()
@@ -276,6 +318,30 @@ class Workbench:
                 pull=step.form.pull,
             )
         return Cost(algebra=known.algebra(work))
+
+    def _quantized_(
+        self, network: nn.Module, form: Naive | FAQ | CompensatedFAQ, recipe: Recipe
+    ) -> int:
+        """Choose codes, set the network to what they stand for; multiply-adds that it took."""
+        known, words = self.calibration, self._words(recipe)
+        if isinstance(form, CompensatedFAQ):
+            layers, factors = known.layers(form.moments), known.factors(form.moments)
+        else:
+            layers, factors = {}, {}
+        self._codes, work = quantized_(network, form, words, layers, factors)
+        return work
+
+    def _words(self, recipe: Recipe) -> dict[str, Words]:
+        """The words of each weight, in the network's own order of channels."""
+        memory, lost, known = self._array.memory, self.pruned(recipe), self.calibration
+        if self._stuck is None:
+            hit = dict.fromkeys(lost, HitWords.none())
+        else:
+            hit = hit_words(known.filled(memory), self._stuck)
+            if (mapping := self.mapping(recipe)) is not None:
+                shapes = {name: held.shape for name, held in lost.items()}
+                hit = in_own_order(hit, shapes, known.couplings, mapping.positions)
+        return {name: Words(memory, hit[name], held.flatten(1)) for name, held in lost.items()}
 
     def _recalibrated_(self, network: nn.Module, form: Match | Reestimate) -> float:
         """Correct the norms of a network, in place; EE that it took."""
