@@ -316,10 +316,11 @@ def test_a_network_is_of_integers_once_codes_are_chosen_and_until_weights_are_se
     assert not is_quantized(BYPASS)
 
 
-def test_retraining_codes_is_refused():
-    with pytest.raises(PlanError, match="retrain after quantize would leave the codes"):
-        check_recipe((Prune(), FIRST, Retrain()), "the recipe")
+def test_codes_are_chosen_before_or_after_retraining_but_not_again_after_it():
     check_recipe((Prune(), Retrain(), FIRST), "the recipe")
+    check_recipe((Prune(), FIRST, Recalibrate(), SECOND, Retrain()), "the recipe")
+    with pytest.raises(PlanError, match="quantize after retraining would undo it"):
+        check_recipe((Prune(), FIRST, Retrain(), SECOND), "the recipe")
 
 
 def test_a_prune_at_the_end_can_be_left_out():

@@ -56,21 +56,20 @@ def check_recipe(recipe: Sequence[Step], whose: str) -> None:
             raise PlanError(
                 f"{whose}: keep_better has no retraining before it", hint="let retrain come first"
             )
-        if isinstance(step, Retrain) and is_quantized(recipe[:place]):
-            raise PlanError(
-                f"{whose}: retrain after quantize would leave the codes",
-                hint="let quantize come after retrain",
-            )
         if undoes_training(recipe[:place], step):
             raise PlanError(
                 f"{whose}: {step.kind} after retraining would undo it",
-                hint="let remap and compensate come before retrain",
+                hint="let remap and compensate come before retrain, and choose codes once",
             )
 
 
 def undoes_training(before: Sequence[Step], step: Step) -> bool:
-    """Whether a step would set trained weights anew."""
-    return isinstance(step, Remap | Compensate) and any(isinstance(s, Retrain) for s in before)
+    """Whether a step would set trained weights anew; codes do so to weights trained with codes."""
+    if isinstance(step, Quantize):
+        before = tuple(itertools.dropwhile(lambda s: not isinstance(s, Quantize), before))
+    elif not isinstance(step, Remap | Compensate):
+        return False
+    return any(isinstance(s, Retrain) for s in before)
 
 
 def is_quantized(recipe: Sequence[Step]) -> bool:

@@ -8,11 +8,10 @@ import torch
 from torch import nn
 
 from chipmend.errors import FaultMapError, NetworkError
-from chipmend.faults import Chip, FaultMap, StuckBits
-from chipmend.hardware import Array, WeightMemory, read_back
+from chipmend.faults import Chip, FaultMap
+from chipmend.hardware import Array, WeightMemory
 from chipmend.network import accuracy, gemms, scores
 from chipmend.network.coupling import couplings, permute_
-from chipmend.network.filling import filled
 from chipmend.network.task import Task
 from chipmend.repairs import pruned_weights
 from chipmend.repairs.calibration import Calibration
@@ -30,8 +29,8 @@ from chipmend.steps import (
     Recalibrate,
     Remap,
 )
+from repairs.faulty_memory import ARRAY, chip, readable_by
 
-ARRAY = Array(rows=6, cols=5)
 MOMENTS = OneShot(samples=128, places=1024)
 FORMS = {
     "naive": Naive(),
@@ -40,37 +39,6 @@ FORMS = {
     "compensated": CompensatedFAQ(moments=MOMENTS),
     "faulty first": CompensatedFAQ(moments=MOMENTS, faulty_first=True, turned=True),
 }
-
-
-def weights_of(task):
-    return sum(gemm.weight.numel() for gemm in gemms(task.model))
-
-
-def stuck_bits(words, share, bits=8, seed=0):
-    random = np.random.default_rng(seed)
-    hit, at_1 = (random.random((words, bits)) < s for s in (share, 0.5))
-    ones, zeros = (
-        np.packbits(part, axis=1, bitorder="little").ravel() for part in (hit & at_1, hit & ~at_1)
-    )
-    return StuckBits.of_patterns(ones, zeros, bits)
-
-
-def chip(task, *, share=0.05, broken=0.2, words=None, bits=8):
-    pes = np.random.default_rng(0).random((6, 5)) < broken
-    stuck = stuck_bits(words or weights_of(task), share, bits)
-    return Chip(id="a", faults=FaultMap(rows=6, cols=5, faulty_pes=pes, stuck=stuck))
-
-
-def readable_by(one, model, memory, inputs, stuck):
-    """Whether every word can read the number that it should, by trying all codes."""
-    where = filled(model, inputs, memory)
-    ones, zeros = stuck.patterns()
-    every = np.arange(2**memory.bits, dtype=np.uint8)
-    for name, codes in one.codes.items():
-        at = where.addresses(name)
-        can = memory.values[read_back(every, ones[at][:, None], zeros[at][:, None])]
-        wanted = codes.numbers.flatten().numpy()[:, None]
-        yield name, (can == wanted).any(1) | (wanted == 0).ravel()
 
 
 @pytest.mark.parametrize("name", FORMS)

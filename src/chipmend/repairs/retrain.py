@@ -15,7 +15,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from chipmend.network.evaluate import device_of, keeping_modes
 from chipmend.network.precision import training_precision
 from chipmend.network.samples import Samples
 from chipmend.network.task import Loss
+from chipmend.repairs.coding import Coding
 from chipmend.repairs.prune import Pruned, prune_
 from chipmend.seeds import chip_seed
 from chipmend.steps import Anytime, Retrain
@@ -67,6 +68,8 @@ class Retraining:
         settings: Rates and schedule; ``settings.epochs`` is the amount that a decaying schedule
             is made for.
         seed: Of the order of the samples, and of what layers such as dropout draw.
+        coding: What the words of the chip make of its weights, if it is retrained with codes: the
+            passes to and fro see that, the optimizer changes what is behind it.
     """
 
     def __init__(
@@ -78,8 +81,9 @@ class Retraining:
         loss: Loss,
         settings: Retrain,
         seed: int,
+        coding: Coding | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.coding = model, coding
         self.steps = 0
         self.seconds = 0.0
         self._train, self._loss, self._settings = train, loss, settings
@@ -142,6 +146,8 @@ class Retraining:
             with torch.no_grad():
                 for parameter, average in zip(trained, self._average, strict=True):
                     parameter.copy_(average)
+        if self.coding is not None:
+            self.coding.round_(network)
         return network
 
     def _own_randomness(self) -> AbstractContextManager[None]:
@@ -152,9 +158,10 @@ class Retraining:
         inputs, targets = tree_map_only(Tensor, lambda t: t.to(self._device), (inputs, targets))
         self._optimizer.param_groups[0]["lr"] = self._rate()
         self._optimizer.zero_grad(set_to_none=True)
-        with training_precision(inputs.device.type):
-            loss = self._loss(self.model(inputs), targets)
-        loss.backward()
+        with nullcontext() if self.coding is None else self.coding.straight_through(self.model):
+            with training_precision(inputs.device.type):
+                loss = self._loss(self.model(inputs), targets)
+            loss.backward()
         self._optimizer.step()
         self._zeros.enforce_()
         self.steps += 1

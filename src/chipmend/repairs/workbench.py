@@ -35,6 +35,7 @@ from chipmend.recipes import (
     unpruned,
 )
 from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
+from chipmend.repairs.coding import Coding
 from chipmend.repairs.cost import Cost, forward_pass
 from chipmend.repairs.distill import TaughtSamples, divergence, squared_error
 from chipmend.repairs.match import matched_
@@ -390,6 +391,8 @@ class Workbench:
         self._worked = behind + epochs
         started = time.perf_counter()
         network = trajectory.network()
+        if trajectory.coding is not None:
+            self._codes = trajectory.coding.codes_of(network)
         cost = Cost(recalibrate=self._recalibrated_(network, step.recalibrate))
         self._work(cost.ee)
         once = replace(cost, seconds=time.perf_counter() - started)
@@ -402,13 +405,16 @@ class Workbench:
         known = self._trajectories.get(key)
         if known is None or known.steps > known.steps_of(step.epochs):
             train, loss = self._lessons(step.teacher)
+            network = self._taken(before)
+            coding = Coding(self._words(before), self._codes) if is_quantized(before) else None
             known = Retraining(
-                self._taken(before),
+                network,
                 self.pruned(before),
                 train,
                 loss=loss,
                 settings=step,
                 seed=chip_seed(self._seed, self._chip, "retrain"),
+                coding=coding,
             )
             if isinstance(step.schedule, Anytime):
                 self._trajectories[key] = known
