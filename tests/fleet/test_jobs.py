@@ -106,8 +106,15 @@ def test_an_empty_lot_and_chips_of_another_array_are_refused():
         check_chips([Chip("s", small)], ARRAY)
 
 
-def test_a_lot_with_stuck_bits_is_refused_rather_than_mended_in_part():
+def test_stuck_bits_go_along_with_the_chip(per_pe):
     stuck = StuckBits.of_bits(64, 8, [3], [7], [True])
     lot = [Chip("a", map_of()), Chip("b", replace(map_of(), stuck=stuck))]
-    with pytest.raises(FaultMapError, match="weight memory of chip b are stuck"):
-        check_chips(lot, ARRAY)
+    check_chips(lot, ARRAY)
+    assert [job.stuck for job in jobs(per_pe, FixedSteps(), lot=lot)] == [None, stuck]
+
+
+def test_chips_with_stuck_bits_cannot_share_codes(per_pe):
+    stuck = StuckBits.of_bits(64, 8, [3], [7], [True])
+    lot = [Chip("a", map_of()), Chip("b", replace(map_of(), stuck=stuck))]
+    with pytest.raises(FaultMapError, match="cannot be fused"):
+        jobs(per_pe, Grouping((("a", "b"),)), lot=lot)

@@ -8,12 +8,13 @@ import torch
 import chipmend as cm
 from chipmend.confidence import Drop
 from chipmend.errors import RepairError
-from chipmend.faults import fault_map
+from chipmend.faults import StuckBits, fault_map
 from chipmend.fleet.executor import Unfinished
 from chipmend.fleet.jobs import Job
 from chipmend.fleet.ledger import Bin
 from chipmend.fleet.mending import Mending
 from chipmend.hardware import Array
+from chipmend.network import gemms
 from chipmend.network.coupling import couplings, permute_
 from chipmend.network.evaluate import scores
 from chipmend.policy import Fixed, FixedSteps, Group, Reduce, Scrap, Ship, UntilMet
@@ -27,6 +28,7 @@ from chipmend.repairs.retrain import Retraining
 from chipmend.repairs.workbench import Workbench
 from chipmend.resilience import Analysis
 from chipmend.steps import (
+    FAQ,
     Assess,
     Compensate,
     KeepBetter,
@@ -34,6 +36,7 @@ from chipmend.steps import (
     Measure,
     OneShot,
     Prune,
+    Quantize,
     Recalibrate,
     Recipe,
     Reestimate,
@@ -113,7 +116,15 @@ def mended(task, policies, **options):
 
 
 def worked(
-    task, policies, *, tables=None, hindsight=WALK, chips=("a",), faulty=FAULTS.unusable, epochs=1.0
+    task,
+    policies,
+    *,
+    tables=None,
+    hindsight=WALK,
+    chips=("a",),
+    faulty=FAULTS.unusable,
+    epochs=1.0,
+    stuck=None,
 ):
     work = Mending(
         task=task,
@@ -128,7 +139,14 @@ def worked(
         hindsight=hindsight,
     )
     groups = {place: Group(chips=chips, epochs=epochs) for place in range(len(policies))}
-    job = Job(chips=chips, faulty=faulty, fault_rate=0.45, effective_rate=0.4, groups=groups)
+    job = Job(
+        chips=chips,
+        faulty=faulty,
+        fault_rate=0.45,
+        effective_rate=0.4,
+        groups=groups,
+        stuck=stuck,
+    )
     result = work(job, lambda _: None)
     for record in (result.result if isinstance(result, Unfinished) else result)["records"]:
         record["cost"].pop("seconds")
@@ -425,3 +443,24 @@ def test_a_healthy_chip_keeps_the_clean_network(task):
     record = mended(task, [FixedSteps()], faulty=nothing)["records"][0]
     assert record["accuracy"] == scores(task.model, task.test, task.metric).mean()
     assert record["met"]
+
+
+def test_with_stuck_bits_what_chooses_codes_ships_and_what_does_not_fails(task):
+    words = sum(gemm.weight.numel() for gemm in gemms(task.model))
+    hit = np.arange(0, words, 9)
+    stuck = StuckBits.of_bits(words, 8, hit, np.full(len(hit), 6), np.ones(len(hit), bool))
+    codes = (Prune(), Quantize(form=FAQ(), samples=64))
+    policies = [
+        FixedSteps(),
+        FixedSteps(steps=codes, label="codes"),
+        FixedSteps(steps=(*codes, replace(RETRAIN, epochs=0.5)), label="retrained with codes"),
+    ]
+    result = mended(task, policies, stuck=stuck)
+    plainly, coded, retrained = result["records"]
+    assert plainly["bin"] == Bin.FAILED
+    assert "no step of the policy chooses codes" in plainly["reason"]
+    assert (coded["bin"], retrained["bin"]) == (Bin.REPAIRED, Bin.RETRAINED)
+    assert result["path"] == []
+    chip = cm.Chip(id="a", faults=replace(FAULTS, stuck=stuck))
+    one = repair(task, chip, array=ARRAY, steps=codes, seed=7)
+    assert coded["accuracy"] == scores(one.model, task.test, task.metric).mean()

@@ -10,14 +10,16 @@ from chipmend.confidence.sequential import levels
 from chipmend.errors import PlanError
 from chipmend.policy import Cascade, Group, Looks, Observation, Scrap, Ship, UntilMet
 from chipmend.policy.cascade import RUNGS
-from chipmend.recipes import merged, retrained_epochs
+from chipmend.recipes import merged, ready_to_ship, retrained_epochs
 from chipmend.resilience import Analysis, ResilienceTable, Rung, Trajectory
 from chipmend.steps import (
+    FAQ,
     Assess,
     Compensate,
     Measure,
     OneShot,
     Prune,
+    Quantize,
     Recalibrate,
     Reestimate,
     Remap,
@@ -331,6 +333,17 @@ def test_a_chip_that_loses_no_weight_ships_as_it_is_and_one_that_loses_all_is_sc
     assert isinstance(policy.next(lost, CONSTRAINT, seen, table), Scrap)
     assert not isinstance(policy.next(sound, Accuracy(0.9), seen, table), Ship | Scrap)
     assert policy.plan([die("a", 0.25)], CONSTRAINT, table)[0].effective_rate == 0.25
+
+
+CODES = (Prune(), Quantize(form=FAQ()))
+
+
+@pytest.mark.parametrize("policy", [Cascade(rungs=(CODES,)), UntilMet(start=CODES)])
+def test_codes_are_looked_at_though_no_weight_is_on_a_faulty_pe(policy):
+    sound = Group(chips=("a",), effective_rate=0.0)
+    seen = [Observation(step) for step in ready_to_ship(CODES, UntilMet().retrain.recalibrate)]
+    assert policy.next(sound, CONSTRAINT, seen[:1], None) == CODES[1]
+    assert not isinstance(policy.next(sound, CONSTRAINT, seen, None), Ship)
 
 
 def test_patience_is_the_cascade_s_own_unless_it_is_given():

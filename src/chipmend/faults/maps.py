@@ -186,8 +186,8 @@ def fused(*maps: FaultMap) -> FaultMap:
         A map in which everything is broken that is broken in any of them.
 
     Raises:
-        FaultMapError: No map, maps of several sizes, or stuck bits, which each chip's codes have to
-            be chosen for.
+        FaultMapError: No map, maps of several sizes, or several with stuck bits among them, which
+            each chip's codes have to be chosen for.
 
     Example:
         >>> a = FaultMap(rows=1, cols=2, faulty_pes=np.array([[True, False]]))
@@ -201,7 +201,7 @@ def fused(*maps: FaultMap) -> FaultMap:
         raise FaultMapError(
             f"fault maps of one size are needed, found {found}", hint="fuse chips of one array"
         )
-    if any(m.stuck is not None for m in maps):
+    if len(maps) > 1 and any(m.stuck is not None for m in maps):
         raise FaultMapError(
             "maps with stuck bits of the weight memory cannot be fused",
             hint="choose codes for each of these chips on its own",
@@ -212,6 +212,7 @@ def fused(*maps: FaultMap) -> FaultMap:
         faulty_pes=np.logical_or.reduce([m.faulty_pes for m in maps]),
         dead_rows=tuple(line for m in maps for line in m.dead_rows),
         dead_cols=tuple(col for m in maps for col in m.dead_cols),
+        stuck=next((m.stuck for m in maps), None),
         fatal="; ".join(dict.fromkeys(m.fatal for m in maps if m.fatal)),
         provenance=Provenance(f"fused from {len(maps)} maps"),
     )
@@ -254,8 +255,8 @@ def check_memory_is_sound(chips: Iterable[Chip]) -> None:
         if (stuck := chip.faults.stuck) is not None:
             raise FaultMapError(
                 f"{stuck.count:,} bits of the weight memory of chip {chip.id} are stuck, and no "
-                "repair step looks after them: weights are kept in floating point",
-                hint="repair chips of a sound memory, or leave stuck bits out of the lot",
+                "step chooses codes for its words",
+                hint="put quantize into the recipe",
             )
 
 

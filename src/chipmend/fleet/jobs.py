@@ -9,7 +9,8 @@ from jaxtyping import Bool, Int64
 
 from chipmend.confidence.constraint import Constraint
 from chipmend.errors import ChipmendError, LotError, PlanError
-from chipmend.faults.maps import Chip, check_fits, check_memory_is_sound, fused
+from chipmend.faults.maps import Chip, check_fits, fused
+from chipmend.faults.stuck import StuckBits
 from chipmend.fleet.executor import reason_of
 from chipmend.hardware.array import Array
 from chipmend.policy.protocol import Die, Group, Policy
@@ -24,6 +25,7 @@ class Job:
     Args:
         chips: Identities of the chips, sorted.
         faulty: PEs that must not be used on any of them.
+        stuck: Stuck bits of the weight memory; none if it is sound.
         fault_rate: Share of faulty PEs (base: per PE).
         effective_rate: Share of the network's weights on faulty PEs (base: per weight).
         groups: The group by the place of its policy.
@@ -34,6 +36,7 @@ class Job:
     fault_rate: float
     effective_rate: float
     groups: dict[int, Group]
+    stuck: StuckBits | None = None
 
     @property
     def key(self) -> str:
@@ -79,13 +82,15 @@ def planned_jobs(
 def _job(
     chips: Sequence[Chip], groups: dict[int, Group], per_pe: Int64[np.ndarray, "rows cols"]
 ) -> Job:
-    faulty = fused(*(chip.faults for chip in chips)).unusable
+    faults = fused(*(chip.faults for chip in chips))
+    faulty = faults.unusable
     return Job(
         chips=tuple(chip.id for chip in chips),
         faulty=faulty,
         fault_rate=float(faulty.mean()),
         effective_rate=effective_rate(per_pe, faulty),
         groups=groups,
+        stuck=faults.stuck,
     )
 
 
@@ -94,14 +99,13 @@ def check_chips(chips: Sequence[Chip], array: Array) -> None:
 
     Raises:
         LotError: No chips, or one identity twice.
-        FaultMapError: Chips of another array, or with stuck bits of the weight memory.
+        FaultMapError: Chips of another array, or of another weight memory.
     """
     if isinstance(chips, Chip | str):
         raise LotError(f"{chips!r} is no lot", hint="give a list of chips, or read_chips(path)")
     if not len(chips):
         raise LotError("there are no chips to mend", hint="give a lot of at least one chip")
     check_fits(chips, array)
-    check_memory_is_sound(chips)
     double = sorted(i for i, times in Counter(chip.id for chip in chips).items() if times > 1)
     if double:
         raise LotError(f"chips of the same identity: {', '.join(double)}", hint="rename them")

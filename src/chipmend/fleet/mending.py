@@ -21,7 +21,7 @@ from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
-from chipmend.recipes import merged, retrained_epochs, undoes_training
+from chipmend.recipes import is_quantized, merged, retrained_epochs, undoes_training
 from chipmend.records import plain
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.workbench import Workbench
@@ -83,11 +83,12 @@ class Mending:
             job.faulty,
             chip=job.key,
             seed=self.seed,
+            stuck=job.stuck,
             calibration=self.calibration,
             tick=tick,
         )
         walks = [_Walk(self.policies[place], group) for place, group in job.groups.items()]
-        path = self._walked(bench, walks)
+        path = self._walked(bench, walks, job)
         records = [self._record(walk, chip, job, bench) for walk in walks for chip in job.chips]
         result = {
             "records": plain(records),
@@ -96,10 +97,11 @@ class Mending:
         }
         return Unfinished(result) if any(walk.broke_down for walk in walks) else result
 
-    def _walked(self, bench: Workbench, walks: Sequence["_Walk"]) -> list[PathPoint]:
+    def _walked(self, bench: Workbench, walks: Sequence["_Walk"], job: Job) -> list[PathPoint]:
         """Serve all policies until each has shipped or scrapped, least retraining first."""
         path: list[PathPoint] = []
-        stops = _stops(self.hindsight)
+        told = job.stuck is None or is_quantized(self.hindsight)
+        stops = _stops(self.hindsight) if told else []
         for walk in walks:
             self._ask(walk)
         while open_walks := [walk for walk in walks if walk.action is not None]:
@@ -108,7 +110,7 @@ class Mending:
             stops = stops[len(passed) :]
             with contextlib.suppress(Exception):  # the policies will meet it themselves
                 path.extend(self._point(bench, stop) for stop in passed)
-            self._serve(walk, bench)
+            self._serve(walk, bench, job)
         return path
 
     def _ask(self, walk: "_Walk") -> None:
@@ -125,10 +127,12 @@ class Mending:
         except Exception as error:
             walk.end(Bin.FAILED, f"the policy raised {reason_of(error)}")
 
-    def _serve(self, walk: "_Walk", bench: Workbench) -> None:
+    def _serve(self, walk: "_Walk", bench: Workbench, job: Job) -> None:
         """Carry out what a policy wants, and go on with it until it wants more retraining."""
         try:
             while walk.action is not None:
+                if isinstance(walk.action, Measure | Ship):
+                    _check_has_codes(walk, job)
                 self._carry_out(walk, walk.action, bench)
                 if isinstance(walk.action, Retrain):
                     break
@@ -253,6 +257,15 @@ def _shipped(recipe: Recipe, bench: Workbench) -> Recipe:
         undone = isinstance(step, KeepBetter)
         steps = bench.comes_to(recipe[:length]) if undone else (*steps, step)
     return steps
+
+
+def _check_has_codes(walk: "_Walk", job: Job) -> None:
+    """Refuse to look at, or to ship, what a faulty memory would not hold."""
+    if job.stuck is not None and not is_quantized(walk.recipe):
+        raise PlanError(
+            "bits of the weight memory are stuck, and no step of the policy chooses codes",
+            hint="put quantize into its recipe",
+        )
 
 
 def _bin_of(recipe: Recipe) -> Bin:

@@ -155,7 +155,7 @@ class Cascade(Alone):
         """Climb on, look on, retrain, ship or scrap."""
         if not seen:
             return BYPASS[0]
-        if (action := settled(group, constraint)) is not None:
+        if (action := settled(group, constraint, self.rungs[0])) is not None:
             return action
         if table is not None and len(seen) == 1:
             return Assess()

@@ -14,6 +14,7 @@ from chipmend.confidence.constraint import Constraint, Drop
 from chipmend.confidence.intervals import Measured
 from chipmend.errors import PlanError
 from chipmend.faults.maps import Chip
+from chipmend.recipes import is_quantized
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import Step
@@ -150,11 +151,19 @@ def each_alone(dies: Sequence[Die], epochs: float = 0.0, reason: str = "") -> li
     ]
 
 
-def settled(group: Group, constraint: Constraint) -> Ship | Scrap | None:
-    """What needs no look: a drop of chips that lose no weight, or that lose them all."""
-    if group.effective_rate == 0 and isinstance(constraint, Drop):
+def settled(group: Group, constraint: Constraint, start: Sequence[Step]) -> Ship | Scrap | None:
+    """What needs no look: a drop of chips that lose no weight, or that lose them all.
+
+    Args:
+        group: The chips.
+        constraint: What they have to reach.
+        start: What is done first; codes have to be looked at, whatever PEs are faulty.
+    """
+    if group.effective_rate == 1:
+        return Scrap("all weights are on faulty PEs")
+    if group.effective_rate == 0 and isinstance(constraint, Drop) and not is_quantized(start):
         return Ship("no weight is on a faulty PE")
-    return Scrap("all weights are on faulty PEs") if group.effective_rate == 1 else None
+    return None
 
 
 def check_policies(policies: Sequence[Policy]) -> None:

@@ -76,7 +76,7 @@ class UntilMet(Alone):
         table: ResilienceTable | None,  # noqa: ARG002
     ) -> Action:
         """Look after every increment."""
-        if (action := settled(group, constraint)) is not None:
+        if (action := settled(group, constraint, self.start)) is not None:
             return action if seen else Prune()
         start = ready_to_ship(self.start, self.retrain.recalibrate)
         if len(seen) < len(start):
