@@ -1,11 +1,13 @@
 """Chips with stuck bits, and whether their words can read what they should."""
 
 import numpy as np
+import torch
 
 from chipmend.faults import Chip, FaultMap, StuckBits
-from chipmend.hardware import Array, read_back
+from chipmend.hardware import Array, Filled, WeightMemory, read_back
 from chipmend.network import gemms
 from chipmend.network.filling import filled
+from chipmend.repairs.words import Words, hit_words
 
 ARRAY = Array(rows=6, cols=5)
 
@@ -39,3 +41,16 @@ def readable_by(one, model, memory, inputs, stuck):
         can = memory.values[read_back(every, ones[at][:, None], zeros[at][:, None])]
         wanted = codes.numbers.flatten().numpy()[:, None]
         yield name, (can == wanted).any(1) | (wanted == 0).ravel()
+
+
+def words_of_a_weight(memory, n=6, k=40, share=0.5, seed=0):
+    """Words of a weight, and the stuck bits by themselves."""
+    random = np.random.default_rng(seed)
+    size, top = n * k, 2**memory.bits
+    hit = random.random(size) < share
+    ones = np.where(hit, random.integers(0, top, size), 0).astype(np.uint8)
+    zeros = np.where(hit, random.integers(0, top, size), 0).astype(np.uint8) & ~ones
+    stuck = StuckBits.of_patterns(ones, zeros, memory.bits)
+    filled = Filled.of({"w": size}, WeightMemory(bits=memory.bits, words=size))
+    lost = torch.from_numpy(random.random((n, k)) < 0.1)
+    return Words(memory, hit_words(filled, stuck)["w"], lost), ones, zeros

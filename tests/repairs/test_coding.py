@@ -9,8 +9,7 @@ from chipmend.network import gemms
 from chipmend.network.integer.codes import Codes
 from chipmend.repairs.coding import Coding
 from chipmend.repairs.retrain import Retraining
-from chipmend.repairs.rounding import Words
-from chipmend.repairs.words import HitWords
+from chipmend.repairs.words import HitWords, Words
 from chipmend.repairs.workbench import Workbench
 from chipmend.steps import FAQ, Prune, Quantize, Reestimate, Retrain
 from conftest import state, tiny_network, tiny_task

@@ -1,4 +1,6 @@
-"""Which weights are hit, by brute force over the addresses of all weights."""
+"""Which weights are hit, and what their words read, by brute force over addresses and codes."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -6,10 +8,12 @@ import torch
 from torch import nn
 
 from chipmend.faults.stuck import StuckBits
+from chipmend.hardware import read_back
 from chipmend.hardware.memory import Filled, WeightMemory
 from chipmend.network.coupling import couplings, permute_
 from chipmend.repairs.readable import patterns
-from chipmend.repairs.words import hit_words, in_own_order
+from chipmend.repairs.words import HitWords, Words, hit_words, in_own_order
+from repairs.faulty_memory import words_of_a_weight
 
 SIZES = {"a": 7, "b": 30, "c": 1, "d": 12}
 
@@ -55,3 +59,49 @@ def test_words_go_along_with_the_channels():
         stored = weight.detach().flatten().long()
         assert own[name].at.tolist() == stored[hit[name].at].tolist()
         assert torch.equal(own[name].pattern, hit[name].pattern)
+
+
+MEMORIES = [
+    WeightMemory(bits=bits, coding=coding)
+    for bits, coding in itertools.product(
+        (3, 8), ("twos_complement", "offset_binary", "sign_magnitude")
+    )
+]
+
+
+def wanted_of(memory, shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1)) * memory.highest / 2
+
+
+@pytest.mark.parametrize("memory", MEMORIES, ids=lambda m: f"{m.bits} bits, {m.coding}")
+def test_the_nearest_is_that_of_all_codes(memory):
+    words, ones, zeros = words_of_a_weight(memory)
+    wanted = wanted_of(memory, words.lost.shape)
+    found = words.nearest(wanted.clone())
+    codes = np.arange(2**memory.bits, dtype=np.uint8)
+    read = memory.values[read_back(codes, ones[:, None], zeros[:, None])].astype(np.float32)
+    least = np.abs(read - wanted.numpy().ravel()[:, None]).min(1)
+    apart = (found - wanted).abs().numpy().ravel()
+    assert np.allclose(apart[~words.lost.numpy().ravel()], least[~words.lost.numpy().ravel()])
+    for number, can, lost in zip(found.view(-1).tolist(), read, words.lost.view(-1), strict=True):
+        assert lost or number in can
+    assert not found[words.lost].any()
+    for at in (0, 7, 39):
+        assert torch.equal(words.nearest_of(at, wanted[:, at]), found[:, at])
+
+
+@pytest.mark.parametrize("memory", MEMORIES, ids=lambda m: f"{m.bits} bits, {m.coding}")
+def test_unaware_of_faults_it_reads_what_the_words_make_of_it(memory):
+    words, ones, zeros = words_of_a_weight(memory)
+    wanted = wanted_of(memory, words.lost.shape)
+    stored = memory.codes(words.sound(wanted).numpy().ravel())
+    expected = memory.values[read_back(stored, ones, zeros)].astype(np.float32)
+    expected[words.lost.numpy().ravel()] = 0
+    assert words.unaware(wanted).view(-1).tolist() == expected.tolist()
+
+
+def test_sound_words_take_the_nearest_whole_number():
+    words = Words(WeightMemory(), HitWords.none(), torch.zeros(1, 5, dtype=torch.bool))
+    wanted = torch.tensor([[-200.0, -0.5, 0.49, 0.5, 126.7]])
+    for found in (words.nearest(wanted), words.unaware(wanted)):
+        assert found.tolist() == [[-128, 0, 0, 1, 127]]

@@ -1,4 +1,4 @@
-"""The closed form: the best weights when some of them have to be zero.
+"""The closed form: the best weights when some of them have to be zero, or cannot be chosen.
 
 Around its optimum ``w`` the error of one output is ``1/2 (x - w)^T H (x - w)``, where ``H`` are the
 damped second moments of its inputs. With the faulty weights ``F`` held at zero, the best are

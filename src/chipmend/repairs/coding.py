@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from chipmend.network.integer.codes import Codes
-from chipmend.repairs.rounding import Words
+from chipmend.repairs.words import Words
 
 
 @dataclass(frozen=True, eq=False)

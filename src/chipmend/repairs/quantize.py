@@ -17,14 +17,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chipmend.network.gemm import gemms
-from chipmend.network.integer.codes import Codes
+from chipmend.network.integer.codes import Codes, plain_steps
 from chipmend.repairs.one_shot import CleanLayer, shift_
-from chipmend.repairs.rounding import (
-    Words,
-    best_steps,
-    plain_steps,
-    rounded_with_compensation,
-)
+from chipmend.repairs.rounding import best_steps, rounded_with_compensation
+from chipmend.repairs.words import Words
 from chipmend.steps import FAQ, CompensatedFAQ, Naive
 
 
@@ -75,7 +71,7 @@ def quantized_(
 def _rounded(weight: Tensor, form: Naive | FAQ | CompensatedFAQ, words: Words) -> Codes:
     """Every weight by itself."""
     if isinstance(form, Naive):
-        step = plain_steps(weight, words.memory)
+        step = plain_steps(weight, words.memory.highest)
         return Codes(words.unaware(weight / step[:, None].float()), step)
     step = best_steps(weight, words, torch.ones(()), shares=form.steps_tried, turned=form.turned)
     return Codes(words.nearest(weight / step[:, None].float()), step)

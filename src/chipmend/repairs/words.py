@@ -1,19 +1,27 @@
-"""Words of the weight memory with stuck bits, by the weights that are put into them."""
+"""The words that a network's weights are put into on one chip, and what they can read.
+
+Numbers are counted in steps of an output. A word that is sound reads whatever whole number its bits
+can hold; of one with stuck bits the pattern says what it can read; a weight whose PE is lost counts
+as 0, whatever its word holds.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from chipmend.errors import FaultMapError
 from chipmend.faults.stuck import StuckBits
-from chipmend.hardware.memory import Filled
+from chipmend.hardware.memory import Filled, WeightMemory
 from chipmend.network.coupling import Coupling
-from chipmend.repairs.readable import patterns
+from chipmend.repairs.readable import patterns, readable
 from chipmend.repairs.remap import Positions
+
+Weight = Float[Tensor, "n k"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +41,67 @@ class HitWords:
         """All words are sound."""
         empty = torch.empty(0, dtype=torch.int64)
         return cls(empty, empty)
+
+
+class Words:
+    """The words of one weight on one chip, and what they can read.
+
+    Args:
+        memory: The memory.
+        hit: Weights whose words have stuck bits.
+        lost: Weights on PEs that must not be used.
+    """
+
+    def __init__(self, memory: WeightMemory, hit: HitWords, lost: Bool[Tensor, "n k"]) -> None:
+        known = readable(memory)
+        self.memory, self.lost = memory, lost
+        self.hit = HitWords(hit.at.to(lost.device), hit.pattern.to(lost.device))
+        self._read, self._nearest = (
+            torch.from_numpy(table).to(lost.device) for table in (known.read, known.nearest)
+        )
+        self._least, self._most = int(memory.values.min()), int(memory.values.max())
+
+    def sound(self, wanted: Weight) -> Weight:
+        """The nearest whole numbers, halves up, as if every word were sound."""
+        return (wanted + 0.5).floor_().clamp_(self._least, self._most)
+
+    def unaware(self, wanted: Weight) -> Weight:
+        """What is read where the nearest numbers are stored and nobody looks at the faults."""
+        numbers = self.sound(wanted)
+        stored = self.memory.codes(numbers.view(-1)[self.hit.at].cpu().numpy())
+        codes = torch.from_numpy(stored).to(numbers.device).long()
+        return self._with_hit(numbers, self._read[self.hit.pattern, codes])
+
+    def nearest(self, wanted: Weight) -> Weight:
+        """The nearest numbers that can be read; 0 where the PE is lost."""
+        halves = self._halves(wanted.reshape(-1)[self.hit.at])
+        return self._with_hit(self.sound(wanted), self._nearest[self.hit.pattern, halves])
+
+    def nearest_of(self, at: int, wanted: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The same for one input of every output."""
+        found = self._nearest[self.patterns[:, at], self._halves(wanted)]
+        return found.to(wanted.dtype).masked_fill_(self.lost[:, at], 0)
+
+    @cached_property
+    def patterns(self) -> Int64[Tensor, "n k"]:
+        """The pattern of every weight's word; 0 is a sound one."""
+        found = torch.zeros(self.lost.numel(), dtype=torch.int64, device=self.lost.device)
+        found[self.hit.at] = self.hit.pattern
+        return found.view(self.lost.shape)
+
+    @property
+    def faulty(self) -> Bool[Tensor, "n k"]:
+        """Weights that cannot be whatever they like."""
+        return self.lost | (self.patterns > 0)
+
+    def _halves(self, wanted: Tensor) -> Tensor:
+        """Columns of the table of nearest numbers."""
+        columns = self._nearest.shape[1]
+        return (2 * (wanted - self._least)).floor_().clamp_(0, columns - 1).long()
+
+    def _with_hit(self, numbers: Tensor, read: Tensor) -> Tensor:
+        numbers.view(-1)[self.hit.at] = read.to(numbers.dtype)
+        return numbers.masked_fill_(self.lost, 0)
 
 
 def hit_words(filled: Filled, stuck: StuckBits) -> dict[str, HitWords]:

@@ -45,9 +45,8 @@ from chipmend.repairs.quantize import quantized_
 from chipmend.repairs.recalibrate import reestimate_
 from chipmend.repairs.remap import Remapped, remapped
 from chipmend.repairs.retrain import Retraining
-from chipmend.repairs.rounding import Words
 from chipmend.repairs.sequential import sequential_
-from chipmend.repairs.words import HitWords, hit_words, in_own_order
+from chipmend.repairs.words import HitWords, Words, hit_words, in_own_order
 from chipmend.seeds import chip_seed
 from chipmend.steps import (
     FAQ,

@@ -193,3 +193,9 @@ def test_the_number_of_samples_may_change():
     model, inputs = lively_(Small()), torch.randn(20, 2, 6, 6, generator=seeded())
     network = IntegerNetwork(lowering(model, [inputs]), model, codes_of(model))
     assert torch.equal(torch.cat([network(inputs[:1]), network(inputs[1:])]), network(inputs))
+
+
+def test_batches_of_one_input_are_enough_to_trace():
+    model, inputs = lively_(Small()), torch.randn(4, 2, 6, 6, generator=seeded())
+    network = IntegerNetwork(lowering(model, inputs.split(1)), model, codes_of(model))
+    assert network(inputs).shape == (4, 5)

@@ -9,7 +9,9 @@ from torch.nn import functional
 
 from chipmend.errors import NetworkError
 from chipmend.network.gemm import gemms
+from chipmend.network.integer.codes import Codes
 from chipmend.network.integer.graph import traced
+from chipmend.network.integer.network import IntegerNetwork, lowering
 from chipmend.network.integer.stages import UNBOUNDED, Kind, staged
 
 
@@ -163,3 +165,30 @@ def test_a_weight_that_the_array_does_not_hold_is_not_a_product():
             return functional.linear(self.first(x), self.by_hand)
 
     assert kinds(Function(), 3) == [Kind.PRODUCT, Kind.FLOAT]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda self, x: self.own + x,
+        lambda self, x: torch.cat([self.own.expand(x.shape[0], -1), x], 1)[:, :3],
+        lambda self, x: torch.cat([x, x + x.shape[0]], 1)[:, :3],
+    ],
+)
+def test_tensors_of_the_network_itself_and_numbers_have_no_grid(function):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 2)
+            self.own = nn.Parameter(torch.randn(1, 3))
+
+        def forward(self, x):
+            return self.last(function(self, self.first(x)))
+
+    torch.manual_seed(0)
+    model, inputs = Own(), torch.randn(20, 3)
+    with pytest.raises(NetworkError, match="in the network itself"):
+        stages_of(model, 3)
+    codes = {gemm.name: Codes.nearest(gemm.weight) for gemm in gemms(model)}
+    found = IntegerNetwork(lowering(model, [inputs], float_allowed=True), model, codes)(inputs)
+    assert (found - model(inputs)).abs().max() < 0.05

@@ -93,7 +93,7 @@ class FixedPoint:
         """
         down = 2.0**-self.shift
         factor, offset = (
-            _along(numbers * down, accumulator.dim(), axis)
+            _along((numbers * down).to(accumulator.device), accumulator.dim(), axis)
             for numbers in (self.multiplier, self.offset)
         )
         return accumulator.double().mul_(factor).add_(offset).floor_()
@@ -101,36 +101,40 @@ class FixedPoint:
 
 def exact_product(
     product: Callable[[Tensor, Tensor], Tensor],
-    inputs: Tensor,
     weight: Tensor,
     *,
     axis: int,
     groups: int,
     highest: int,
-) -> Tensor:
+) -> Callable[[Tensor], Tensor]:
     """A matrix product of whole numbers, to the last bit.
 
     Args:
-        product: Computes it in whatever precision its operands have.
-        inputs: Whole numbers, in single precision.
+        product: Computes it for inputs and a weight, in whatever precision these have.
         weight: Whole numbers, ``outputs x inputs of a group x kernel``, in single precision.
         axis: Axis of the inputs that the weight's inputs lie on.
         groups: Groups of outputs that have inputs of their own.
         highest: No input is larger.
 
     Returns:
-        Whole numbers, in single or double precision.
+        A function of whole inputs in single precision, which gives whole numbers in single or
+        double precision.
     """
     parts = exact_parts(weight, highest)
     if len(parts) == 1:
-        return product(inputs, weight)
-    if groups > 1:
-        return product(inputs.double(), weight.double())
-    sums = (
-        product(inputs.narrow(axis, part.start, len(part)), weight[:, part.start : part.stop])
-        for part in parts
-    )
-    return functools.reduce(lambda total, more: total.add_(more), sums, next(sums).double())
+        return lambda inputs: product(inputs, weight)
+    if groups > 1 or not parts:
+        wide = weight.double()
+        return lambda inputs: product(inputs.double(), wide)
+
+    def part_by_part(inputs: Tensor) -> Tensor:
+        sums = (
+            product(inputs.narrow(axis, part.start, len(part)), weight[:, part.start : part.stop])
+            for part in parts
+        )
+        return functools.reduce(lambda total, more: total.add_(more), sums, next(sums).double())
+
+    return part_by_part
 
 
 def exact_parts(weight: Tensor, highest: int) -> list[range]:
@@ -140,16 +144,20 @@ def exact_parts(weight: Tensor, highest: int) -> list[range]:
         weight: Whole numbers, ``outputs x inputs x kernel``.
         highest: No input is larger.
 
+    Returns:
+        The runs; none if one input alone reaches it.
+
     Example:
         >>> exact_parts(torch.full((1, 1100), 127.0), 255)
         [range(0, 518), range(518, 1036), range(1036, 1100)]
     """
-    reach = weight.abs().flatten(2).sum(2) if weight.dim() > 2 else weight.abs()
-    reach = (reach.double() * highest).cumsum(1)
+    each = highest * weight.double().abs().flatten(1).view(*weight.shape[:2], -1).sum(2)
+    if bool((each >= SINGLE).any()):
+        return []
+    reach = each.cumsum(1)
     parts, first, before = list[range](), 0, torch.zeros_like(reach[:, 0])
     while first < weight.shape[1]:
         over = (reach - before[:, None] >= SINGLE).any(0)
-        over[: first + 1] = False  # one input alone has to do
         end = int(over.to(torch.uint8).argmax()) if bool(over.any()) else weight.shape[1]
         parts.append(range(first, end))
         first, before = end, reach[:, end - 1]

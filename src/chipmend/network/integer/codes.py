@@ -24,7 +24,7 @@ class Codes:
 
     @classmethod
     def nearest(cls, weight: Tensor, highest: int = 127) -> "Codes":
-        """A weight rounded, its largest magnitude in every output to the highest number.
+        """A weight rounded with plain steps, halves up.
 
         Args:
             weight: Real numbers, ``outputs x ...``.
@@ -35,10 +35,9 @@ class Codes:
             >>> codes.numbers.tolist()
             [[32.0, -127.0], [0.0, 0.0]]
         """
-        most = weight.detach().double().flatten(1).abs().amax(1)
-        step = torch.where(most > 0, most / highest, 1.0)
+        step = plain_steps(weight, highest)
         along = step.view(-1, *[1] * (weight.dim() - 1))
-        return cls((weight.detach().double() / along).round().float(), step)
+        return cls((weight.detach().double() / along + 0.5).floor().float(), step)
 
     def weight(self) -> Float[Tensor, "outputs ..."]:
         """The real numbers that they stand for, in single precision."""
@@ -46,3 +45,9 @@ class Codes:
 
     def _along(self) -> Tensor:
         return self.step.view(-1, *[1] * (self.numbers.dim() - 1))
+
+
+def plain_steps(weight: Tensor, highest: int) -> Float64[Tensor, " outputs"]:
+    """Steps with which each output's largest magnitude is the highest number; 1 where all are 0."""
+    most = weight.detach().double().flatten(1).abs().amax(1)
+    return torch.where(most > 0, most / highest, 1.0)

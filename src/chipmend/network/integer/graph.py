@@ -62,6 +62,11 @@ class Operation:
         """Names of the values that it takes, in order."""
         return [item.name for item in _leaves(list(self.given.values())) if isinstance(item, Value)]
 
+    @property
+    def holds(self) -> list[str]:
+        """Names of the weights, statistics and constants that it takes."""
+        return [item.name for item in _leaves(list(self.given.values())) if isinstance(item, Held)]
+
     def __call__(self, found: Callable[[Value | Held], Any]) -> Any:
         """Carry it out.
 
@@ -183,8 +188,10 @@ def traced(model: nn.Module, inputs: Tensor) -> Graph:
     graph = Graph(
         str(taken), tuple(inputs.shape[1:]), tuple(operations), renamed.get(str(given), str(given))
     )
-    constants = {name: program.constants[name] for name in _held_by(graph) & {*program.constants}}
-    return replace(graph, operations=tuple(_alive(graph)), constants=constants)
+    alive = tuple(_alive(graph))
+    held_by = {name for each in alive for name in each.holds}
+    constants = {name: program.constants[name] for name in held_by & {*program.constants}}
+    return replace(graph, operations=alive, constants=constants)
 
 
 def _operations(nodes: Any, held: Mapping[str, str]) -> tuple[list[Operation], dict[str, str]]:
@@ -298,15 +305,6 @@ def _alive(graph: Graph) -> Iterator[Operation]:
             wanted.update(each.takes)
             kept.append(each)
     yield from reversed(kept)
-
-
-def _held_by(graph: Graph) -> set[str]:
-    return {
-        item.name
-        for each in graph.operations
-        for item in _leaves(list(each.given.values()))
-        if isinstance(item, Held)
-    }
 
 
 def _leaves(item: Any) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from chipmend.network.integer.graph import Graph
 logger = logging.getLogger(__name__)
 
 KEPT_OF_A_BATCH = 2**14
-"""Numbers of a tensor that are looked at in every batch."""
+"""Numbers of a tensor that are looked at in every batch, if there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def percentile(share: float) -> Choice:
     """
 
     def chosen(sample: Tensor, widest: Grid) -> Grid:
-        reach = float(torch.quantile(sample.abs().double(), share))
+        reach = float(np.quantile(sample.abs().double().cpu().numpy(), share))
         return replace(widest, step=reach / widest.most) if reach > 0 else widest
 
     return chosen
@@ -147,7 +147,7 @@ class _Seen:
             )
         self.least, self.most = min(self.least, least), max(self.most, most)
         flat = value.flatten()
-        chosen = torch.randint(
-            len(flat), (min(KEPT_OF_A_BATCH, len(flat)),), generator=self.generator
-        )
-        self.sample.append(flat[chosen.to(flat.device)])
+        if len(flat) > KEPT_OF_A_BATCH:
+            chosen = torch.randint(len(flat), (KEPT_OF_A_BATCH,), generator=self.generator)
+            flat = flat[chosen.to(flat.device)]
+        self.sample.append(flat)

@@ -8,6 +8,7 @@ multiplication and a shift. Biases and norms are in the offsets of that multipli
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from chipmend.network.gemm import gemms
@@ -16,8 +17,6 @@ from chipmend.network.integer.graph import Graph, tensors_of, traced
 from chipmend.network.integer.grids import Choice, Grid, grids, least_squares
 from chipmend.network.integer.stages import REQUANTIZED, Kind, Stage, staged
 from chipmend.network.integer.units import Values, unit
-
-_SAMPLES_TRACED = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +58,7 @@ def lowering(
             that are not finite.
     """
     batches = list(inputs)
-    graph = traced(model, batches[0][:_SAMPLES_TRACED])
+    graph = traced(model, torch.cat([batch[:2] for batch in batches[:2]]))  # two at least
     stages = staged(graph, [gemm.name for gemm in gemms(model)], float_allowed=float_allowed)
     held = {**tensors_of(model), **graph.constants}
     found = grids(graph, held, batches, _on_grids(stages), choice)
@@ -85,7 +84,6 @@ class IntegerNetwork(nn.Module):
         codes: Its weights by name.
 
     Example:
-        >>> import torch
         >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
         >>> inputs = torch.rand(16, 1, 4, 4)
         >>> codes = {g.name: Codes.nearest(g.weight) for g in gemms(model)}

@@ -35,6 +35,8 @@ class Kind(Enum):
 
 REQUANTIZED = {Kind.PRODUCT, Kind.NORM, Kind.SUM, Kind.AVERAGE, Kind.JOIN}
 """Stages at whose end numbers are brought to a grid of their own."""
+_OF_TENSORS = {Kind.SUM: 2, Kind.AVERAGE: 1, Kind.JOIN: 1, Kind.BOUND: 1, Kind.MOVE: 1}
+"""How many computed tensors stages take that take nothing else."""
 PRODUCTS = {
     *(f"{name}.default" for name in ("conv1d", "conv2d", "conv3d", "linear")),
     *(f"{name}.padding" for name in ("conv1d", "conv2d", "conv3d")),
@@ -153,11 +155,14 @@ def _alone(graph: Graph, placed: Collection[str]) -> dict[str, Stage]:
         kind = _kind_of(each, placed, sizes)
         if kind is Kind.NUMBER:
             numbers.add(each.result)
+        tensors = tuple(name for name in each.takes if name not in numbers)
+        if kind in _OF_TENSORS and (each.holds or len(tensors) < _OF_TENSORS[kind]):
+            kind = Kind.FLOAT  # the network's own tensors have no grid
         stages[each.result] = Stage(
             kind,
             each,
             each.result,
-            tuple(name for name in each.takes if name not in numbers),
+            tensors,
             _norm_of(each) if kind is Kind.NORM else None,
             _bounds_of(each) or UNBOUNDED,
             _places_of(each, sizes),

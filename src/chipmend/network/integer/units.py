@@ -104,19 +104,14 @@ def _product(
         known = {taken: inputs, given["weight"].name: numbers}
         return stage.operation(lambda item: known.get(item.name))
 
-    def run(values: Values) -> Tensor:
-        return end(
-            exact_product(
-                multiplied,
-                values.whole(taken),
-                weight.numbers,
-                axis=axis,
-                groups=given.get("groups", 1),
-                highest=grid.largest,
-            )
-        )
-
-    return run
+    exactly = exact_product(
+        multiplied,
+        weight.numbers,
+        axis=axis,
+        groups=given.get("groups", 1),
+        highest=grid.largest,
+    )
+    return lambda values: end(exactly(values.whole(taken)))
 
 
 def _norm(stage: Stage, grids: Mapping[str, Grid], held: Mapping[str, Tensor]) -> Unit:
@@ -204,7 +199,8 @@ def _end(
     def real(accumulator: Tensor) -> Tensor:
         shape = [1] * accumulator.dim()
         shape[axis] = -1
-        found = accumulator * factor.view(shape) + offset.view(shape)
+        scale, moved = (numbers.to(accumulator.device).view(shape) for numbers in (factor, offset))
+        found = accumulator * scale + moved
         return found.clamp(*stage.bounds).float()
 
     return real
