@@ -41,7 +41,7 @@ def main() -> None:
     keep_freed_memory()
     splits = cm.fashion_mnist()
     task = cm.Task(
-        cm.trained_vgg11(),
+        cm.trained("vgg11"),
         train=splits.train.batch(torch.arange(samples)),
         validation=splits.validation.batch(torch.arange(1000)),
         test=splits.test.batch(torch.arange(1000)),

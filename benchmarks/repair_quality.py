@@ -77,7 +77,7 @@ class Bench:
 
     def __init__(self, network: str) -> None:
         data = cm.fashion_mnist()
-        model = cm.trained_vgg11() if network == "vgg11" else networks.depthwise()
+        model = cm.trained("vgg11") if network == "vgg11" else networks.depthwise()
         task = cm.Task(model, train=data.train, validation=data.validation, test=data.test)
         self.task = task if network == "vgg11" else networks.trained(task, 4.0)
         self.calibration = Calibration(self.task, 0)

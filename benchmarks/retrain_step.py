@@ -43,7 +43,7 @@ def main() -> None:
     pictures = torch.randn(4096, 1, 32, 32, generator=generator)
     classes = torch.randint(0, 10, (4096,), generator=generator)
     split = (pictures, classes)
-    task = cm.Task(cm.trained_vgg11(), train=split, validation=split, test=split)
+    task = cm.Task(cm.trained("vgg11"), train=split, validation=split, test=split)
     with computing_with(1):
         plain, masked = trajectory(task, 0.0), trajectory(task, 0.3)
         rows = []

@@ -63,7 +63,7 @@ def spent(
 def main() -> None:
     result = json.loads(RESULT.read_text())
     chips = [r for r in result["rows"] if r.get("size") == 64 and r["rate"] <= MOST]
-    clean = float(scores(cm.trained_vgg11(), cm.fashion_mnist().validation, cm.accuracy).mean())
+    clean = float(scores(cm.trained("vgg11"), cm.fashion_mnist().validation, cm.accuracy).mean())
     kinds = {"all": chips} | {
         f"{row['placement']}, {row['spatial']}": [
             r for r in chips if all(r[k] == row[k] for k in ("placement", "spatial"))

@@ -10,7 +10,7 @@ from chipmend.version import __version__
 
 if TYPE_CHECKING:
     from chipmend.confidence import Accuracy, Drop
-    from chipmend.data import fashion_mnist
+    from chipmend.data import cifar10, cifar100, fashion_mnist, image_folders
     from chipmend.errors import ChipmendError
     from chipmend.faults import (
         BitLines,
@@ -68,11 +68,11 @@ if TYPE_CHECKING:
         Retrain,
         Sequential,
     )
-    from chipmend.zoo import trained_vgg11, vgg11
+    from chipmend.zoo import alexnet, mobilenet_v2, resnet18, trained, vgg11, vgg16
 
 _HOMES = {
     "chipmend.confidence": ("Accuracy", "Drop"),
-    "chipmend.data": ("fashion_mnist",),
+    "chipmend.data": ("cifar10", "cifar100", "fashion_mnist", "image_folders"),
     "chipmend.errors": ("ChipmendError",),
     "chipmend.faults": (
         "BitLines",
@@ -128,7 +128,7 @@ _HOMES = {
         "Retrain",
         "Sequential",
     ),
-    "chipmend.zoo": ("trained_vgg11", "vgg11"),
+    "chipmend.zoo": ("alexnet", "mobilenet_v2", "resnet18", "trained", "vgg11", "vgg16"),
 }
 _RENAMED = {
     "read_chips": ("chipmend.faults", "read_lot"),
@@ -194,19 +194,26 @@ __all__ = [
     "WordLines",
     "__version__",
     "accuracy",
+    "alexnet",
     "analyze",
     "bypass_mixed",
     "bypass_rows_or_cols",
+    "cifar10",
+    "cifar100",
     "fashion_mnist",
     "gemm_sizes",
+    "image_folders",
     "make_chips",
     "mend",
+    "mobilenet_v2",
     "read_chips",
     "read_csv",
     "repair",
+    "resnet18",
     "spares_cover",
-    "trained_vgg11",
+    "trained",
     "vgg11",
+    "vgg16",
     "write_chips",
     "write_csv",
     "write_report",

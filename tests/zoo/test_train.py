@@ -108,7 +108,7 @@ def test_the_program_writes_weights_that_score_as_it_says(tmp_path, monkeypatch,
     monkeypatch.setitem(DATA_SETS, "cifar-10", lambda path: asked.append(path) or splits)
     monkeypatch.setattr("chipmend.zoo.train.keep_freed_memory", lambda: True)
     path = tmp_path / "x.safetensors"
-    main(["--data=cifar-10", "--path=here", "--width=0.05", "--epochs=2", f"--out={path}"])
+    main(["vgg11", "--data=cifar-10", "--path=here", "--width=0.05", "--epochs=2", f"--out={path}"])
     said = capsys.readouterr().out.splitlines()
     assert asked == ["here"]
     assert [line.split(":")[0] for line in said[:2]] == ["epoch 1", "epoch 2"]
@@ -125,13 +125,13 @@ def test_the_program_writes_weights_that_score_as_it_says(tmp_path, monkeypatch,
         (["--epochs=0"], "'0': give a whole number, 1 or more"),
         (["--epochs=1.5"], "'1.5': give a whole number, 1 or more"),
         (["--data=cifar-10"], "error: "),
-        (["--width=0.001"], "error: width 0.001 leaves VGG11 without channels"),
+        (["--width=0.001"], "error: width 0.001 leaves a layer of 64 without channels"),
     ],
 )
 def test_what_cannot_be_trained_is_told_in_words(words, said, capsys, monkeypatch):
     splits = Splits(*(split(BATCH, (1, 32, 32), seed) for seed in range(3)))
     monkeypatch.setitem(DATA_SETS, "fashion-mnist", lambda _: splits)
     with pytest.raises(SystemExit) as ended:
-        main(words)
+        main(["vgg11", *words])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err

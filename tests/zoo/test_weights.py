@@ -4,8 +4,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from chipmend.errors import NetworkError, StoreError
-from chipmend.network import accuracy, scores
-from chipmend.zoo import read_weights_, trained_vgg11, vgg11, write_weights
+from chipmend.zoo import NETWORKS, read_weights_, trained, vgg11, write_weights
 from chipmend.zoo.weights import WEIGHTS
 from conftest import same, state
 
@@ -112,33 +111,37 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_the_network(tmp_
 
 
 def test_shipped_weights_are_small_and_finite_and_of_half_precision():
-    assert SHIPPED
+    assert {path.stem for path in SHIPPED} == {f"{name}-fashion-mnist-0.25" for name in NETWORKS}
+    assert sum(path.stat().st_size for path in SHIPPED) <= 10_000_000
     for path in SHIPPED:
-        assert path.stat().st_size <= 2 * 2**20
         for value in load_file(path).values():
             assert torch.isfinite(value.float()).all()
             assert value.dtype in (torch.float16, torch.int64)
 
 
-def test_shipped_weights_load_into_their_network():
-    model = trained_vgg11()
-    (stored,) = (load_file(path) for path in SHIPPED if path.stem == "vgg11-fashion-mnist-0.25")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_shipped_weights_load_into_their_network(name):
+    model = trained(name)
+    (stored,) = (load_file(p) for p in SHIPPED if p.stem == f"{name}-fashion-mnist-0.25")
     assert same({name: value.float() for name, value in stored.items()},
                 {name: value.float() for name, value in model.state_dict().items()})  # fmt: skip
-    assert same(state(trained_vgg11()), state(model))
+    assert same(state(trained(name)), state(model))
 
 
 def test_shipped_weights_of_another_width_name_the_misfits():
+    (path,) = (path for path in SHIPPED if path.stem.startswith("vgg11"))
     with pytest.raises(NetworkError, match=r"0\.weight is 16 x 1 x 3 x 3 where the network has 8"):
-        read_weights_(vgg11(channels=1, width=0.125), SHIPPED[0])
+        read_weights_(vgg11(channels=1, width=0.125), path)
 
 
 @pytest.mark.parametrize("wanted", [{"data": "cifar-10"}, {"width": 0.5}])
 def test_weights_that_are_not_shipped_are_refused_with_those_that_are(wanted):
-    with pytest.raises(NetworkError, match="there are no trained weights") as caught:
-        trained_vgg11(**wanted)
+    with pytest.raises(NetworkError, match="there are no trained weights of vgg11") as caught:
+        trained("vgg11", **wanted)
     assert "vgg11-fashion-mnist-0.25" in caught.value.hint
 
 
-def test_trained_vgg11_is_right_on_92_percent_of_fashion_mnist_s_test_pictures(real):
-    assert scores(trained_vgg11(), real.test, accuracy).mean() >= 0.92
+def test_a_network_that_is_not_in_the_zoo_is_refused_with_those_that_are():
+    with pytest.raises(NetworkError, match="there is no network 'vgg12'") as caught:
+        trained("vgg12")
+    assert "alexnet or mobilenet_v2 or resnet18" in caught.value.hint

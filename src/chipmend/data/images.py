@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -43,12 +43,18 @@ class ImageSamples:
         pixels = self.images[indices].float()
         if self.padding:
             pixels = pad(pixels, (self.padding,) * 4)
-        mean = 255 * torch.tensor(self.mean).view(-1, 1, 1)
-        std = 255 * torch.tensor(self.std).view(-1, 1, 1)
-        return (pixels - mean) / std, self.targets[indices]
+        return normalized(pixels, self.mean, self.std), self.targets[indices]
 
     def subset(self, indices: Int64[Tensor, " samples"]) -> "ImageSamples":
         """The same kind of samples, only those at ``indices``."""
         return ImageSamples(
             self.images[indices], self.targets[indices], self.mean, self.std, self.padding
         )
+
+
+def normalized(
+    pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Float[Tensor, "samples channels height width"]:
+    """Pixels, as numbers up to 255, without the mean of each channel and in units of its spread."""
+    means, stds = (255 * torch.tensor(each).view(-1, 1, 1) for each in (mean, std))
+    return (pixels - means) / stds

@@ -25,7 +25,7 @@ from chipmend.policy.reduce import Reduce
 from chipmend.policy.until_met import UntilMet
 from chipmend.records import ByField
 from chipmend.resilience.analysis import Analysis
-from chipmend.zoo import read_weights_, trained_vgg11
+from chipmend.zoo import read_weights_, trained
 
 _STRICT = {"extra": "forbid"}
 
@@ -41,7 +41,7 @@ class ZooModel:
 
     __pydantic_config__ = _STRICT
 
-    zoo: Literal["vgg11"]
+    zoo: Literal["alexnet", "mobilenet_v2", "resnet18", "vgg11", "vgg16"]
     width: float = 0.25
 
 
@@ -67,7 +67,7 @@ class NamedData:
     """A data set that chipmend reads.
 
     Args:
-        name: ``fashion-mnist`` or ``cifar-10``.
+        name: ``fashion-mnist``, ``cifar-10``, ``cifar-100`` or ``image-folders``.
         path: Folder of its files; Fashion-MNIST is looked for without one.
     """
 
@@ -279,7 +279,7 @@ class Plan:
             if self.model.weights is not None:
                 read_weights_(network, self.model.weights)
             return network
-        return trained_vgg11(width=self.model.width)
+        return trained(self.model.zoo, width=self.model.width)
 
     def _splits(self) -> Splits:
         if isinstance(self.data, NamedData):

@@ -1,18 +1,42 @@
-"""Reference networks, some with trained weights."""
+"""Reference networks in their form for 32 x 32 pictures, with small trained weights.
+
+Their form for ImageNet is in ``chipmend.zoo.imagenet``, under the same names.
+"""
+
+from collections.abc import Callable, Mapping
 
 from torch import nn
 
 from chipmend.errors import NetworkError
-from chipmend.zoo.vgg import vgg11
+from chipmend.zoo.alexnet import alexnet
+from chipmend.zoo.mobilenet import mobilenet_v2
+from chipmend.zoo.resnet import resnet18
+from chipmend.zoo.vgg import vgg11, vgg16
 from chipmend.zoo.weights import WEIGHTS, read_weights_, write_weights
 
-__all__ = ["read_weights_", "trained_vgg11", "vgg11", "write_weights"]
+NETWORKS: Mapping[str, Callable[..., nn.Sequential]] = {
+    function.__name__: function for function in (alexnet, mobilenet_v2, resnet18, vgg11, vgg16)
+}
+"""Constructors by name: each takes ``classes``, ``channels`` and ``width``."""
+
+__all__ = [
+    "NETWORKS",
+    "alexnet",
+    "mobilenet_v2",
+    "read_weights_",
+    "resnet18",
+    "trained",
+    "vgg11",
+    "vgg16",
+    "write_weights",
+]
 
 
-def trained_vgg11(data: str = "fashion-mnist", width: float = 0.25) -> nn.Sequential:
-    """VGG11 with the weights that chipmend ships.
+def trained(name: str, *, data: str = "fashion-mnist", width: float = 0.25) -> nn.Sequential:
+    """A network with the weights that chipmend ships.
 
     Args:
+        name: Its name, one of ``NETWORKS``.
         data: Data set that it was trained on.
         width: Factor on the number of channels.
 
@@ -20,16 +44,18 @@ def trained_vgg11(data: str = "fashion-mnist", width: float = 0.25) -> nn.Sequen
         The network.
 
     Raises:
-        NetworkError: No such weights are shipped.
+        NetworkError: There is no such network, or no such weights are shipped.
     """
-    path = WEIGHTS / f"vgg11-{data}-{width:g}.safetensors"
+    if name not in NETWORKS:
+        raise NetworkError(f"there is no network {name!r}", hint=f"give {' or '.join(NETWORKS)}")
+    path = WEIGHTS / f"{name}-{data}-{width:g}.safetensors"
     if not path.is_file():
-        shipped = ", ".join(sorted(p.stem for p in WEIGHTS.glob("vgg11-*.safetensors")))
+        shipped = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors")))
         raise NetworkError(
-            f"there are no trained weights of VGG11 for {data} at width {width:g}",
+            f"there are no trained weights of {name} for {data} at width {width:g}",
             hint=f"shipped are {shipped}; others are trained with 'python -m chipmend.zoo.train', "
             "and named in a plan as in reproduce/reduce/full_width.toml",
         )
-    network = vgg11(channels=1, width=width)
+    network = NETWORKS[name](channels=1, width=width)
     read_weights_(network, path)
     return network

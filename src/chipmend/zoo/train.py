@@ -12,16 +12,18 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from chipmend.data import DATA_SETS
 from chipmend.errors import ChipmendError
 from chipmend.network.evaluate import accuracy, device_of, scores
 from chipmend.network.processor import keep_freed_memory
 from chipmend.network.samples import Samples
-from chipmend.zoo.vgg import vgg11
+from chipmend.zoo import NETWORKS
 from chipmend.zoo.weights import write_weights
 
-BATCH, PEAK_RATE, WARM_UP_STEPS, DECAY = 128, 0.1, 400, 5e-4
+BATCH, WARM_UP_STEPS, DECAY = 128, 400, 5e-4
+PEAK_RATE, PEAK_RATE_WITHOUT_NORMS = 0.1, 0.02
 
 
 def train(network: nn.Module, samples: Samples, *, epochs: int, seed: int) -> Iterator[float]:
@@ -38,7 +40,7 @@ def train(network: nn.Module, samples: Samples, *, epochs: int, seed: int) -> It
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(
-        network.parameters(), PEAK_RATE, momentum=0.9, weight_decay=DECAY, nesterov=True
+        network.parameters(), _peak_rate(network), momentum=0.9, weight_decay=DECAY, nesterov=True
     )
     per_epoch = len(samples) // BATCH
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _rate(s, epochs * per_epoch))
@@ -50,6 +52,11 @@ def train(network: nn.Module, samples: Samples, *, epochs: int, seed: int) -> It
             losses.append(_step(network, optimizer, *samples.batch(indices)))
             rate.step()
         yield float(torch.stack(losses).mean())
+
+
+def _peak_rate(network: nn.Module) -> float:
+    has_norms = any(isinstance(part, _NormBase) for part in network.modules())
+    return PEAK_RATE if has_norms else PEAK_RATE_WITHOUT_NORMS
 
 
 def _rate(step: int, steps: int) -> float:
@@ -69,8 +76,9 @@ def _step(
 
 
 def main(arguments: list[str]) -> None:
-    """Train VGG11 on a data set and write its weights; the defaults give those that are shipped."""
+    """Train a network on a data set; the defaults give the weights that are shipped."""
     parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("network", choices=NETWORKS)
     parser.add_argument("--data", choices=DATA_SETS, default="fashion-mnist")
     parser.add_argument("--path", help="folder of the data set")
     parser.add_argument("--width", type=float, default=0.25)
@@ -91,11 +99,12 @@ def _train(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     splits = DATA_SETS[options.data](options.path)
     channels = splits.train.batch(torch.tensor([0]))[0].shape[1]
-    network = vgg11(channels=channels, width=options.width).to(options.device)
+    name = f"{options.network}-{options.data}-{options.width:g}"
+    network = NETWORKS[options.network](channels=channels, width=options.width).to(options.device)
     for epoch, loss in enumerate(train(network, splits.train, epochs=options.epochs, seed=0)):
         sys.stdout.write(f"epoch {epoch + 1}: loss {loss:.4f}\n")
         sys.stdout.flush()
-    path = options.out or Path(f"vgg11-{options.data}-{options.width:g}.safetensors")
+    path = options.out or Path(f"{name}.safetensors")
     write_weights(network, path)  # rounds the network to what the file holds
     for name, samples in (("validation", splits.validation), ("test", splits.test)):
         share = scores(network, samples, accuracy).mean()

@@ -80,6 +80,9 @@ def test_every_stage_is_what_integers_say():
         offset = (bias - norm.running_mean.double()) * scale + norm.bias.detach().double()
         return factor * scale, offset
 
+    def whole(factor, offset):
+        return (offset / factor).round() * factor
+
     def requantized(accumulator, factor, offset, to, largest, low=None, high=None):
         fixed = FixedPoint.of(factor / to.step, offset / to.step, largest=largest)
         m, b, s = (n.long() for n in (fixed.multiplier, fixed.offset, fixed.shift))
@@ -101,7 +104,12 @@ def test_every_stage_is_what_integers_say():
     after_first = grid("PRODUCT", "first")
     factor, offset = normed(model.norm, first.step * taken.step, model.first.bias.detach().double())
     x = requantized(
-        product(x, first.numbers, 1, 1), factor, offset, after_first, 18 * 128 * taken.largest, 0
+        product(x, first.numbers, 1, 1),
+        factor,
+        whole(factor, offset),
+        after_first,
+        18 * 128 * taken.largest,
+        0,
     )
     side = codes["side.weight"]
     after_side = grid("PRODUCT", "side")
@@ -134,8 +142,9 @@ def test_every_stage_is_what_integers_say():
         after_mean, 9 * after_norm.largest,
     )  # fmt: skip
     last = codes["last.weight"]
-    exact = (x @ last.numbers.long().T) * (last.step * after_mean.step)
-    assert torch.equal(found, (exact + model.last.bias.detach().double()).float())
+    worth = last.step * after_mean.step
+    exact = (x @ last.numbers.long().T) * worth
+    assert torch.equal(found, (exact + whole(worth, model.last.bias.detach().double())).float())
 
 
 @pytest.mark.parametrize("seed", range(3))

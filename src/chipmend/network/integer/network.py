@@ -99,13 +99,14 @@ class IntegerNetwork(nn.Module):
             nn.Parameter(c.numbers, requires_grad=False) for c in codes.values()
         )
         held = {**tensors_of(network), **lowering.graph.constants}
-        self._grids = _of_all(lowering)
-        self._units = [unit(stage, self._grids, held, codes) for stage in lowering.stages]
+        self.held = {name: tensor for name, tensor in held.items() if name not in codes}
+        self.codes, self.grids = codes, _of_all(lowering)
+        self._units = [unit(s, self.grids, self.held, codes) for s in lowering.stages]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The outputs, as real numbers."""
         graph = self.lowering.graph
-        values, left = Values(self._grids), graph.uses()
+        values, left = Values(self.grids), graph.uses()
         values.put(graph.input, inputs, whole=False)
         for stage, carry_out in zip(self.lowering.stages, self._units, strict=True):
             values.put(stage.result, carry_out(values), whole=stage.integer)

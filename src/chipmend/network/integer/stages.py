@@ -186,7 +186,7 @@ def _kind_of(each: Operation, placed: Collection[str], sizes: Sizes) -> Kind:
         return Kind.AVERAGE
     if name == "cat.default":
         return Kind.JOIN
-    if name in _MOVES:
+    if name in _MOVES or (name in _ADAPTIVE_POOLS and sizes[each.takes[0]] == each.sizes):
         return Kind.MOVE
     if name == "sym_size.int" or "." not in name:
         return Kind.NUMBER

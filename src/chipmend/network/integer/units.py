@@ -15,6 +15,9 @@ from chipmend.network.integer.graph import Held, Operation, Value
 from chipmend.network.integer.grids import Grid
 from chipmend.network.integer.stages import Bounds, Kind, Norm, Stage
 
+ACCUMULATOR = 2**31
+"""No accumulator of 32 bits reaches this."""
+
 
 @dataclass(slots=True)
 class Values:
@@ -95,7 +98,8 @@ def _product(
     weight = codes[given["weight"].name]
     grid, linear = grids[taken], stage.operation.operator == "linear.default"
     bias = held[given["bias"].name].double() if isinstance(given["bias"], Held) else 0.0
-    factor, offset = _normed(stage.norm, held, weight.step * grid.step, bias)
+    factor, offset = normed(stage.norm, held, weight.step * grid.step, bias)
+    offset = in_accumulators(offset, factor)
     axis = -1 if linear else 1
     largest = weight.numbers[0].numel() * LARGEST_WEIGHT * grid.largest
     end = _end(stage, grids, factor, offset, axis, largest)
@@ -118,7 +122,7 @@ def _norm(stage: Stage, grids: Mapping[str, Grid], held: Mapping[str, Tensor]) -
     (taken,) = stage.tensors
     assert stage.norm is not None
     step = torch.full_like(held[stage.norm.mean], grids[taken].step, dtype=torch.float64)
-    factor, offset = _normed(stage.norm, held, step, 0.0)
+    factor, offset = normed(stage.norm, held, step, 0.0)
     end = _end(stage, grids, factor, offset, 1, grids[taken].largest)
     return lambda values: end(values.whole(taken))
 
@@ -167,10 +171,20 @@ def _bound(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
     return lambda values: bounded(values.whole(stage.tensors[0]))
 
 
-def _normed(
+def normed(
     norm: Norm | None, held: Mapping[str, Tensor], factor: Tensor, offset: Tensor | float
 ) -> tuple[Tensor, Tensor]:
-    """Factor and offset of accumulators, with the norm behind them taken in; real units."""
+    """Take the norm behind accumulators into what becomes of them.
+
+    Args:
+        norm: The norm, if there is one.
+        held: Its statistics, factors and offsets by name.
+        factor: What one of an accumulator is worth, for every channel.
+        offset: What is added.
+
+    Returns:
+        Factor and offset for every channel, in real units.
+    """
     if norm is not None:
         spread = (held[norm.variance].double() + norm.epsilon).sqrt()
         scale = 1 / spread if norm.weight is None else held[norm.weight].double() / spread
@@ -179,6 +193,23 @@ def _normed(
             offset = offset + held[norm.bias].double()
         factor = factor * scale
     return factor, torch.as_tensor(offset, dtype=torch.float64).to(factor.device).expand_as(factor)
+
+
+def in_accumulators(
+    offset: Float64[Tensor, " channels"], factor: Float64[Tensor, " channels"]
+) -> Float64[Tensor, " channels"]:
+    """Offsets as what a whole number of an accumulator is worth, wherever 32 bits hold that number.
+
+    Args:
+        offset: What is added, in real units.
+        factor: What one of an accumulator is worth.
+
+    Example:
+        >>> in_accumulators(torch.tensor([1.1, 5.0]).double(), torch.tensor([0.5, 1e-12]).double())
+        tensor([1., 5.], dtype=torch.float64)
+    """
+    whole = (offset / factor).round()
+    return torch.where(whole.abs() < ACCUMULATOR, whole * factor, offset)
 
 
 def _end(

@@ -1,0 +1,207 @@
+"""Integer networks for other people's runtimes: ONNX with QuantizeLinear and DequantizeLinear.
+
+Weights are stored as the integers that the chip's words read, with a scale per output in which a
+norm behind the product is taken in; every value that is brought to a grid of 8 bits passes a
+quantizing and a dequantizing operator. A runtime may carry that out in integers or as it stands.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chipmend.errors import NetworkError
+from chipmend.extras import imported
+from chipmend.files import write_bytes
+from chipmend.network.integer.codes import LARGEST_WEIGHT, Codes
+from chipmend.network.integer.graph import Held, Value
+from chipmend.network.integer.grids import Grid
+from chipmend.network.integer.network import IntegerNetwork
+from chipmend.network.integer.stages import REQUANTIZED, UNBOUNDED, Bounds, Kind, Stage
+from chipmend.network.integer.units import in_accumulators, normed
+
+OPSET = 21
+
+
+def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
+    """Write a network in integers as ONNX; its first axis may have any length.
+
+    Args:
+        network: A repaired network, in integers.
+        path: The file to write.
+
+    Returns:
+        The path.
+
+    Raises:
+        NetworkError: It is not in integers, or has operators that ONNX does not know.
+        MissingExtraError: The extra ``onnx`` is not installed.
+        StoreError: The file cannot be written.
+    """
+    if not isinstance(network, IntegerNetwork):
+        raise NetworkError(
+            f"a {type(network).__name__} is no network in integers",
+            hint="put Quantize into the recipe; float networks are exported by torch.onnx itself",
+        )
+    imported("onnxscript", extra="onnx")
+    graph = network.lowering.graph
+    example = torch.zeros(2, *graph.input_sizes)
+    try:
+        with _quietly():
+            program = torch.onnx.export(
+                _Quantizing(network).eval(),
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["input"],
+                output_names=["output"],
+                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                verbose=False,
+            )
+    except Exception as error:  # whatever the exporter does with operators that it does not know
+        raise NetworkError(
+            f"the network cannot be written as ONNX: {str(error).strip().splitlines()[0]}",
+            hint="see which operators torch.onnx knows",
+        ) from error
+    assert program is not None
+    program.model.producer_name = "chipmend"
+    return write_bytes(Path(path), program.model_proto.SerializeToString())
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the exporter says about libraries that are not needed."""
+    told = logging.getLogger("torch.onnx")
+    level = told.level
+    told.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        told.setLevel(level)
+
+
+class _Quantizing(nn.Module):
+    """An integer network on real numbers, with ONNX's operators wherever they meet a grid."""
+
+    def __init__(self, network: IntegerNetwork) -> None:
+        super().__init__()
+        self._lowering, self._grids = network.lowering, network.grids
+        self._held = {name: tensor.cpu() for name, tensor in network.held.items()}
+        self._products = {
+            stage.result: self._product(stage, network.codes)
+            for stage in self._lowering.stages
+            if stage.kind is Kind.PRODUCT
+        }
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The outputs, as real numbers."""
+        graph, whole = self._lowering.graph, dict[str, Tensor]()
+        real: dict[str, Any] = {graph.input: inputs}
+
+        def as_it_is(name: str) -> Any:
+            return _dequantized(whole[name], self._grids[name]) if name in whole else real[name]
+
+        def on_grid(name: str) -> Any:
+            if name not in whole and _is_real(real[name]):
+                whole[name] = _quantized(real[name], self._grids[name])
+            return as_it_is(name)
+
+        for stage in self._lowering.stages:
+            on_integers = stage.kind is not Kind.FLOAT
+            found = self._carried_out(stage, on_grid if on_integers else as_it_is)
+            if stage.integer and _is_real(found):
+                whole[stage.result] = _quantized(found, self._grids[stage.result])
+            else:
+                real[stage.result] = found
+        return as_it_is(graph.output)
+
+    def _carried_out(self, stage: Stage, value: Callable[[str], Any]) -> Any:
+        if stage.kind is Kind.PRODUCT:
+            return _bounded(self._products[stage.result](value(stage.tensors[0])), stage.bounds)
+        found = stage.operation(
+            lambda item: value(item.name) if isinstance(item, Value) else self._held[item.name]
+        )
+        return _bounded(found, stage.bounds) if stage.kind in REQUANTIZED else found
+
+    def _product(self, stage: Stage, codes: Mapping[str, Codes]) -> Callable[[Tensor], Tensor]:
+        """A product with what is behind it, as the file has it: integers, scales, an offset."""
+        given = stage.operation.given
+        weight, bias = codes[given["weight"].name], given["bias"]
+        added = self._held[bias.name].double() if isinstance(bias, Held) else 0.0
+        step = self._grids[stage.tensors[0]].step
+        factor, offset = normed(stage.norm, self._held, weight.step.cpu(), added)
+        offset = in_accumulators(offset, factor * step)
+        numbers, scale = _upright(weight.numbers.cpu(), factor)
+        here = given["weight"].name.replace(".", "_")
+        parts = {
+            "numbers": numbers.contiguous(),
+            "scale": scale,
+            "zero": torch.zeros(len(scale), dtype=torch.int8),
+            "offset": offset.float(),
+        }
+        for kind, tensor in parts.items():
+            self.register_buffer(f"{here}_{kind}", tensor)
+        operation = replace(
+            stage.operation, given={**given, "weight": Held("weight"), "bias": Held("bias")}
+        )
+
+        def product(inputs: Tensor) -> Tensor:
+            held = {
+                "weight": _operator(
+                    "DequantizeLinear",
+                    tuple(
+                        self.get_buffer(f"{here}_{kind}") for kind in ("numbers", "scale", "zero")
+                    ),
+                    torch.float32,
+                    axis=0,
+                ),
+                "bias": self.get_buffer(f"{here}_offset"),
+            }
+            return operation(lambda item: held.get(item.name, inputs))
+
+        return product
+
+
+def _upright(numbers: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers with scales that are not negative, wherever their negatives have 8 bits as well."""
+    turned = (factor < 0) & (numbers.flatten(1).amin(1) > -LARGEST_WEIGHT)
+    sign = torch.where(turned, -1.0, 1.0)
+    along = sign.view(-1, *[1] * (numbers.dim() - 1)).to(numbers.dtype)
+    return (numbers * along).to(torch.int8), (factor * sign).float()
+
+
+def _quantized(values: Tensor, grid: Grid) -> Tensor:
+    step, zero = torch.tensor(grid.step), torch.tensor(0, dtype=_type_of(grid))
+    return _operator("QuantizeLinear", (values, step, zero), zero.dtype)
+
+
+def _dequantized(numbers: Tensor, grid: Grid) -> Tensor:
+    step, zero = torch.tensor(grid.step), torch.tensor(0, dtype=_type_of(grid))
+    return _operator("DequantizeLinear", (numbers, step, zero), torch.float32)
+
+
+def _operator(name: str, inputs: tuple[Tensor, ...], dtype: torch.dtype, **given: Any) -> Tensor:
+    return torch.onnx.ops.symbolic(name, inputs, given, dtype=dtype, shape=inputs[0].shape)
+
+
+def _bounded(values: Tensor, bounds: Bounds) -> Tensor:
+    if bounds == UNBOUNDED:
+        return values
+    return values.relu() if bounds == (0.0, math.inf) else values.clamp(*bounds)
+
+
+def _type_of(grid: Grid) -> torch.dtype:
+    return torch.int8 if grid.signed else torch.uint8
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()

@@ -1,0 +1,101 @@
+"""The same networks in their form for ImageNet: 224 x 224 pictures, 1,000 classes.
+
+Parts and their names are those of torchvision's (VGGs with batch norm), so its trained weights can
+be read once they are saved as safetensors.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from chipmend.zoo import mobilenet, resnet, vgg
+from chipmend.zoo.alexnet import CHANNELS, HIDDEN, classifier
+from chipmend.zoo.width import scaled
+
+STRIDES = (1, 2, 2, 2, 1, 2, 1)
+
+
+def alexnet(*, classes: int = 1000, channels: int = 3, width: float = 1.0) -> nn.Sequential:
+    """Build AlexNet with fresh weights.
+
+    Args:
+        classes: Classes to tell apart.
+        channels: Channels of a picture.
+        width: Factor on the number of channels of every layer.
+
+    Returns:
+        A network for ``samples x channels x 224 x 224`` pictures.
+
+    Raises:
+        NetworkError: A width that leaves a layer without channels.
+    """
+    a, b, c, d, e = (scaled(count, width) for count in CHANNELS)
+    features = nn.Sequential(
+        nn.Conv2d(channels, a, 11, stride=4, padding=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(a, b, 5, padding=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(b, c, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(c, d, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(d, e, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2),
+    )
+    return _whole(features, 6, classifier(e * 6 * 6, scaled(HIDDEN, width), classes))
+
+
+def mobilenet_v2(*, classes: int = 1000, channels: int = 3, width: float = 1.0) -> nn.Sequential:
+    """Build MobileNetV2; arguments, result and errors are those of ``alexnet``."""
+    return mobilenet.with_strides(2, STRIDES, classes, channels, width)
+
+
+def resnet18(*, classes: int = 1000, channels: int = 3, width: float = 1.0) -> nn.Sequential:
+    """Build ResNet-18; arguments, result and errors are those of ``alexnet``."""
+    first = scaled(resnet.CHANNELS[0], width)
+    stem = OrderedDict[str, nn.Module](
+        conv1=nn.Conv2d(channels, first, 7, stride=2, padding=3, bias=False),
+        bn1=nn.BatchNorm2d(first),
+        relu=nn.ReLU(inplace=True),
+        maxpool=nn.MaxPool2d(3, 2, 1),
+    )
+    return resnet.behind(stem, classes, width)
+
+
+def vgg11(*, classes: int = 1000, channels: int = 3, width: float = 1.0) -> nn.Sequential:
+    """Build VGG11; arguments, result and errors are those of ``alexnet``."""
+    return _vgg(vgg.CONFIGURATION_A, classes, channels, width)
+
+
+def vgg16(*, classes: int = 1000, channels: int = 3, width: float = 1.0) -> nn.Sequential:
+    """Build VGG16; arguments, result and errors are those of ``alexnet``."""
+    return _vgg(vgg.CONFIGURATION_D, classes, channels, width)
+
+
+def _vgg(blocks: vgg.Configuration, classes: int, channels: int, width: float) -> nn.Sequential:
+    features = nn.Sequential(*vgg.convolutions(blocks, channels, width, bias=True))
+    inputs, hidden = scaled(blocks[-1][-1], width) * 7 * 7, scaled(HIDDEN, width)
+    layers = nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.ReLU(inplace=True),
+        nn.Dropout(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(inplace=True),
+        nn.Dropout(),
+        nn.Linear(hidden, classes),
+    )
+    return _whole(features, 7, layers)
+
+
+def _whole(features: nn.Sequential, size: int, layers: nn.Sequential) -> nn.Sequential:
+    parts = OrderedDict[str, nn.Module](
+        features=features,
+        avgpool=nn.AdaptiveAvgPool2d(size),
+        flatten=nn.Flatten(),
+        classifier=layers,
+    )
+    return nn.Sequential(parts).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
