@@ -7,9 +7,11 @@ from scipy.stats import norm
 
 from chipmend.confidence import Accuracy, Drop, Measured
 from chipmend.confidence.sequential import levels
-from chipmend.errors import PlanError
+from chipmend.errors import PlanError, TableError
+from chipmend.faults import Chip, FaultMap, StuckBits
 from chipmend.policy import Cascade, Group, Looks, Observation, Scrap, Ship, UntilMet
-from chipmend.policy.cascade import RUNGS
+from chipmend.policy.cascade import CODED_RUNGS, RUNGS
+from chipmend.policy.protocol import Die
 from chipmend.recipes import merged, ready_to_ship, retrained_epochs
 from chipmend.resilience import Analysis, ResilienceTable, Rung, Trajectory
 from chipmend.steps import (
@@ -285,15 +287,41 @@ def test_its_analysis_looks_at_its_rungs_and_trains_from_the_last():
     usual = Analysis(rates=(0.2,), repeats=2)
     made = LEARNING.analysis(usual, Drop(0.01))
     assert (made.rates, made.repeats, made.until) == ((0.2,), 2, Drop(0.01))
-    assert (made.rungs, made.start, made.amounts) == (LEARNING.rungs, LEARNING.rungs[-1], AMOUNTS)
+    assert (made.rungs, made.start, made.amounts) == (RUNGS, RUNGS[-1], AMOUNTS)
     assert made.retrain == LEARNING.retrain
     assert Cascade(amounts=()).analysis(usual, Drop(0.01)) is None
+    coded = LEARNING.analysis(replace(usual, bit_rates=(0.04,)), Drop(0.01))
+    assert (coded.rungs, coded.start) == (CODED_RUNGS, CODED_RUNGS[-1])
+
+
+def with_stuck_bits(chip):
+    one, two = np.array([1], np.uint8), np.array([2], np.uint8)
+    stuck = StuckBits(words=100, at=np.array([3]), ones=one, zeros=two)
+    faults = FaultMap(rows=2, cols=2, faulty_pes=np.zeros((2, 2), bool), stuck=stuck)
+    return Die(Chip(id=chip, faults=faults), 0.0, 0.0025)
+
+
+def test_all_chips_of_a_lot_ship_codes_if_one_has_stuck_bits():
+    sound = die("sound", 0.0)
+    for dies, in_codes in (([sound], False), ([sound, with_stuck_bits("a")], True)):
+        groups = Cascade().plan(dies, CONSTRAINT, None)
+        assert [group.in_codes for group in groups] == [in_codes] * len(dies)
+    for group in groups:
+        seen = [Observation(Prune())]
+        assert Cascade().next(group, CONSTRAINT, seen, None) == CODED_RUNGS[0][-1]
+        own = Cascade(rungs=RUNGS)
+        assert not isinstance(own.next(group, CONSTRAINT, seen, None), Quantize)
+
+
+def test_a_table_of_other_faults_than_the_lot_s_is_refused():
+    with pytest.raises(TableError, match="the lot has stuck bits, and the analysis none") as caught:
+        LEARNING.plan([with_stuck_bits("a")], CONSTRAINT, learnt())
+    assert "analysis.bit_rates" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"rungs": ()}, "no rungs"),
         ({"rungs": ((Compensate(),),)}, "rung 1 does not begin with pruning"),
         ({"rungs": ((Prune(), Retrain()),)}, "rung 1 trains already"),
         ({"rungs": (RUNGS[2], RUNGS[1])}, "rung 2 cannot be come to"),

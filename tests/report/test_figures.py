@@ -18,8 +18,8 @@ def titles(figure):
 def test_figure_2a_has_a_line_per_rate_through_the_means_and_the_constraint(outcome):
     said = titles(figures.accuracy_over_amount(outcome.table, outcome))
     assert "constraint: 91.2 %" in said
-    assert "10 % of PEs faulty, 0 epochs: 91 %" in said  # (0.90 + 0.92) / 2
-    assert "50 % of PEs faulty, 0.5 epochs: 82.5 %" in said
+    assert "10 % of PEs, 0 epochs: 91 %" in said  # (0.90 + 0.92) / 2
+    assert "50 % of PEs, 0.5 epochs: 82.5 %" in said
     assert len(said) == 1 + 2 * (1 + 3)
 
 
@@ -28,7 +28,7 @@ def test_a_repeat_that_was_ended_counts_on_as_it_was_and_the_caption_says_so(out
     ended = replace(first, accuracies=first.accuracies[:1])
     table = replace(outcome.table, trajectories=(ended, *others))
     figure = figures.accuracy_over_amount(table, outcome)
-    assert "10 % of PEs faulty, 1 epochs: 91.5 %" in titles(figure)  # (0.90 + 0.93) / 2
+    assert "10 % of PEs, 1 epochs: 91.5 %" in titles(figure)  # (0.90 + 0.93) / 2
     assert "was trained no further" in figure.caption
     assert "no further" not in figures.accuracy_over_amount(outcome.table, outcome).caption
     needed = figures.amount_over_rate(table, replace(outcome, constraint=Drop(0.05)))
@@ -110,9 +110,9 @@ def dot(figure, title):
 
 def test_dots_of_figure_2a_lie_where_their_numbers_say(outcome):
     figure = figures.accuracy_over_amount(outcome.table, outcome)
-    found = dot(figure, "50 % of PEs faulty, 0.5 epochs: 82.5 %")
+    found = dot(figure, "50 % of PEs, 0.5 epochs: 82.5 %")
     assert found == pytest.approx((0.5, 0.825), abs=0.005)
-    line = mark(figure, "50 % of PEs faulty", "polyline")["points"].split()
+    line = mark(figure, "50 % of PEs", "polyline")["points"].split()
     points = [read_off(figure, *point.split(",")) for point in line]
     assert points == [
         pytest.approx(point, abs=0.005) for point in [(0, 0.45), (0.5, 0.825), (1.0, 0.91)]

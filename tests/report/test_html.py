@@ -257,7 +257,7 @@ class TestInChromium:
 
     def test_a_click_sorts_and_a_word_filters(self, outcome, tmp_path):
         clicks = (
-            "<script>document.querySelector('[data-column=\"7\"]').click();"
+            "<script>document.querySelector('[data-column=\"8\"]').click();"
             "document.querySelector('[data-column=\"1\"]').click();"
             "document.querySelector('[data-column=\"1\"]').click();"
             "const f = document.getElementById('filter'); f.value = 'reduce';"
@@ -283,7 +283,7 @@ class TestInChromium:
         records = [
             replace(outcome.records[0], chip=f"c{n}", accuracy=a) for n, a in enumerate(accuracies)
         ]
-        script = "document.querySelector('[data-column=\"7\"]').click();" * clicks
+        script = "document.querySelector('[data-column=\"8\"]').click();" * clicks
         path = tmp_path / "r.html"
         made = page(replace(outcome, records=records, policies={"Fixed(0.5)": {}}))
         path.write_text(made.replace("</body>", f"<script>{script}</script></body>"))

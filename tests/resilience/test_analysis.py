@@ -8,14 +8,16 @@ import chipmend as cm
 from chipmend.confidence import Accuracy, Drop
 from chipmend.confidence import measured as seen_as
 from chipmend.errors import PlanError, TableError
-from chipmend.faults import Clustered, fault_map
-from chipmend.hardware import Array
-from chipmend.network import scores
+from chipmend.faults import Chip, Clustered, FaultMap, fault_map
+from chipmend.hardware import Array, WeightMemory
+from chipmend.network import gemms, scores
 from chipmend.repairs import Workbench, pruned_weights
 from chipmend.repairs.chip import repair
 from chipmend.resilience import Analysis, trajectory
-from chipmend.resilience.analysis import SURE
+from chipmend.resilience.analysis import SURE, Repeat
+from chipmend.resilience.table import Point
 from chipmend.steps import (
+    FAQ,
     Assess,
     Compensate,
     Decaying,
@@ -23,6 +25,7 @@ from chipmend.steps import (
     Measure,
     OneShot,
     Prune,
+    Quantize,
     Recalibrate,
     Reestimate,
     Remap,
@@ -45,7 +48,7 @@ def clean_scores(task):
 
 
 def walked(task, analysis=ANALYSIS, repeat=0, **more):
-    job, clean = (0.4, repeat), clean_scores(task)
+    job, clean = Repeat(Point(0.4), repeat), clean_scores(task)
     return trajectory(task, ARRAY, analysis, job, clean=clean, seed=SEED, **more)
 
 
@@ -196,7 +199,9 @@ def test_a_repeat_ends_where_the_constraint_surely_holds(task, measured, until):
 
 def test_jobs_are_all_repeats_of_all_rates_in_ascending_order():
     analysis = Analysis(rates=(0.5, 0.1, 0.5), repeats=2)
-    assert analysis.jobs() == [(0.1, 0), (0.1, 1), (0.5, 0), (0.5, 1)]
+    rates = [(job.point.rate, job.point.bit_rate, job.number) for job in analysis.jobs()]
+    assert rates == [(0.1, 0, 0), (0.1, 0, 1), (0.5, 0, 0), (0.5, 0, 1)]
+    assert [job.key for job in analysis.jobs()] == ["0.1/0", "0.1/1", "0.5/0", "0.5/1"]
     assert analysis.rates == (0.1, 0.5)
 
 
@@ -209,12 +214,52 @@ def test_clustered_faults_are_drawn_clustered(task):
     assert found.effective_rate == pytest.approx(weights.mean())
 
 
+CODED = (Prune(), Quantize(form=FAQ(), samples=64))
+ON_BITS = replace(ANALYSIS, bit_rates=(0.02, 0.2), rates=(), start=CODED, amounts=(0.0, 0.5))
+
+
+def test_maps_of_both_kinds_of_fault_are_drawn_and_mended_together(task):
+    analysis = replace(ON_BITS, rates=(0.1, 0.4), bit_rates=(0.02, 0.2), repeats=1)
+    assert [job.key for job in analysis.jobs()] == ["0.1/0.02/0", "0.4/0.2/0"]
+    (_, job), clean = analysis.jobs(), clean_scores(task)
+    found = trajectory(task, ARRAY, analysis, job, clean=clean, seed=SEED)
+    weights = sum(gemm.weight.numel() for gemm in gemms(task.model))
+    array = replace(ARRAY, memory=WeightMemory(words=weights))
+    faulty, stuck = analysis.faults(array, job.point, seed=SEED, chip=f"analysis/{job.key}")
+    assert found.effective_bit_rate == pytest.approx(stuck.rate)
+    assert stuck.rate == pytest.approx(0.2, abs=0.02)
+    assert found.effective_rate > 0.3
+    chip = Chip(id="a", faults=FaultMap(rows=8, cols=8, faulty_pes=faulty, stuck=stuck))
+    alone = repair(task, chip, array=array, steps=analysis.steps()[:3], seed=SEED)
+    assert found.accuracies[0] == pytest.approx(alone.validation_accuracy)
+
+
+def test_rates_of_stuck_bits_alone_leave_all_pes_whole(task):
+    job, clean = ON_BITS.jobs()[0], clean_scores(task)
+    found = trajectory(task, ARRAY, ON_BITS, job, clean=clean, seed=SEED)
+    assert (found.effective_rate, found.rate, found.bit_rate) == (0, 0, 0.02)
+    assert len(found.accuracies) == 2
+
+
+def test_stuck_bits_are_damage_as_far_as_words_cannot_read_what_they_should(task):
+    analysis = replace(ON_BITS, rungs=(CODED,), amounts=(0.0,))
+    damages = []
+    for job in analysis.jobs():
+        found = trajectory(task, ARRAY, analysis, job, clean=clean_scores(task), seed=SEED)
+        damages.append(found.damage)
+    assert 0 < damages[0] < damages[1]
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
         ({"amounts": (0.5, 1.0)}, "amounts"),
         ({"amounts": (0.0, 1.0, 0.5)}, "amounts"),
-        ({"rates": ()}, "without rates"),
+        ({"repeats": 0}, "without repeats"),
+        ({"rates": (0.1,), "bit_rates": (0.01, 0.02)}, "1 fault rates and 2 rates of stuck bits"),
+        ({"rates": (0.1, 0.2), "bit_rates": (0.02, 0.01)}, "rates of stuck bits of"),
+        ({"bit_rates": (0.0,)}, "a fault rate of 0.0 with 0.0"),
+        ({"bit_rates": (1.5,)}, "with 1.5"),
         ({"repeats": 0}, "repeats"),
         ({"rates": (0.0, 0.1)}, "rate of 0"),
         ({"rates": (1.1,)}, "rate of 1.1"),

@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from chipmend.confidence import Accuracy, Drop
 from chipmend.errors import TableError
 from chipmend.records import plain, rebuilt
 from chipmend.resilience import UNREACHABLE, ResilienceTable, Trajectory
-from chipmend.resilience.table import accuracy_wanted, check_amounts
+from chipmend.resilience.table import Point, accuracy_wanted, check_amounts, stuck_bits
 
 AMOUNTS = (0.0, 0.25, 0.5, 1.0)
 BAR = Accuracy(0.9)
@@ -59,7 +60,7 @@ TABLE = table(
     ],
 )
 def test_amounts_needed_over_repeats_are_those_worked_out_by_hand(statistic, quantile, needed):
-    assert TABLE.needed_at_rates(BAR, statistic, quantile) == needed
+    assert TABLE.needed_at_points(BAR, statistic, quantile) == needed
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def slow_needed_for(table, rate, bar, statistic, quantile):
     if rate == 0:
         return 0.0
     points = {0.0: 0.0}
-    for drawn in table.rates:
+    for drawn in sorted({t.rate for t in table.trajectories}):
         repeats = [t for t in table.trajectories if t.rate == drawn]
         place = sum(t.effective_rate for t in repeats) / len(repeats)
         needed = [slow_needed(t, table.amounts, bar) for t in repeats]
@@ -235,10 +236,10 @@ def test_a_quantile_is_the_least_count_of_repeats_that_makes_it_up_however_it_is
 
 
 def test_sums_and_rates_are_those_of_the_trajectories():
-    assert TABLE.rates == [0.1, 0.4, 0.8]
+    assert TABLE.points == [(0.1, 0), (0.4, 0), (0.8, 0)]
     assert TABLE.ee == 12 * 1.5
     assert TABLE.seconds == 12 * 2.0
-    assert [t.repeat for t in TABLE.at(0.4)] == [0, 1, 2, 3]
+    assert [t.repeat for t in TABLE.at(Point(0.4))] == [0, 1, 2, 3]
 
 
 def test_a_table_is_the_same_after_being_stored():
@@ -252,3 +253,37 @@ def test_a_table_is_the_same_after_being_stored():
 def test_amounts_that_do_not_ascend_from_zero_are_refused(amounts):
     with pytest.raises(TableError, match="amounts"):
         check_amounts(amounts)
+
+
+def both(rate, bits, amount):
+    """A repeat with both kinds of fault."""
+    return replace(reaching(rate, amount), bit_rate=bits, effective_bit_rate=bits)
+
+
+def test_a_chip_with_both_kinds_of_fault_needs_what_the_worse_of_its_rates_does():
+    made = table(both(0.1, 0.01, 0.25), both(0.4, 0.04, 0.5), both(0.8, 0.08, 1.0))
+    for pes, bits, epochs in (
+        (0.4, 0.0, 0.5),
+        (0.0, 0.04, 0.5),
+        (0.4, 0.01, 0.5),
+        (0.1, 0.06, 0.75),
+        (0.6, 0.06, 0.75),
+    ):
+        found = made.needed_for(pes, BAR, effective_bit_rate=bits)
+        assert found == pytest.approx(epochs)
+    assert made.needed_for(0.0, BAR) == 0
+    assert made.points == [(0.1, 0.01), (0.4, 0.04), (0.8, 0.08)]
+
+
+def test_stuck_bits_may_be_what_no_amount_is_enough_for():
+    made = table(both(0.0, 0.02, 0.25), both(0.0, 0.08, 9.0))
+    assert made.unreachable_from(BAR, "max", along=stuck_bits) == 0.08
+    assert math.isinf(made.needed_for(0.0, BAR, effective_bit_rate=0.1))
+
+
+def test_faults_of_a_kind_that_was_not_analysed_are_refused():
+    with pytest.raises(TableError, match="stuck bits, and an analysis without any") as caught:
+        TABLE.needed_for(0.1, BAR, effective_bit_rate=0.01)
+    assert "analysis.bit_rates" in caught.value.hint
+    with pytest.raises(TableError, match="faulty PEs, and an analysis without any"):
+        table(both(0.0, 0.02, 0.25)).needed_for(0.1, BAR)

@@ -56,10 +56,16 @@ def _summary(table: "ResilienceTable", plan: "Plan", whole: Any) -> dict[str, An
     from chipmend.records import plain
 
     needed = {
-        statistic: table.needed_at_rates(plan.constraint, statistic)
+        statistic: table.needed_at_points(plan.constraint, statistic)
         for statistic in ("min", "mean", "max")
     }
-    return {"rates": table.rates, "needed": plain(needed), "ee": table.ee, "table": whole}
+    return {
+        "rates": [point.rate for point in table.points],
+        "bit_rates": [point.bit_rate for point in table.points],
+        "needed": plain(needed),
+        "ee": table.ee,
+        "table": whole,
+    }
 
 
 def _as_json(table: "ResilienceTable") -> bytes:
@@ -75,10 +81,16 @@ def _shown(table: "ResilienceTable", plan: "Plan") -> "Table":
     from rich.table import Table
 
     shown = Table(title=f"epochs of retraining needed for {plan.constraint}")
-    for column in ("fault rate (per PE)", "min", "mean", "max"):
+    points = table.points
+    kinds = {
+        "fault rate (per PE)": [point.rate for point in points],
+        "stuck bits (per bit)": [point.bit_rate for point in points],
+    }
+    kinds = {kind: rates for kind, rates in kinds.items() if any(rates)}
+    for column in (*kinds, "min", "mean", "max"):
         shown.add_column(column, justify="right")
-    columns = [table.needed_at_rates(plan.constraint, s) for s in ("min", "mean", "max")]
-    for rate, *needed in zip(table.rates, *columns, strict=True):
+    columns = [table.needed_at_points(plan.constraint, s) for s in ("min", "mean", "max")]
+    for place, needed in enumerate(zip(*columns, strict=True)):
         said = ["not reached" if n == float("inf") else f"{n:.3g}" for n in needed]
-        shown.add_row(f"{100 * rate:g} %", *said)
+        shown.add_row(*(f"{100 * rates[place]:g} %" for rates in kinds.values()), *said)
     return shown

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
 from chipmend.errors import FaultMapError
-from chipmend.hardware.memory import WeightMemory
+from chipmend.hardware.memory import Filled, WeightMemory
 
 _LIST, _ALL = 0, 1
 _BYTES_OF_AN_ENTRY = 6
@@ -124,6 +124,15 @@ class StuckBits:
     def rate(self) -> float:
         """Share of the bits that are stuck (base: per bit)."""
         return self.count / (self.words * self.bits)
+
+    def rate_among(self, filled: Filled) -> float:
+        """Share of the bits of a network's weights that are stuck (base: per bit).
+
+        Args:
+            filled: Where the weights lie; bits of words that hold none do not count.
+        """
+        hit = np.bitwise_count(self.ones | self.zeros) * filled.uses(self.at)
+        return int(hit.sum(dtype=np.int64)) / (sum(filled.sizes.values()) * self.bits)
 
     @property
     def share_at_1(self) -> float:

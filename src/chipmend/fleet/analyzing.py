@@ -17,7 +17,7 @@ from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.repairs.calibration import Calibration
-from chipmend.resilience.analysis import Analysis, trajectory
+from chipmend.resilience.analysis import Analysis, Repeat, trajectory
 from chipmend.resilience.table import ResilienceTable, Trajectory
 
 logger = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ class Analyzing:
     clean: Float64[np.ndarray, " samples"]
     calibration: Calibration
 
-    def __call__(self, job: tuple[float, int], tick: Callable[[float], object]) -> dict[str, Any]:
-        """Measure the repeat ``(rate, number)``; a ``Trajectory``, as JSON can hold it."""
+    def __call__(self, job: Repeat, tick: Callable[[float], object]) -> dict[str, Any]:
+        """Measure a repeat; a ``Trajectory``, as JSON can hold it."""
         return plain(
             trajectory(
                 self.task,
@@ -87,7 +87,7 @@ def resilience_table(
         return cached
     kind = f"analysis {digest_of(work.analysis)[:16]}"
     runner.check_fingerprint({"analysis": digest_of(parts)}, of=kind)
-    jobs = {f"{rate!r}/{repeat}": (rate, repeat) for rate, repeat in work.analysis.jobs()}
+    jobs = {job.key: job for job in work.analysis.jobs()}
     measured = runner.results(kind, "resilience analysis", work, jobs)
     table = ResilienceTable(
         amounts=work.analysis.amounts,

@@ -9,6 +9,7 @@ import base64
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from chipmend.faults.maps import Chip
 from chipmend.faults.picture import png_picture
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.fingerprint import conditions, described, fingerprint
-from chipmend.fleet.jobs import Job, planned_jobs
+from chipmend.fleet.jobs import Job, planned_jobs, rate_among
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.mending import Mending
 from chipmend.fleet.outcome import ChipFacts, Outcome
 from chipmend.fleet.runner import Runner
 from chipmend.hardware.array import Array
+from chipmend.hardware.memory import Filled
 from chipmend.network.evaluate import scores
 from chipmend.network.gemm import assumed_healthy
 from chipmend.network.processor import computing_with
@@ -131,8 +133,9 @@ class Campaign:
         took = self._runner.kept("scoring the clean network", plain(scoring))
         self._scoring = rebuilt(Cost, took)
         tables = self._tables(clean_validation)
+        setup = self.setup
         jobs = planned_jobs(
-            self.chips, self.setup.policies, self.setup.constraint, tables, self._per_pe
+            self.chips, setup.policies, setup.constraint, tables, self._per_pe, self._filled
         )
         work = Mending(
             task=self.task,
@@ -192,6 +195,13 @@ class Campaign:
             tables[policy.name] = made[key]
         return tables
 
+    @cached_property
+    def _filled(self) -> Filled | None:
+        """Where the weights lie in the weight memory; none if no chip has stuck bits."""
+        if all(chip.faults.stuck is None for chip in self.chips):
+            return None
+        return self._calibration.filled(self.setup.array.memory)
+
     def _effective_rate(self, chip: Chip) -> float:
         return effective_rate(self._per_pe, chip.faults.unusable)
 
@@ -215,7 +225,7 @@ class Campaign:
             if chip.faults.fatal:
                 found.update(
                     {
-                        (p.name, chip.id): _unrepairable(p, chip, self._effective_rate(chip))
+                        (p.name, chip.id): _unrepairable(p, self._facts(chip, pictured=False))
                         for p in self.setup.policies
                     }
                 )
@@ -236,7 +246,10 @@ class Campaign:
             policies={p.name: described(p) for p in setup.policies},
             seed=setup.seed,
             clean_accuracy=clean_accuracy,
-            chips=[self._facts(place, chip) for place, chip in enumerate(self.chips)],
+            chips=[
+                self._facts(chip, pictured=place < PICTURES)
+                for place, chip in enumerate(self.chips)
+            ],
             records=[found[p.name, c.id] for p in setup.policies for c in self.chips],
             paths=paths,
             tables=tables,
@@ -261,9 +274,9 @@ class Campaign:
         scoring = self._scoring if looks else Cost()
         return scoring + self._calibration.bill(steps)
 
-    def _facts(self, place: int, chip: Chip) -> ChipFacts:
+    def _facts(self, chip: Chip, *, pictured: bool) -> ChipFacts:
         faults = chip.faults
-        picture = png_picture(faults) if place < PICTURES else b""
+        picture = png_picture(faults) if pictured else b""
         return ChipFacts(
             chip=chip.id,
             fault_rate=faults.rate,
@@ -274,6 +287,8 @@ class Campaign:
             fatal=faults.fatal,
             version=faults.version,
             picture=base64.b64encode(picture).decode(),
+            stuck_bits=faults.stuck.count if faults.stuck else 0,
+            effective_bit_rate=rate_among(self._filled, faults.stuck),
         )
 
 
@@ -298,6 +313,7 @@ def _records(result: dict[str, Any], job: Job, policies: Sequence[Policy]) -> li
             reason=result["failed"],
             fault_rate=job.fault_rate,
             effective_rate=job.effective_rate,
+            effective_bit_rate=job.effective_bit_rate,
             steps=(),
             shared_by=len(job.chips),
             accuracy=None,
@@ -309,14 +325,15 @@ def _records(result: dict[str, Any], job: Job, policies: Sequence[Policy]) -> li
     ]
 
 
-def _unrepairable(policy: Policy, chip: Chip, effective_rate: float) -> ChipRecord:
+def _unrepairable(policy: Policy, chip: ChipFacts) -> ChipRecord:
     return ChipRecord(
-        chip=chip.id,
+        chip=chip.chip,
         policy=policy.name,
         bin=Bin.UNREPAIRABLE,
-        reason=chip.faults.fatal,
-        fault_rate=float(np.mean(chip.faults.unusable)),
-        effective_rate=effective_rate,
+        reason=chip.fatal,
+        fault_rate=chip.fault_rate,
+        effective_rate=chip.effective_rate,
+        effective_bit_rate=chip.effective_bit_rate,
         steps=(),
         shared_by=1,
         accuracy=None,

@@ -13,6 +13,7 @@ from chipmend.faults.maps import Chip, check_fits, fused
 from chipmend.faults.stuck import StuckBits
 from chipmend.fleet.executor import reason_of
 from chipmend.hardware.array import Array
+from chipmend.hardware.memory import Filled
 from chipmend.policy.protocol import Die, Group, Policy
 from chipmend.repairs.prune import effective_rate
 from chipmend.resilience.table import ResilienceTable
@@ -29,6 +30,7 @@ class Job:
         fault_rate: Share of faulty PEs (base: per PE).
         effective_rate: Share of the network's weights on faulty PEs (base: per weight).
         groups: The group by the place of its policy.
+        effective_bit_rate: Share of the bits of the network's weights that are stuck.
     """
 
     chips: tuple[str, ...]
@@ -37,6 +39,7 @@ class Job:
     effective_rate: float
     groups: dict[int, Group]
     stuck: StuckBits | None = None
+    effective_bit_rate: float = 0.0
 
     @property
     def key(self) -> str:
@@ -50,6 +53,7 @@ def planned_jobs(
     constraint: Constraint,
     tables: Mapping[str, ResilienceTable],
     per_pe: Int64[np.ndarray, "rows cols"],
+    filled: Filled | None = None,
 ) -> list[Job]:
     """Ask all policies for their groups, and put those of the same chips into one job.
 
@@ -59,6 +63,7 @@ def planned_jobs(
         constraint: What each chip has to reach.
         tables: The table of each policy that goes by one, by its name.
         per_pe: Weights of the network on each PE.
+        filled: Where its weights lie in the weight memory; not needed if no chip has stuck bits.
 
     Returns:
         The jobs, in the order in which their groups were first planned.
@@ -67,7 +72,11 @@ def planned_jobs(
         PlanError: A policy raised, or did not put every chip into exactly one group.
     """
     dies = [
-        Die(chip, effective_rate(per_pe, chip.faults.unusable))
+        Die(
+            chip,
+            effective_rate(per_pe, chip.faults.unusable),
+            rate_among(filled, chip.faults.stuck),
+        )
         for chip in chips
         if not chip.faults.fatal
     ]
@@ -76,11 +85,21 @@ def planned_jobs(
         for group in _planned(policy, dies, constraint, tables.get(policy.name)):
             planned.setdefault(tuple(sorted(group.chips)), {})[place] = group
     by_id = {chip.id: chip for chip in chips}
-    return [_job([by_id[i] for i in ids], groups, per_pe) for ids, groups in planned.items()]
+    return [
+        _job([by_id[i] for i in ids], groups, per_pe, filled) for ids, groups in planned.items()
+    ]
+
+
+def rate_among(filled: Filled | None, stuck: StuckBits | None) -> float:
+    """Share of the bits of the network's weights that are stuck (base: per bit)."""
+    return 0.0 if filled is None or stuck is None else stuck.rate_among(filled)
 
 
 def _job(
-    chips: Sequence[Chip], groups: dict[int, Group], per_pe: Int64[np.ndarray, "rows cols"]
+    chips: Sequence[Chip],
+    groups: dict[int, Group],
+    per_pe: Int64[np.ndarray, "rows cols"],
+    filled: Filled | None,
 ) -> Job:
     faults = fused(*(chip.faults for chip in chips))
     faulty = faults.unusable
@@ -91,6 +110,7 @@ def _job(
         effective_rate=effective_rate(per_pe, faulty),
         groups=groups,
         stuck=faults.stuck,
+        effective_bit_rate=rate_among(filled, faults.stuck),
     )
 
 

@@ -69,6 +69,7 @@ class ChipRecord:
         accuracy: Test accuracy of the network that ships; none if none does.
         met: Whether that network meets the constraint on the test split.
         cost: What was spent on the group that the chip belongs to.
+        effective_bit_rate: Share of the bits of the network's weights that are stuck.
     """
 
     chip: str
@@ -82,6 +83,7 @@ class ChipRecord:
     accuracy: float | None
     met: bool
     cost: Cost
+    effective_bit_rate: float = 0.0
 
     @property
     def ee(self) -> float:

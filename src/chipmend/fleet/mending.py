@@ -196,6 +196,7 @@ class Mending:
             reason=walk.reason,
             fault_rate=job.fault_rate,
             effective_rate=job.effective_rate,
+            effective_bit_rate=job.effective_bit_rate,
             steps=walk.recipe,
             shared_by=len(job.chips),
             accuracy=None if shipped is None else float(shipped.mean()),

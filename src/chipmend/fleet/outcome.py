@@ -31,6 +31,8 @@ class ChipFacts:
         fatal: Why the die is unrepairable, if it is.
         version: Version of the fault map.
         picture: The fault map as a PNG in base64; empty where no picture is kept.
+        stuck_bits: Stuck bits of the weight memory.
+        effective_bit_rate: Share of the bits of the network's weights that are stuck.
     """
 
     chip: str
@@ -42,6 +44,8 @@ class ChipFacts:
     fatal: str
     version: int
     picture: str = ""
+    stuck_bits: int = 0
+    effective_bit_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

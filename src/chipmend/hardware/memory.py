@@ -142,6 +142,16 @@ class Filled:
         """Whether some words hold more than one weight."""
         return sum(self.sizes.values()) > self.words
 
+    def uses(self, words: Int64[np.ndarray, " some"]) -> Int64[np.ndarray, " some"]:
+        """How many weights lie in each of some words.
+
+        Example:
+            >>> Filled.of({"a": 7}, WeightMemory(words=5)).uses(np.arange(5)).tolist()
+            [2, 2, 1, 1, 1]
+        """
+        total = sum(self.sizes.values())
+        return np.maximum((total - 1 - words) // self.words + 1, 0)
+
     def addresses(self, name: str) -> Int64[np.ndarray, " weights"]:
         """The word of each weight of a tensor, in the row-major order of the tensor."""
         return (self.first[name] + np.arange(self.sizes[name])) % self.words

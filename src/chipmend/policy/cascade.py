@@ -15,15 +15,16 @@ from typing import Annotated, Literal
 
 from chipmend.confidence.constraint import ROUNDING, Constraint
 from chipmend.confidence.sequential import alpha_of_look, levels
-from chipmend.errors import PlanError
+from chipmend.errors import PlanError, TableError
 from chipmend.policy.looks import Looks, check_confidence, looks_at_this, networks_looked_at
 from chipmend.policy.protocol import (
     Action,
-    Alone,
+    Die,
     Group,
     Observation,
     Scrap,
     Ship,
+    each_alone,
     settled,
 )
 from chipmend.recipes import (
@@ -39,11 +40,14 @@ from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.ladder import Ladder
 from chipmend.resilience.table import ResilienceTable, accuracy_wanted, check_amounts
 from chipmend.steps import (
+    FAQ,
     Assess,
     Compensate,
     Distill,
     Measure,
     OneShot,
+    Quantize,
+    Recalibrate,
     Recipe,
     Remap,
     Retrain,
@@ -58,6 +62,13 @@ RUNGS: tuple[Recipe, ...] = (
     (Remap(), *BYPASS, Compensate(form=Sequential())),
 )
 """Repairs that pay, cheapest first (docs/architecture.md)."""
+CODED_RUNGS: tuple[Recipe, ...] = (
+    (*BYPASS, Quantize(form=FAQ())),
+    (*BYPASS, Quantize()),
+    (*BYPASS, Quantize(), Recalibrate()),
+    (Remap(), *BYPASS, Quantize(), Recalibrate()),
+)
+"""The same for lots whose chips have stuck bits, so that what ships is codes."""
 GENTLE = Retrain(learning_rate=0.005, weight_decay=0.0, teacher=Distill(temperature=4.0))
 """Retraining that does not undo repair: with the usual settings a repaired network first gets worse
 and takes a third of an epoch to come back (docs/architecture.md)."""
@@ -73,11 +84,12 @@ PRIOR_SAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cascade(Alone):
+class Cascade:
     """Climb from repair to repair until the constraint holds, and retrain only what is left.
 
     Args:
-        rungs: Repairs without training, cheapest first; once one remaps, all later ones do.
+        rungs: Repairs without training, cheapest first; once one remaps, all later ones do. By
+            default those that pay, which choose codes where some chip of the lot has stuck bits.
         retrain: How to retrain from the last rung; its amount does not count.
         amounts: Epochs at which the policy's analysis learns what retraining gives, from 0; none
             to do without an analysis, and climb from the first rung.
@@ -94,7 +106,7 @@ class Cascade(Alone):
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     kind: Literal["cascade"] = "cascade"
-    rungs: tuple[tuple[Annotated[Step, ByKind()], ...], ...] = RUNGS
+    rungs: tuple[tuple[Annotated[Step, ByKind()], ...], ...] = ()
     retrain: Retrain = GENTLE
     amounts: tuple[float, ...] = ()
     share: float = 0.4
@@ -119,8 +131,6 @@ class Cascade(Alone):
             )
 
     def _check_rungs(self) -> None:
-        if not self.rungs:
-            raise PlanError("cascade: no rungs", hint="give at least one recipe")
         for place, rung in enumerate(self.rungs, 1):
             check_start(rung, f"cascade: rung {place}")
             for before in self.rungs[: place - 1]:
@@ -135,15 +145,32 @@ class Cascade(Alone):
         """The plan's fault maps, with every rung looked at, and retraining from the last one."""
         if not self.amounts:
             return None
+        rungs = self._rungs(in_codes=bool(usual.bit_rates))
         return replace(
             usual,
-            rungs=self.rungs,
-            start=self.rungs[-1],
+            rungs=rungs,
+            start=rungs[-1],
             retrain=self.retrain,
             amounts=self.amounts,
             share=self.share,
             until=constraint,
         )
+
+    def plan(
+        self,
+        dies: Sequence[Die],
+        constraint: Constraint,  # noqa: ARG002
+        table: ResilienceTable | None,
+    ) -> list[Group]:
+        """Every chip alone; all of them ship codes if one has stuck bits."""
+        in_codes = any(die.chip.faults.stuck is not None for die in dies)
+        if table is not None and in_codes != any(point.bit_rate for point in table.points):
+            raise TableError(
+                f"{self.name}: the lot has {'' if in_codes else 'no '}stuck bits, and the analysis "
+                f"{'none' if in_codes else 'has'}",
+                hint="give analysis.bit_rates where chips have stuck bits, and only there",
+            )
+        return [replace(group, in_codes=in_codes) for group in each_alone(dies)]
 
     def next(
         self,
@@ -153,13 +180,18 @@ class Cascade(Alone):
         table: ResilienceTable | None,
     ) -> Action:
         """Climb on, look on, retrain, ship or scrap."""
+        rungs = self._rungs(in_codes=group.in_codes)
         if not seen:
             return BYPASS[0]
-        if (action := settled(group, constraint, self.rungs[0])) is not None:
+        if (action := settled(group, constraint, rungs[0])) is not None:
             return action
         if table is not None and len(seen) == 1:
             return Assess()
-        return _Climb(self, constraint, seen, Ladder(table) if table else None).next()
+        ladder = Ladder(table) if table else None
+        return _Climb(self, rungs, constraint, seen, ladder).next()
+
+    def _rungs(self, *, in_codes: bool) -> tuple[Recipe, ...]:
+        return self.rungs or (CODED_RUNGS if in_codes else RUNGS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +199,7 @@ class _Climb:
     """One chip on its way up."""
 
     policy: Cascade
+    rungs: tuple[Recipe, ...]
     constraint: Constraint
     seen: Sequence[Observation]
     ladder: Ladder | None
@@ -176,18 +209,18 @@ class _Climb:
         if self._trained():
             return self._judged() or self._retrained()
         rung = self._rung()
-        left = steps_toward(self._recipe(), self.policy.rungs[rung])
+        left = steps_toward(self._recipe(), self.rungs[rung])
         if left:
             return left[0]
         if self._is_sure(rung):
             return Ship(f"chips of this damage meet '{self.constraint}' after it")
         if (action := self._judged()) is not None:
             return action
-        return self._toward(rung + 1) if rung + 1 < len(self.policy.rungs) else self._retrained()
+        return self._toward(rung + 1) if rung + 1 < len(self.rungs) else self._retrained()
 
     def _toward(self, rung: int) -> Action:
         """The first step toward the next rung that may do."""
-        return steps_toward(self._recipe(), self.policy.rungs[self._promising(rung)])[0]
+        return steps_toward(self._recipe(), self.rungs[self._promising(rung)])[0]
 
     def _judged(self) -> Action | None:
         """Look on, or ship; none if the network as it stands will not do."""
@@ -201,14 +234,14 @@ class _Climb:
         """How to look at the network as it stands: with less patience where a rung is above it."""
         given, rung = self.policy.looks.hopeless, self._rung()
         hopeless = HOPELESS_AT_LAST if given is None else given
-        if hopeless and not self._trained() and rung + 1 < len(self.policy.rungs):
-            dear = any(map(_is_sequential, self.policy.rungs[self._promising(rung + 1)]))
+        if hopeless and not self._trained() and rung + 1 < len(self.rungs):
+            dear = any(map(_is_sequential, self.rungs[self._promising(rung + 1)]))
             hopeless = max(hopeless, HOPELESS_BELOW_SEQUENTIAL if dear else HOPELESS_BELOW_ANOTHER)
         return replace(self.policy.looks, hopeless=hopeless)
 
     def _alpha(self, epochs: float | None = None) -> float:
         """Error probability that a network may spend: this one, or one retrained so much."""
-        alpha, last = 1 - self.policy.confidence, len(self.policy.rungs) - 1
+        alpha, last = 1 - self.policy.confidence, len(self.rungs) - 1
         if amount := self._trained() if epochs is None else epochs:
             return ALPHA_RETRAINED * alpha_of_look(alpha, self._place(amount))
         if self._rung() == last:
@@ -230,17 +263,17 @@ class _Climb:
             for place, o in enumerate(self.seen)
             if o.measured is not None
         }
-        done = [place for place, rung in enumerate(self.policy.rungs) if merged(rung) in looked]
+        done = [place for place, rung in enumerate(self.rungs) if merged(rung) in looked]
         here = merged(self._recipe())
         if not done:
             return self._promising(0)
-        if merged(self.policy.rungs[done[-1]]) == here:
+        if merged(self.rungs[done[-1]]) == here:
             return done[-1]
         return self._promising(done[-1] + 1)
 
     def _promising(self, first: int) -> int:
         """The first rung from one on that is expected to do; the last one, if none is."""
-        last = len(self.policy.rungs) - 1
+        last = len(self.rungs) - 1
         if self.ladder is None:
             return first
         bar = accuracy_wanted(self.constraint, self.ladder.table.clean_accuracy)
@@ -287,7 +320,7 @@ class _Climb:
         if self.ladder is None or self._trained():
             return last.margin
         table = self.ladder.table
-        expected = self.ladder.expected_accuracy(len(self.policy.rungs) - 1, self._damage())
+        expected = self.ladder.expected_accuracy(len(self.rungs) - 1, self._damage())
         foreseen = expected - accuracy_wanted(self.constraint, table.clean_accuracy)
         weight = PRIOR_SAMPLES / (PRIOR_SAMPLES + last.samples)
         return weight * foreseen + (1 - weight) * last.margin

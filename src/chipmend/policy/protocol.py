@@ -27,10 +27,12 @@ class Die:
     Args:
         chip: Identity and fault map.
         effective_rate: Share of the network's weights on its faulty PEs (base: per weight).
+        effective_bit_rate: Share of the bits of the network's weights that are stuck.
     """
 
     chip: Chip
     effective_rate: float
+    effective_bit_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +44,14 @@ class Group:
         epochs: Retraining that the policy planned for them; infinite if none would do.
         reason: Why.
         effective_rate: Share of the weights on faulty PEs, where all its chips have the same.
+        in_codes: Whether what ships has to be codes, since some chip of the lot has stuck bits.
     """
 
     chips: tuple[str, ...]
     epochs: float = 0.0
     reason: str = ""
     effective_rate: float | None = None
+    in_codes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Shi
 from chipmend.recipes import amount_steps, check_start
 from chipmend.records import ByKind
 from chipmend.resilience.analysis import Analysis
-from chipmend.resilience.table import ResilienceTable, Statistic
+from chipmend.resilience.table import ResilienceTable, Statistic, faulty_pes, stuck_bits
 from chipmend.steps import KeepBetter, Prune, Retrain, Step
 
 
@@ -102,11 +102,32 @@ class Reduce:
         return steps[len(seen)] if len(seen) < len(steps) else Ship()
 
     def _planned(self, die: Die, constraint: Constraint, table: ResilienceTable) -> Group:
-        rate = die.effective_rate
         quantile = self.quantile or 1.0
-        epochs = table.needed_for(rate, constraint, self.statistic, quantile)
-        lost = table.unreachable_from(constraint, self.statistic, quantile)
-        reason = f"an effective fault rate of {100 * min(rate, lost):.3g} %"
-        if lost < rate:
-            reason += f", and the chip has {100 * rate:.3g} %"
+        epochs = table.needed_for(
+            die.effective_rate,
+            constraint,
+            self.statistic,
+            quantile,
+            effective_bit_rate=die.effective_bit_rate,
+        )
+        said = self._said(die, constraint, table)
+        lost = [words for words, is_lost in said if is_lost]
+        reason = " and ".join(lost or [words for words, _ in said])
         return Group(chips=(die.chip.id,), epochs=round(epochs, 9), reason=reason)
+
+    def _said(
+        self, die: Die, constraint: Constraint, table: ResilienceTable
+    ) -> list[tuple[str, bool]]:
+        """A chip's rates in words, each with whether the analysis lost chips at it."""
+        rates = [("an effective fault rate", die.effective_rate, faulty_pes)]
+        if die.effective_bit_rate:
+            rates.append(("a rate of stuck bits", die.effective_bit_rate, stuck_bits))
+        said = []
+        for what, rate, along in rates:
+            quantile = self.quantile or 1.0
+            lost = table.unreachable_from(constraint, self.statistic, quantile, along=along)
+            words = f"{what} of {100 * min(rate, lost):.3g} %"
+            if lost < rate:
+                words += f", and the chip has {100 * rate:.3g} %"
+            said.append((words, lost <= rate))
+        return said

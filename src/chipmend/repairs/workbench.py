@@ -21,7 +21,7 @@ from chipmend.confidence.sequential import samples_of
 from chipmend.faults.stuck import StuckBits
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
-from chipmend.network.integer.codes import Codes
+from chipmend.network.integer.codes import Codes, plain_steps
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import ChosenSamples, Samples
@@ -179,7 +179,8 @@ class Workbench:
 
         Returns:
             What losing each of them alone would cost the network's outputs, as far as their
-            sensitivities are known, relative to their variance; summed over layers.
+            sensitivities are known, relative to their variance; summed over layers. Weights in
+            words with stuck bits count with what the nearest number that can be read is off.
         """
         return self._assessed(recipe, moments)[0]
 
@@ -254,11 +255,25 @@ class Workbench:
             lost = self.pruned(recipe)
             shares = (float(s[lost[name]].sum()) for name, s in saliency.items())
             damage, work = sum(shares), sum(s.numel() for s in saliency.values())
+            if self._stuck is not None:
+                damage, work = damage + self._misread(recipe, moments), 2 * work
             cost = Cost(algebra=self.calibration.algebra(work))
             self._work(cost.ee)
             seconds = time.perf_counter() - started
             self._damages[key] = damage, replace(cost, seconds=seconds)
         return self._damages[key]
+
+    def _misread(self, recipe: Recipe, moments: OneShot) -> float:
+        """The damage by words with stuck bits, each of which reads the nearest number it can."""
+        layers, damage = self.calibration.layers(moments), 0.0
+        for name, words in self._words(recipe).items():
+            if (layer := layers.get(name)) is None:
+                continue
+            along = plain_steps(layer.weight, words.memory.highest)[:, None].to(layer.weight.dtype)
+            off = words.nearest(layer.weight / along) * along - layer.weight
+            off = off.masked_fill(words.lost | (words.patterns == 0), 0)
+            damage += float((layer.known.loss_alone(off) * layer.stake[:, None]).sum())
+        return damage
 
     def _at(self, recipe: Recipe) -> nn.Module:
         if self._here is None or self._here[0] != recipe:

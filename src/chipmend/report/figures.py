@@ -10,10 +10,22 @@ from dataclasses import dataclass
 
 from chipmend.confidence.constraint import Accuracy
 from chipmend.fleet.ledger import Bin, ChipRecord, PolicySum
-from chipmend.fleet.outcome import Outcome
+from chipmend.fleet.outcome import ChipFacts, Outcome
 from chipmend.recipes import retrained_epochs
 from chipmend.report.svg import SERIES, Axis, Chart, bars, percent
-from chipmend.resilience.table import ResilienceTable, accuracy_wanted
+from chipmend.resilience.table import (
+    Along,
+    Point,
+    ResilienceTable,
+    accuracy_wanted,
+    faulty_pes,
+    stuck_bits,
+)
+
+_AXES: dict[Along, str] = {
+    faulty_pes: "effective fault rate (per weight)",
+    stuck_bits: "stuck bits (per bit)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,7 @@ class Figure:
 def accuracy_over_amount(table: ResilienceTable, outcome: Outcome) -> Figure:
     """Figure 2a: mean validation accuracy against the amount of retraining, a line per rate."""
     bar = accuracy_wanted(outcome.constraint, table.clean_accuracy)
-    means = {rate: _means(table, rate) for rate in table.rates}
+    means = {in_words(point): _means(table, point) for point in table.points}
     lowest = min(min(accuracies) for accuracies in means.values())
     highest = max(bar, table.clean_accuracy, *(max(accuracies) for accuracies in means.values()))
     chart = Chart(
@@ -43,11 +55,11 @@ def accuracy_over_amount(table: ResilienceTable, outcome: Outcome) -> Figure:
         _accuracy_axis("validation accuracy", min(lowest, bar), highest),
     )
     chart.rule(bar, f"constraint: {percent(bar)}")
-    for place, (rate, accuracies) in enumerate(means.items()):
+    for place, (faults, accuracies) in enumerate(means.items()):
         points = list(zip(table.amounts, accuracies, strict=True))
-        chart.line(points, place, f"{percent(rate)} of PEs faulty")
+        chart.line(points, place, faults)
         for amount, accuracy in points:
-            label = f"{percent(rate)} of PEs faulty, {amount:g} epochs: {percent(accuracy)}"
+            label = f"{faults}, {amount:g} epochs: {percent(accuracy)}"
             chart.dot((amount, accuracy), place, label)
     caption = (
         "Accuracy against the amount of retraining, mean over repeats; the rule is the constraint."
@@ -57,20 +69,22 @@ def accuracy_over_amount(table: ResilienceTable, outcome: Outcome) -> Figure:
     return Figure(
         chart.svg(),
         caption,
-        tuple((place % SERIES, f"{percent(rate)} of PEs") for place, rate in enumerate(means)),
+        tuple((place % SERIES, faults) for place, faults in enumerate(means)),
     )
 
 
 def amount_over_rate(table: ResilienceTable, outcome: Outcome) -> Figure:
     """Figure 2b: the amount needed against the effective fault rate, min, mean and max."""
     low, mean, high = (
-        table.needed_at_rates(outcome.constraint, statistic) for statistic in ("min", "mean", "max")
+        table.needed_at_points(outcome.constraint, statistic)
+        for statistic in ("min", "mean", "max")
     )
-    places = [sum(t.effective_rate for t in table.at(r)) / len(table.at(r)) for r in table.rates]
+    along = faulty_pes if any(map(faulty_pes, table.trajectories)) else stuck_bits
+    places = [sum(map(along, table.at(p))) / len(table.at(p)) for p in table.points]
     top = table.amounts[-1] or 1.0
     chart = Chart(
         "amount of retraining needed against fault rate",
-        Axis("effective fault rate (per weight)", 0.0, 1.1 * max(places), percent),
+        Axis(_AXES[along], 0.0, 1.1 * max(places), percent),
         Axis("epochs needed", 0.0, 1.1 * top),
     )
     for x, least, middle, most in zip(places, low, mean, high, strict=True):
@@ -106,10 +120,8 @@ def accuracy_of_chips(policy: str, outcome: Outcome) -> Figure:
     chart.rule(bar, f"constraint: {percent(bar)}")
     for record in records:
         assert record.accuracy is not None
-        point = (record.effective_rate, record.accuracy)
-        label = (
-            f"{record.chip}: {percent(record.effective_rate)} faulty, {percent(record.accuracy)}"
-        )
+        point = (_rate(record, outcome), record.accuracy)
+        label = f"{record.chip}: {percent(point[0])} faulty, {percent(record.accuracy)}"
         if record.met:
             chart.dot(point, 2, f"{label}, met")
         else:
@@ -133,10 +145,9 @@ def amount_of_chips(policy: str, outcome: Outcome) -> Figure | None:
     for record in outcome.records_of(policy):
         if record.bin == Bin.UNREPAIRABLE:
             continue
-        label = (
-            f"{record.chip}: {percent(record.effective_rate)} faulty, {_epochs(record):.3g} epochs"
-        )
-        chart.dot((record.effective_rate, _epochs(record)), 0, label)
+        rate = _rate(record, outcome)
+        label = f"{record.chip}: {percent(rate)} faulty, {_epochs(record):.3g} epochs"
+        chart.dot((rate, _epochs(record)), 0, label)
     return Figure(
         chart.svg(), f"{policy}: amount of retraining of each chip, unrepairable ones left out."
     )
@@ -157,9 +168,25 @@ def cost_bars(sums: list[PolicySum]) -> Figure:
     return Figure(svg, "Total cost for this lot in epoch-equivalents, what chips share included.")
 
 
-def _means(table: ResilienceTable, rate: float) -> list[float]:
+def in_words(point: Point) -> str:
+    """What fault maps are drawn at.
+
+    Example:
+        >>> in_words(Point(0.1)), in_words(Point(0.0, 0.04))
+        ('10 % of PEs', '4 % of bits')
+        >>> in_words(Point(0.1, 0.04))
+        '10 % of PEs, 4 % of bits'
+    """
+    pes, bits = (
+        [f"{percent(rate)} of {what}"] if rate else []
+        for what, rate in (("PEs", point.rate), ("bits", point.bit_rate))
+    )
+    return ", ".join([*pes, *bits])
+
+
+def _means(table: ResilienceTable, point: Point) -> list[float]:
     """Mean accuracy at each amount; a repeat that ended before it stays as it was."""
-    repeats = table.at(rate)
+    repeats = table.at(point)
     return [
         sum(t.accuracies[min(stop, len(t.accuracies) - 1)] for t in repeats) / len(repeats)
         for stop in range(len(table.amounts))
@@ -171,9 +198,19 @@ def _accuracy_axis(label: str, low: float, high: float) -> Axis:
     return Axis(label, max(0.0, low - room), min(1.0, high + room), percent)
 
 
+def _has_faulty_pes(outcome: Outcome) -> bool:
+    return any(chip.effective_rate for chip in outcome.chips)
+
+
+def _rate(chip: ChipRecord | ChipFacts, outcome: Outcome) -> float:
+    """By what chips are told apart: faulty PEs, or stuck bits where no chip has faulty PEs."""
+    return chip.effective_rate if _has_faulty_pes(outcome) else chip.effective_bit_rate
+
+
 def _rate_axis(outcome: Outcome) -> Axis:
-    high = max((chip.effective_rate for chip in outcome.chips if not chip.fatal), default=0.0)
-    return Axis("effective fault rate (per weight)", 0.0, 1.05 * high or 1.0, percent)
+    high = max((_rate(chip, outcome) for chip in outcome.chips if not chip.fatal), default=0.0)
+    along = faulty_pes if _has_faulty_pes(outcome) or not high else stuck_bits
+    return Axis(_AXES[along], 0.0, 1.05 * high or 1.0, percent)
 
 
 def _bar_on_test(outcome: Outcome) -> float:

@@ -174,6 +174,7 @@ def _row(record: ChipRecord) -> list[Any]:
         str(record.bin),
         record.fault_rate,
         record.effective_rate,
+        record.effective_bit_rate,
         retrained_epochs(record.steps),
         record.ee,
         record.accuracy,

@@ -9,18 +9,19 @@ References:
 """
 
 import itertools
-import math
 import time
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from chipmend.confidence.constraint import Accuracy, Drop, measured
 from chipmend.confidence.intervals import Measured
 from chipmend.errors import TableError
 from chipmend.faults.generate import Spatial, Uniform, fault_map
+from chipmend.faults.stuck import StuckBits
+from chipmend.faults.stuck_at import Cells, Scattered, StuckAt, stuck_bits
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.recipes import (
@@ -35,9 +36,10 @@ from chipmend.records import ByField, ByKind
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.repairs.workbench import Tick, Workbench
-from chipmend.resilience.table import Rung, Trajectory, check_amounts
+from chipmend.resilience.table import Point, Rung, Trajectory, check_amounts
 from chipmend.steps import Anytime, Assess, Measure, Recipe, Retrain, Step
 
+RATES = (0.01, 0.1, 0.2, 0.35, 0.5)
 SURE = 0.025
 """P-value at which a constraint surely holds."""
 
@@ -47,7 +49,8 @@ class Analysis:
     """What the resilience analysis measures.
 
     Args:
-        rates: Fault rates (base: per PE).
+        rates: Fault rates (base: per PE); by default a few where no ``bit_rates`` are given, and
+            none of the PEs faulty where they are.
         amounts: Epochs of retraining, ascending from 0.
         repeats: Independent fault maps at each rate.
         spatial: How faults lie on the die.
@@ -56,11 +59,15 @@ class Analysis:
         rungs: Repairs that are looked at before the start, for policies that choose among them.
         share: Of the validation split that each look sees.
         until: What each chip has to reach; where it surely does, a repeat trains no further.
+        bit_rates: Rates of stuck bits in the weight memory (base: per bit), one for each of
+            ``rates`` where these are given too: maps then grow worse in both at once.
+        cells: How stuck bits lie in the memory.
+        at_1: Share of them that is stuck at 1.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
-    rates: tuple[float, ...] = (0.01, 0.1, 0.2, 0.35, 0.5)
+    rates: tuple[float, ...] = ()
     amounts: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
     repeats: int = 5
     spatial: Annotated[Spatial, ByKind()] = field(default_factory=Uniform)
@@ -69,6 +76,9 @@ class Analysis:
     rungs: tuple[tuple[Annotated[Step, ByKind()], ...], ...] = ()
     share: float = 1.0
     until: Annotated[Drop | Accuracy, ByField("drop", "accuracy")] | None = None
+    bit_rates: tuple[float, ...] = ()
+    cells: Annotated[Cells, ByKind()] = field(default_factory=Scattered)
+    at_1: float = 0.5
 
     def __post_init__(self) -> None:
         check_amounts(self.amounts)
@@ -85,21 +95,70 @@ class Analysis:
                 "a trajectory as alone",
                 hint="leave the schedule anytime",
             )
-        if not self.rates or self.repeats < 1:
-            raise TableError("an analysis without rates or repeats", hint="give at least one")
-        for rate in self.rates:
-            if not (math.isfinite(rate) and 0 < rate <= 1):
-                raise TableError(f"a fault rate of {rate}", hint="give fractions above 0, up to 1")
-        object.__setattr__(self, "rates", tuple(sorted(set(self.rates))))
+        if self.repeats < 1:
+            raise TableError("an analysis without repeats", hint="give at least one")
+        self._pair_rates()
+
+    def _pair_rates(self) -> None:
+        """Put both kinds of rate in order, one of each for every point."""
+        rates = self.rates or ((0.0,) * len(self.bit_rates) if self.bit_rates else RATES)
+        bits = self.bit_rates or (0.0,) * len(rates)
+        if len(rates) != len(bits):
+            raise TableError(
+                f"{len(rates)} fault rates and {len(bits)} rates of stuck bits",
+                hint="give as many of both, or only one kind",
+            )
+        pairs = sorted(set(zip(rates, bits, strict=True)))
+        for rate, bit_rate in pairs:
+            if not (0 <= rate <= 1 and 0 <= bit_rate <= 1 and rate + bit_rate > 0):
+                said = f"a fault rate of {rate}" + (f" with {bit_rate}" if self.bit_rates else "")
+                raise TableError(said, hint="give fractions above 0, up to 1")
+            self._stuck(bit_rate)  # refuses what cells of this kind cannot reach
+        rates, bits = (tuple(each) for each in zip(*pairs, strict=True))
+        if list(bits) != sorted(bits):
+            raise TableError(
+                f"rates of stuck bits of {bits} beside fault rates of {rates}",
+                hint="let both grow from point to point",
+            )
+        object.__setattr__(self, "rates", rates)
+        object.__setattr__(self, "bit_rates", bits if any(bits) else ())
+
+    def _stuck(self, bit_rate: float) -> StuckAt:
+        return StuckAt(rate=bit_rate, cells=self.cells, at_1=self.at_1)
+
+    def faults(
+        self, array: Array, point: Point, *, seed: int, chip: str
+    ) -> tuple[Bool[np.ndarray, "rows cols"], StuckBits | None]:
+        """Draw a fault map: PEs that must not be used, and stuck bits if there are to be any.
+
+        Args:
+            array: The array; its memory states its words if bits are to be stuck.
+            point: What they are drawn at.
+            seed: The seed of the run.
+            chip: Identity of the repeat.
+        """
+        unusable = np.zeros((array.rows, array.cols), bool)
+        if point.rate:
+            unusable = fault_map(array, point.rate, self.spatial, seed=seed, chip=chip).unusable
+        if not point.bit_rate:
+            return unusable, None
+        stuck = self._stuck(point.bit_rate)
+        return unusable, stuck_bits(array.memory, stuck, seed=seed, chip=chip)
 
     def repairs(self) -> tuple[Step, ...]:
         """All steps that are carried out beside retraining and looks."""
         assess = (Assess(),) if self.rungs else ()
         return (*assess, *itertools.chain(*self.rungs, self.start))
 
-    def jobs(self) -> list[tuple[float, int]]:
-        """Rate and number of every repeat."""
-        return [(rate, repeat) for rate in self.rates for repeat in range(self.repeats)]
+    @property
+    def points(self) -> list[Point]:
+        """What fault maps are drawn at, ascending."""
+        bits = self.bit_rates or (0.0,) * len(self.rates)
+        return [Point(*pair) for pair in zip(self.rates, bits, strict=True)]
+
+    def jobs(self) -> list["Repeat"]:
+        """Every repeat."""
+        return [Repeat(point, number) for point in self.points for number in range(self.repeats)]
 
     def steps(self) -> Recipe:
         """The walk along one trajectory from its start, with a look after each amount."""
@@ -110,11 +169,29 @@ class Analysis:
         return tuple(steps)
 
 
+class Repeat(NamedTuple):
+    """One fault map of the analysis.
+
+    Args:
+        point: What it is drawn at.
+        number: Which one of those it is.
+    """
+
+    point: Point
+    number: int
+
+    @property
+    def key(self) -> str:
+        """Its name, the same in every run."""
+        rates = [self.point.rate, *([self.point.bit_rate] if self.point.bit_rate else [])]
+        return "/".join(map(repr, [*rates, self.number]))
+
+
 def trajectory(
     task: Task,
     array: Array,
     analysis: Analysis,
-    job: tuple[float, int],
+    job: Repeat,
     *,
     clean: Float64[np.ndarray, " samples"],
     seed: int,
@@ -127,7 +204,7 @@ def trajectory(
         task: The clean network and its data.
         array: The array and its placement.
         analysis: Amounts, spatial distribution and retraining.
-        job: Rate and number of the repeat.
+        job: The repeat.
         clean: Scores of the clean network on the validation split.
         seed: The seed of the run.
         calibration: What closed-form repair knows of the network.
@@ -136,11 +213,14 @@ def trajectory(
     Returns:
         Validation accuracy after each amount, with what it cost.
     """
-    rate, repeat = job
-    chip = f"analysis/{rate!r}/{repeat}"
-    faults = fault_map(array, rate, analysis.spatial, seed=seed, chip=chip)
+    chip = f"analysis/{job.key}"
+    known = calibration or Calibration(task, seed)
+    filled = known.filled(array.memory) if job.point.bit_rate else None
+    if filled is not None:
+        array = replace(array, memory=replace(array.memory, words=filled.words))
+    faulty, stuck = analysis.faults(array, job.point, seed=seed, chip=chip)
     bench = Workbench(
-        task, array, faults.unusable, chip=chip, seed=seed, calibration=calibration, tick=tick
+        task, array, faulty, chip=chip, seed=seed, stuck=stuck, calibration=known, tick=tick
     )
     for step in analysis.repairs():
         bench.calibration.prepare(step)
@@ -150,14 +230,16 @@ def trajectory(
     rungs = [walk.rung(recipe, analysis.share) for recipe in analysis.rungs]
     accuracies = walk.trained(analysis)
     return Trajectory(
-        rate=rate,
-        repeat=repeat,
-        effective_rate=effective_rate(weights_per_pe(task.model, array), faults.unusable),
+        rate=job.point.rate,
+        repeat=job.number,
+        effective_rate=effective_rate(weights_per_pe(task.model, array), faulty),
         accuracies=tuple(accuracies),
         ee=bench.spent(walk.recipe).ee,
         seconds=time.perf_counter() - started,
         damage=damage,
         rungs=tuple(rungs),
+        bit_rate=job.point.bit_rate,
+        effective_bit_rate=stuck.rate_among(filled) if stuck and filled else 0.0,
     )
 
 

@@ -9,9 +9,9 @@ References:
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,18 @@ from chipmend.errors import TableError
 Statistic = Literal["min", "mean", "max", "quantile"]
 UNREACHABLE = math.inf
 """The amount needed where no amount that was tried reached the constraint."""
+
+
+class Point(NamedTuple):
+    """What fault maps of the analysis are drawn at.
+
+    Args:
+        rate: Fault rate (base: per PE).
+        bit_rate: Rate of stuck bits in the weight memory (base: per bit).
+    """
+
+    rate: float
+    bit_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +62,8 @@ class Trajectory:
         seconds: How long it took.
         damage: Assessment of the pruned network, if rungs were looked at.
         rungs: What each rung came to.
+        bit_rate: Rate of stuck bits that the map was drawn at (base: per bit).
+        effective_bit_rate: Share of the bits of the network's weights that are stuck.
     """
 
     rate: float
@@ -60,6 +74,22 @@ class Trajectory:
     seconds: float
     damage: float | None = None
     rungs: tuple[Rung, ...] = ()
+    bit_rate: float = 0.0
+    effective_bit_rate: float = 0.0
+
+
+Along = Callable[[Trajectory], float]
+"""One of the rates that repeats, and chips, are told apart by."""
+
+
+def faulty_pes(repeat: Trajectory) -> float:
+    """Share of the weights on faulty PEs (base: per weight)."""
+    return repeat.effective_rate
+
+
+def stuck_bits(repeat: Trajectory) -> float:
+    """Share of the weights' bits that are stuck (base: per bit)."""
+    return repeat.effective_bit_rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +107,9 @@ class ResilienceTable:
     trajectories: tuple[Trajectory, ...]
 
     @property
-    def rates(self) -> list[float]:
-        """The fault rates, ascending (base: per PE)."""
-        return sorted({t.rate for t in self.trajectories})
+    def points(self) -> list[Point]:
+        """What fault maps were drawn at, ascending."""
+        return sorted({Point(t.rate, t.bit_rate) for t in self.trajectories})
 
     @property
     def ee(self) -> float:
@@ -91,9 +121,9 @@ class ResilienceTable:
         """Worker seconds that the whole analysis took."""
         return sum(t.seconds for t in self.trajectories)
 
-    def at(self, rate: float) -> list[Trajectory]:
-        """The repeats at one rate."""
-        return [t for t in self.trajectories if t.rate == rate]
+    def at(self, point: Point) -> list[Trajectory]:
+        """The repeats whose maps were drawn at one point."""
+        return [t for t in self.trajectories if (t.rate, t.bit_rate) == point]
 
     def needed(self, trajectory: Trajectory, constraint: Constraint) -> float:
         """Least amount from which a repeat reaches the constraint and stays there.
@@ -116,10 +146,10 @@ class ResilienceTable:
             needed = amount
         return needed
 
-    def needed_at_rates(
+    def needed_at_points(
         self, constraint: Constraint, statistic: Statistic, quantile: float = 1.0
     ) -> list[float]:
-        """The amount needed at each rate, over its repeats.
+        """The amount needed at each point, over its repeats.
 
         Args:
             constraint: What to reach on validation.
@@ -127,11 +157,11 @@ class ResilienceTable:
             quantile: Which one, for ``quantile``: a fraction of the repeats.
 
         Returns:
-            Epochs at each of ``rates``; ``UNREACHABLE`` spoils a mean as it does a maximum.
+            Epochs at each of ``points``; ``UNREACHABLE`` spoils a mean as it does a maximum.
         """
         return [
-            _over_repeats([self.needed(t, constraint) for t in self.at(rate)], statistic, quantile)
-            for rate in self.rates
+            _over_repeats([self.needed(t, constraint) for t in self.at(p)], statistic, quantile)
+            for p in self.points
         ]
 
     def needed_for(
@@ -140,53 +170,93 @@ class ResilienceTable:
         constraint: Constraint,
         statistic: Statistic = "max",
         quantile: float = 1.0,
+        *,
+        effective_bit_rate: float = 0.0,
     ) -> float:
-        """The amount that a chip needs, by its own effective fault rate.
+        """The amount that a chip needs, by its own effective fault rates.
 
-        Monotone: a higher rate never needs less. Between two rates the amount is interpolated, and
-        towards an unreachable one it is the largest analysed; from that one on it is unreachable.
-        Below the lowest rate it goes to what a chip without faults needs, nothing; above the
-        highest it goes on as between the last two, up to the largest amount analysed.
+        A chip with both kinds of fault needs what the worse of its two rates does: where an
+        analysis draws both, maps grow worse in both at once. Monotone: a higher rate never needs
+        less. Between two rates the amount is interpolated, and towards an unreachable one it is the
+        largest analysed; from that one on it is unreachable. Below the lowest rate it goes to what
+        a chip without faults needs, nothing; above the highest it goes on as between the last two,
+        up to the largest amount analysed.
 
         Args:
             effective_rate: Share of the network's weights on the chip's faulty PEs.
             constraint: What to reach on validation.
             statistic: Which of the repeats' amounts to take.
             quantile: Which one, for ``quantile``.
+            effective_bit_rate: Share of the bits of the network's weights that are stuck.
 
         Returns:
             Epochs, or ``UNREACHABLE``.
+
+        Raises:
+            TableError: The chip has faults of a kind that no repeat had.
         """
-        if effective_rate == 0:
-            return 0.0
-        if effective_rate >= self.unreachable_from(constraint, statistic, quantile):
-            return UNREACHABLE
-        amounts = self._amounts_by_rate(constraint, statistic, quantile)
-        wanted = _interpolated(effective_rate, list(amounts), list(amounts.values()))
-        return min(wanted, self.amounts[-1])
+        chip = ((faulty_pes, effective_rate), (stuck_bits, effective_bit_rate))
+        return max(
+            (
+                self._needed_along(along, rate, constraint, statistic, quantile)
+                for along, rate in chip
+                if rate > 0
+            ),
+            default=0.0,
+        )
 
     def unreachable_from(
-        self, constraint: Constraint, statistic: Statistic, quantile: float = 1.0
+        self,
+        constraint: Constraint,
+        statistic: Statistic,
+        quantile: float = 1.0,
+        *,
+        along: Along = faulty_pes,
     ) -> float:
-        """The lowest effective fault rate analysed at which no amount was enough.
+        """The lowest effective rate analysed at which no amount was enough.
 
         Args:
             constraint: What to reach on validation.
             statistic: Which of the repeats' amounts to take.
             quantile: Which one, for ``quantile``.
+            along: Which rate.
 
         Returns:
             A fraction; infinite if every rate was reached.
         """
-        amounts = self._amounts_by_rate(constraint, statistic, quantile)
+        amounts = self._amounts_along(along, constraint, statistic, quantile)
         return min((rate for rate, n in amounts.items() if math.isinf(n)), default=math.inf)
 
-    def _amounts_by_rate(
-        self, constraint: Constraint, statistic: Statistic, quantile: float
+    def _needed_along(
+        self,
+        along: Along,
+        rate: float,
+        constraint: Constraint,
+        statistic: Statistic,
+        quantile: float,
+    ) -> float:
+        drawn, kind, field = (
+            ([point.bit_rate for point in self.points], "stuck bits", "bit_rates")
+            if along is stuck_bits
+            else ([point.rate for point in self.points], "faulty PEs", "rates")
+        )
+        if not any(drawn):
+            raise TableError(
+                f"a chip with {kind}, and an analysis without any",
+                hint=f"give analysis.{field} as well",
+            )
+        if rate >= self.unreachable_from(constraint, statistic, quantile, along=along):
+            return UNREACHABLE
+        amounts = self._amounts_along(along, constraint, statistic, quantile)
+        wanted = _interpolated(rate, list(amounts), list(amounts.values()))
+        return min(wanted, self.amounts[-1])
+
+    def _amounts_along(
+        self, along: Along, constraint: Constraint, statistic: Statistic, quantile: float
     ) -> dict[float, float]:
-        """Amounts that never fall, by mean effective rate, from a chip without faults on."""
-        found = [_mean([t.effective_rate for t in self.at(rate)]) for rate in self.rates]
-        needed = self.needed_at_rates(constraint, statistic, quantile)
+        """Amounts that never fall, by a mean effective rate, from a chip without faults on."""
+        found = [_mean([along(t) for t in self.at(point)]) for point in self.points]
+        needed = self.needed_at_points(constraint, statistic, quantile)
         rates, amounts = zip((0.0, 0.0), *sorted(zip(found, needed, strict=True)), strict=True)
         # few or tiny maps may fall on one effective rate: the last of it has the greatest amount
         return dict(zip(rates, np.maximum.accumulate(amounts).tolist(), strict=True))

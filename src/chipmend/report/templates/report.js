@@ -8,7 +8,7 @@
   const count = document.getElementById("count");
   const percent = (v) => (v === null ? "-" : (100 * v).toFixed(2) + " %");
   const number = (v) => v.toFixed(3);
-  const shown = { 3: percent, 4: percent, 5: number, 6: number, 7: percent };
+  const shown = { 3: percent, 4: percent, 5: percent, 6: number, 7: number, 8: percent };
   let sorted = { column: null, descending: false };
 
   function compare(a, b) {
@@ -28,8 +28,8 @@
       row.forEach((value, column) => {
         const cell = document.createElement("td");
         cell.textContent = shown[column] ? shown[column](value) : value;
-        if (column === 8) cell.className = value;
-        if (column === 9) cell.className = "words";
+        if (column === 9) cell.className = value;
+        if (column === 10) cell.className = "words";
         line.append(cell);
       });
       return line;
