@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from chipmend.fleet import Outcome, analyze, mend
     from chipmend.hardware import Array, PeShare, Throughput, WeightMemory
     from chipmend.network import Task, accuracy, gemm_sizes
+    from chipmend.network.integer.onnx import write_onnx
     from chipmend.policy import Cascade, Fixed, FixedSteps, Looks, Reduce, UntilMet
     from chipmend.repairs.calibration import Calibration
     from chipmend.repairs.chip import Repaired, repair
+    from chipmend.repairs.conversion import converted_codes
     from chipmend.report import write_report
     from chipmend.resilience import Analysis, ResilienceTable
     from chipmend.steps import (
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
         Remap,
         Retrain,
         Sequential,
+        SequentialFAQ,
     )
     from chipmend.zoo import alexnet, mobilenet_v2, resnet18, trained, vgg11, vgg16
 
@@ -97,9 +100,11 @@ _HOMES = {
     "chipmend.fleet": ("Outcome", "analyze", "mend"),
     "chipmend.hardware": ("Array", "PeShare", "Throughput", "WeightMemory"),
     "chipmend.network": ("Task", "accuracy", "gemm_sizes"),
+    "chipmend.network.integer.onnx": ("write_onnx",),
     "chipmend.policy": ("Cascade", "Fixed", "FixedSteps", "Looks", "Reduce", "UntilMet"),
     "chipmend.repairs.calibration": ("Calibration",),
     "chipmend.repairs.chip": ("Repaired", "repair"),
+    "chipmend.repairs.conversion": ("converted_codes",),
     "chipmend.report": ("write_report",),
     "chipmend.resilience": ("Analysis", "ResilienceTable"),
     "chipmend.steps": (
@@ -127,6 +132,7 @@ _HOMES = {
         "Remap",
         "Retrain",
         "Sequential",
+        "SequentialFAQ",
     ),
     "chipmend.zoo": ("alexnet", "mobilenet_v2", "resnet18", "trained", "vgg11", "vgg16"),
 }
@@ -184,6 +190,7 @@ __all__ = [
     "Retrain",
     "Scattered",
     "Sequential",
+    "SequentialFAQ",
     "StuckAt",
     "StuckBits",
     "Task",
@@ -200,6 +207,7 @@ __all__ = [
     "bypass_rows_or_cols",
     "cifar10",
     "cifar100",
+    "converted_codes",
     "fashion_mnist",
     "gemm_sizes",
     "image_folders",
@@ -216,6 +224,7 @@ __all__ = [
     "vgg16",
     "write_chips",
     "write_csv",
+    "write_onnx",
     "write_report",
 ]
 

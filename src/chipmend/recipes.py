@@ -20,6 +20,7 @@ from chipmend.steps import (
     Reestimate,
     Remap,
     Retrain,
+    SequentialFAQ,
     Step,
 )
 
@@ -65,11 +66,17 @@ def check_recipe(recipe: Sequence[Step], whose: str) -> None:
 
 def undoes_training(before: Sequence[Step], step: Step) -> bool:
     """Whether a step would set trained weights anew; codes do so to weights trained with codes."""
-    if isinstance(step, Quantize):
+    if isinstance(step, Quantize) and not begins_anew(step):
         before = tuple(itertools.dropwhile(lambda s: not isinstance(s, Quantize), before))
-    elif not isinstance(step, Remap | Compensate):
+    elif not isinstance(step, Remap | Compensate | Quantize):
         return False
     return any(isinstance(s, Retrain) for s in before)
+
+
+def begins_anew(step: Step) -> bool:
+    """Whether a step sets every weight anew, from the clean ones."""
+    form = step.form if isinstance(step, Quantize) else None
+    return isinstance(step, Compensate) or isinstance(form, SequentialFAQ)
 
 
 def is_quantized(recipe: Sequence[Step]) -> bool:
@@ -195,7 +202,7 @@ def mapping_of(recipe: Recipe) -> tuple[Remap, ...]:
 
 def _leaves_no_trace(step: Step, after: Step) -> bool:
     """Whether a step does nothing that lasts once another follows."""
-    if isinstance(after, Compensate):
+    if begins_anew(after):
         return isinstance(step, Compensate | Recalibrate | Quantize)
     if not isinstance(step, Recalibrate):
         return False

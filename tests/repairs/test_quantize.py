@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from chipmend.errors import FaultMapError, NetworkError
+from chipmend.errors import FaultMapError, NetworkError, PlanError
 from chipmend.faults import Chip, FaultMap
 from chipmend.hardware import Array, WeightMemory
 from chipmend.network import accuracy, gemms, scores
@@ -28,8 +28,11 @@ from chipmend.steps import (
     Quantize,
     Recalibrate,
     Remap,
+    Retrain,
+    SequentialFAQ,
 )
-from repairs.faulty_memory import ARRAY, chip, readable_by
+from chipmend.steps.quantize import STEPS_TRIED
+from repairs.faulty_memory import ARRAY, chip, readable_by, words_of_a_weight
 
 MOMENTS = OneShot(samples=128, places=1024)
 FORMS = {
@@ -38,6 +41,8 @@ FORMS = {
     "faq, best of steps": FAQ(steps_tried=(1.0, 0.9), turned=True),
     "compensated": CompensatedFAQ(moments=MOMENTS),
     "faulty first": CompensatedFAQ(moments=MOMENTS, faulty_first=True, turned=True),
+    "sequential": SequentialFAQ(samples=128, places=1024),
+    "sequential, faulty first": SequentialFAQ(samples=128, places=1024, faulty_first=True),
 }
 
 
@@ -104,6 +109,7 @@ def test_aware_beats_naive_and_compensation_beats_both(task):
     assert outputs["faq"] < 0.5 * outputs["naive"]
     assert outputs["compensated"] < 0.7 * outputs["faq"]
     assert outputs["faulty first"] < 0.7 * outputs["faq"]
+    assert outputs["sequential"] < 0.7 * outputs["faq"]
 
 
 def test_lost_weights_are_made_up_for_in_the_same_solve(task):
@@ -112,6 +118,7 @@ def test_lost_weights_are_made_up_for_in_the_same_solve(task):
     recipes = {
         "pruned": [Prune(), Quantize(form=FAQ(), samples=64)],
         "together": [Prune(), Quantize(form=CompensatedFAQ(moments=MOMENTS), samples=64)],
+        "in stream": [Prune(), Quantize(form=FORMS["sequential"], samples=64)],
     }
     with torch.no_grad():
         clean = task.model(inputs)
@@ -127,6 +134,45 @@ def test_lost_weights_are_made_up_for_in_the_same_solve(task):
             for name, steps in recipes.items()
         }
     assert apart["together"] < 0.7 * apart["pruned"]
+    assert apart["in stream"] < 0.7 * apart["pruned"]
+
+
+def test_sequential_codes_begin_anew_from_the_clean_weights(task):
+    given, form = chip(task, share=0.1), FORMS["sequential"]
+    last = Quantize(form=form, samples=64)
+    steps = [Prune(), last], [Prune(), Compensate(form=MOMENTS), Recalibrate(), last]
+    one, two = (repair(task, given, array=ARRAY, steps=s) for s in steps)
+    assert all(torch.equal(c.numbers, two.codes[n].numbers) for n, c in one.codes.items())
+    with pytest.raises(PlanError, match="quantize after retraining would undo it"):
+        repair(task, given, array=ARRAY, steps=[Prune(), Retrain(), last])
+
+
+def test_sequential_codes_of_a_layer_that_no_input_reaches_are_the_nearest(task):
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = copy.deepcopy(task.model), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    splits = task.train, task.validation, task.test
+    idle = Task(Idle(), **dict(zip(("train", "validation", "test"), splits, strict=True)))
+    given = chip(idle, share=0.1, broken=0)
+    one, faq = (
+        repair(idle, given, array=ARRAY, steps=[Prune(), Quantize(form=form, samples=64)])
+        for form in (FORMS["sequential"], FAQ(steps_tried=STEPS_TRIED, turned=True))
+    )
+    assert torch.equal(one.codes["idle.weight"].numbers, faq.codes["idle.weight"].numbers)
+    name = next(name for name in one.codes if name.startswith("used"))
+    assert not torch.equal(one.codes[name].numbers, faq.codes[name].numbers)
+
+
+def test_the_words_of_some_outputs_are_those_of_the_whole_weight():
+    words, *_ = words_of_a_weight(WeightMemory())
+    some, wanted = words.of_outputs(slice(2, 5)), 40 * torch.randn(6, 40)
+    assert torch.equal(some.nearest(wanted[2:5].clone()), words.nearest(wanted)[2:5])
+    assert torch.equal(some.patterns, words.patterns[2:5])
 
 
 @pytest.mark.parametrize(

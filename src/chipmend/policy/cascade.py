@@ -52,6 +52,7 @@ from chipmend.steps import (
     Remap,
     Retrain,
     Sequential,
+    SequentialFAQ,
     Step,
 )
 
@@ -64,9 +65,10 @@ RUNGS: tuple[Recipe, ...] = (
 """Repairs that pay, cheapest first (docs/architecture.md)."""
 CODED_RUNGS: tuple[Recipe, ...] = (
     (*BYPASS, Quantize(form=FAQ())),
-    (*BYPASS, Quantize()),
+    (*BYPASS, Quantize(form=FAQ()), Recalibrate()),
     (*BYPASS, Quantize(), Recalibrate()),
-    (Remap(), *BYPASS, Quantize(), Recalibrate()),
+    (*BYPASS, Quantize(form=SequentialFAQ())),
+    (Remap(), *BYPASS, Quantize(form=SequentialFAQ())),
 )
 """The same for lots whose chips have stuck bits, so that what ships is codes."""
 GENTLE = Retrain(learning_rate=0.005, weight_decay=0.0, teacher=Distill(temperature=4.0))
@@ -351,4 +353,5 @@ class _Climb:
 
 
 def _is_sequential(step: Step) -> bool:
-    return isinstance(step, Compensate) and isinstance(step.form, Sequential)
+    form = step.form if isinstance(step, Compensate | Quantize) else None
+    return isinstance(form, Sequential | SequentialFAQ)

@@ -59,6 +59,7 @@ from chipmend.steps import (
     Recalibrate,
     Remap,
     Sequential,
+    SequentialFAQ,
     Step,
 )
 
@@ -180,7 +181,7 @@ class Calibration:
         """Work out all that a step goes by, so that the step's own time is its own."""
         self.bill((step,))
         match step:
-            case Compensate() | Recalibrate(form=Match()):
+            case Compensate() | Recalibrate(form=Match()) | Quantize(form=SequentialFAQ()):
                 _ = self.intercepts
             case Remap(saliency=kind):
                 _ = self.couplings, self.saliency(kind)
@@ -341,6 +342,8 @@ def _used_by(step: Step) -> list[Shared]:
     match step:
         case Quantize(form=CompensatedFAQ(moments=moments)):
             return [moments, _without_codes(step)]
+        case Quantize(form=SequentialFAQ(samples=samples, places=places)):
+            return [(samples, places), _without_codes(step)]
         case Quantize():
             return [_without_codes(step)]
         case Compensate(form=OneShot() as form):

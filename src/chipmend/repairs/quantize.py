@@ -1,9 +1,10 @@
 """Quantization for one chip: a code for every weight, chosen by what its word can read.
 
-Three forms: *naive* stores the nearest code and reads what the faults make of it; *FAQ* stores the
+Four forms: *naive* stores the nearest code and reads what the faults make of it; *FAQ* stores the
 code that is read as the nearest number [Hanif2023]; *compensated FAQ* lets the weights that are
-rounded later make up for what those before them could not be. The network stays one of real
-numbers, with the weights that its codes stand for, until it is lowered to integers.
+rounded later make up for what those before them could not be; *sequential FAQ* does so on what the
+layers before hand on once they are codes. The network stays one of real numbers, with the weights
+that its codes stand for, until it is lowered to integers.
 
 References:
     [Hanif2023] Hanif, Shafique, "FAQ: mitigating the impact of faults in the weight memory of DNN
@@ -18,10 +19,14 @@ from torch import Tensor, nn
 
 from chipmend.network.gemm import gemms
 from chipmend.network.integer.codes import Codes, plain_steps
+from chipmend.network.intercepts import Intercept
+from chipmend.repairs.closed_form import Known, Moments
+from chipmend.repairs.gptq import factor_of
 from chipmend.repairs.one_shot import CleanLayer, shift_
 from chipmend.repairs.rounding import best_steps, rounded_with_compensation
+from chipmend.repairs.sequential import Targets, settled_in_stream_
 from chipmend.repairs.words import Words
-from chipmend.steps import FAQ, CompensatedFAQ, Naive
+from chipmend.steps import FAQ, CompensatedFAQ, Naive, SequentialFAQ
 
 
 def quantized_(
@@ -51,8 +56,13 @@ def quantized_(
             weight = gemm.weight.detach().flatten(1).float()
             layer = layers.get(gemm.name) if isinstance(form, CompensatedFAQ) else None
             if isinstance(form, CompensatedFAQ) and layer is not None:
-                found, spent = _compensated(
-                    weight, form, words[gemm.name], layer, factors.get(gemm.name)
+                found, spent = _made_up_for(
+                    weight,
+                    form,
+                    words[gemm.name],
+                    layer.importance(),
+                    layer.known,
+                    factors.get(gemm.name),
                 )
                 work += spent
             else:
@@ -68,6 +78,62 @@ def quantized_(
     return codes, work
 
 
+def quantized_in_stream_(
+    network: nn.Module,
+    form: SequentialFAQ,
+    words: Mapping[str, Words],
+    inputs: Tensor,
+    clean: Targets,
+    places: Mapping[str, Intercept],
+) -> tuple[dict[str, Codes], int]:
+    """Choose the codes of a clean network's weights while inputs stream through it, in place.
+
+    Args:
+        network: A copy of the clean network.
+        form: How codes are chosen.
+        words: The words of each weight, by its name.
+        inputs: The calibration inputs, as ``targets`` had them.
+        clean: What the clean network does with them.
+        places: Intercepts of the weights.
+
+    Returns:
+        The codes by name of the weight, and the multiply-adds that it took.
+
+    Raises:
+        RepairError: Moments are singular.
+    """
+    alone = FAQ(steps_tried=form.steps_tried, turned=form.turned)
+    weights = {gemm.name: gemm.weight for gemm in gemms(network)}
+    codes = {
+        name: _rounded(weight.detach().flatten(1).float(), alone, words[name])
+        for name, weight in weights.items()
+    }
+    settled = set[str]()
+
+    def settle(name: str, outputs: slice, best: Tensor, known: Known) -> tuple[Tensor, int]:
+        known = known.with_inverse()
+        here, factor, work = words[name].of_outputs(outputs), None, 0
+        if isinstance(known, Moments):
+            assert known.inverse is not None
+            factor, work = factor_of(known.inverse), 4 * known.inverse.numel() * best.shape[1] // 3
+        found, spent = _made_up_for(
+            best, form, here, known.loss_alone(torch.ones_like(best)), known, factor
+        )
+        codes[name].numbers[outputs], codes[name].step[outputs] = found.numbers, found.step
+        settled.add(name)
+        return found.weight(), work + spent
+
+    work = settled_in_stream_(network, inputs, clean, settle, places, pull=form.pull)
+    with torch.no_grad():
+        for name in weights.keys() - settled:  # a layer that no calibration input reaches
+            weights[name].copy_(codes[name].weight().view_as(weights[name]))
+    shaped = {
+        name: Codes(found.numbers.view(weights[name].shape), found.step)
+        for name, found in codes.items()
+    }
+    return shaped, work
+
+
 def _rounded(weight: Tensor, form: Naive | FAQ | CompensatedFAQ, words: Words) -> Codes:
     """Every weight by itself."""
     if isinstance(form, Naive):
@@ -77,12 +143,16 @@ def _rounded(weight: Tensor, form: Naive | FAQ | CompensatedFAQ, words: Words) -
     return Codes(words.nearest(weight / step[:, None].float()), step)
 
 
-def _compensated(
-    weight: Tensor, form: CompensatedFAQ, words: Words, layer: CleanLayer, factor: Tensor | None
+def _made_up_for(
+    best: Tensor,
+    form: CompensatedFAQ | SequentialFAQ,
+    words: Words,
+    importance: Tensor,
+    known: Known,
+    factor: Tensor | None,
 ) -> tuple[Codes, int]:
-    step = best_steps(
-        weight, words, layer.importance(), shares=form.steps_tried, turned=form.turned
-    )
+    """Weights that make up for one another."""
+    step = best_steps(best, words, importance, shares=form.steps_tried, turned=form.turned)
     return rounded_with_compensation(
-        weight, words, step, layer.known, factor, faulty_first=form.faulty_first
+        best, words, step, known, factor, faulty_first=form.faulty_first
     )

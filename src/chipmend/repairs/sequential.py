@@ -6,7 +6,7 @@ through branches and residual sums, whatever the network's shape. Norms are matc
 reaches them. Of each product a random subset of rows is looked at, the same in both networks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -134,6 +134,11 @@ def _chosen(
     return arrival.topk(places, largest=False).indices.sort().values
 
 
+Settle = Callable[[str, slice, Float[Tensor, "n k"], Known], tuple[Float[Tensor, "n k"], int]]
+"""What becomes of the best weights of some outputs: given the weight's name, the outputs, the best
+weights if all could be chosen, and what is known of their inputs; with the multiply-adds taken."""
+
+
 def sequential_(
     network: nn.Module,
     inputs: Tensor,
@@ -159,6 +164,41 @@ def sequential_(
     Raises:
         RepairError: Moments are singular.
     """
+
+    def lose(name: str, outputs: slice, best: Tensor, known: Known) -> tuple[Tensor, int]:
+        solved = compensated(best, pruned[name].flatten(1)[outputs], known)
+        return solved.weights, solved.multiply_adds
+
+    work = settled_in_stream_(network, inputs, clean, lose, places, pull=pull)
+    prune_(network, pruned)  # a layer that no calibration input reaches is not compensated
+    return work
+
+
+def settled_in_stream_(
+    network: nn.Module,
+    inputs: Tensor,
+    clean: Targets,
+    settle: Settle,
+    places: Mapping[str, Intercept],
+    *,
+    pull: float,
+) -> int:
+    """Fit a clean network's weights layer by layer while inputs stream through it, in place.
+
+    Args:
+        network: A copy of the clean network.
+        inputs: The calibration inputs, as ``targets`` had them.
+        clean: What the clean network does with them.
+        settle: What becomes of the best weights.
+        places: Intercepts of the weights.
+        pull: Share of the mean second moment by which weights are held to the clean ones.
+
+    Returns:
+        The multiply-adds it took, those of the forward pass among them.
+
+    Raises:
+        RepairError: Moments are singular.
+    """
     work, done = 0, set[Part]()
 
     def meet(product: Product) -> None:
@@ -167,10 +207,9 @@ def sequential_(
         part = product.part
         if part not in done and part in clean.parts:
             done.add(part)
-            faulty = pruned[product.gemm.name].flatten(1)[product.outputs.start :]
             fit = _Fit(network, product, clean.parts[part], places[product.gemm.name])
             with solving_for(product.gemm.name):
-                work += fit.solve_(faulty[: len(product.outputs)], pull)
+                work += fit.solve_(settle, pull)
 
     def correct(path: str, norm: _NormBase, now: Statistics) -> None:
         match_(norm, stored_statistics(norm), clean.norms[path], now)
@@ -182,7 +221,6 @@ def sequential_(
         Products(gemms(network), meet),
     ):
         network(inputs.to(device_of(network)))
-    prune_(network, pruned)  # a layer that no calibration input reaches is not compensated
     return work
 
 
@@ -195,8 +233,8 @@ class _Fit:
     target: Target
     place: Intercept
 
-    def solve_(self, faulty: Tensor, pull: float) -> int:
-        """Solve for its healthy weights, write them, and return the multiply-adds."""
+    def solve_(self, settle: Settle, pull: float) -> int:
+        """Solve for its best weights, write what becomes of them; return the multiply-adds."""
         clean = self.product.matrix()
         target = self.target
         rows = torch.cat([self.product.rows(target.places), *(rows for rows, _ in target.later)])
@@ -209,9 +247,11 @@ class _Fit:
         missed = wanted - rows @ grouped.mT
         found = _fit_wide if len(rows) == 1 and rows.shape[-1] > WIDEST else _fit
         moved, known, work = found(rows, missed, pull)
-        solved = compensated((grouped + moved).flatten(0, 1), faulty, known)
-        self._write_(solved.weights, mean_in, mean_out)
-        return work + rows.shape[1] * clean.numel() + solved.multiply_adds
+        outputs = slice(self.product.outputs.start, self.product.outputs.stop)
+        best = (grouped + moved).flatten(0, 1)
+        weights, spent = settle(self.product.gemm.name, outputs, best, known)
+        self._write_(weights, mean_in, mean_out)
+        return work + rows.shape[1] * clean.numel() + spent
 
     def _write_(self, weights: Tensor, mean_in: Tensor, mean_out: Tensor) -> None:
         self.product.write_(weights)

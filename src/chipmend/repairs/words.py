@@ -82,6 +82,13 @@ class Words:
         found = self._nearest[self.patterns[:, at], self._halves(wanted)]
         return found.to(wanted.dtype).masked_fill_(self.lost[:, at], 0)
 
+    def of_outputs(self, outputs: slice) -> "Words":
+        """The words of some outputs of the weight."""
+        k = self.lost.shape[1]
+        here = (self.hit.at >= outputs.start * k) & (self.hit.at < outputs.stop * k)
+        hit = HitWords(self.hit.at[here] - outputs.start * k, self.hit.pattern[here])
+        return Words(self.memory, hit, self.lost[outputs])
+
     @cached_property
     def patterns(self) -> Int64[Tensor, "n k"]:
         """The pattern of every weight's word; 0 is a sound one."""

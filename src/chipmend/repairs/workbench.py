@@ -41,7 +41,7 @@ from chipmend.repairs.distill import TaughtSamples, divergence, squared_error
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
 from chipmend.repairs.prune import Pruned, are_zero, prune_, pruned_weights
-from chipmend.repairs.quantize import quantized_
+from chipmend.repairs.quantize import quantized_, quantized_in_stream_
 from chipmend.repairs.recalibrate import reestimate_
 from chipmend.repairs.remap import Remapped, remapped
 from chipmend.repairs.retrain import Retraining
@@ -49,10 +49,10 @@ from chipmend.repairs.sequential import sequential_
 from chipmend.repairs.words import HitWords, Words, hit_words, in_own_order
 from chipmend.seeds import chip_seed
 from chipmend.steps import (
-    FAQ,
     Anytime,
     Assess,
     ClosedForm,
+    Coded,
     Compensate,
     CompensatedFAQ,
     Distill,
@@ -60,7 +60,6 @@ from chipmend.steps import (
     Labels,
     Match,
     Measure,
-    Naive,
     OneShot,
     Prune,
     Quantize,
@@ -69,6 +68,7 @@ from chipmend.steps import (
     Reestimate,
     Remap,
     Retrain,
+    SequentialFAQ,
     Step,
 )
 
@@ -300,7 +300,7 @@ class Workbench:
             network = self._better(before)
             self._stops[recipe] = _Stop()  # its looks are billed as looks
             return network
-        if isinstance(step, Quantize) and isinstance(step.form, CompensatedFAQ):
+        if isinstance(step, Quantize) and isinstance(step.form, CompensatedFAQ | SequentialFAQ):
             before = unpruned(before)  # it makes up for lost weights itself
         network = self.task.fresh_network() if isinstance(step, Compensate) else self._taken(before)
         self.calibration.prepare(step)
@@ -334,11 +334,16 @@ class Workbench:
             )
         return Cost(algebra=known.algebra(work))
 
-    def _quantized_(
-        self, network: nn.Module, form: Naive | FAQ | CompensatedFAQ, recipe: Recipe
-    ) -> int:
+    def _quantized_(self, network: nn.Module, form: Coded, recipe: Recipe) -> int:
         """Choose codes, set the network to what they stand for; multiply-adds that it took."""
         known, words = self.calibration, self._words(recipe)
+        if isinstance(form, SequentialFAQ):
+            inputs = known.inputs_at_once(form.samples)
+            clean = known.targets(form.samples, form.places)
+            self._codes, work = quantized_in_stream_(
+                network, form, words, inputs, clean, known.intercepts
+            )
+            return work
         if isinstance(form, CompensatedFAQ):
             layers, factors = known.layers(form.moments), known.factors(form.moments)
         else:
