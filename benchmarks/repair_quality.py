@@ -210,7 +210,7 @@ def resnet18(samples: int) -> dict[str, float]:
         generator = torch.Generator().manual_seed(0)
         pictures = torch.randn(samples, 3, 32, 32, generator=generator)
         split = pictures, torch.randint(0, 10, (samples,), generator=generator)
-        task = cm.Task(networks.resnet18(), train=split, validation=split, test=split)
+        task = cm.Task(cm.resnet18(), train=split, validation=split, test=split)
         array = cm.Array(rows=256, cols=256)
         known = Calibration(task, 0)
         form = cm.OneShot(samples=samples)

@@ -9,8 +9,10 @@ from chipmend.hardware import Array
 from chipmend.network.grams import grams
 from chipmend.network.intercepts import intercepts
 from chipmend.network.sensitivity import sensitivities
+from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.one_shot import clean_layers, one_shot_
 from chipmend.repairs.prune import prune_, pruned_weights
+from chipmend.steps import OneShot
 from repairs.networks import NETWORKS, inputs, network
 
 ARRAY = Array(rows=8, cols=4)
@@ -178,3 +180,19 @@ def test_outputs_are_weighed_by_how_much_the_network_hangs_on_them():
         torch.testing.assert_close(layer.saliency(), alone * found[name].outputs[:, None])
         shares = unknown[name].saliency() * layer.power[:, None] * len(layer.power)
         torch.testing.assert_close(shares, alone, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("cleanly", [True, False])
+def test_the_power_after_a_change_is_what_the_products_give(cleanly, task):
+    known = Calibration(task)
+    for layer in known.layers(OneShot(samples=128, places=1024)).values():
+        before = layer.weight if cleanly else layer.weight + 0.1 * torch.randn_like(layer.weight)
+        now = before + 0.2 * torch.randn_like(before)
+        h = layer.known.matrix.repeat_interleave(len(now) // len(layer.known.matrix), 0).double()
+        powers = [torch.einsum("ni,nij,nj->n", w.double(), h, w.double()) for w in (before, now)]
+        apart = (now - before).double()
+        loss = (torch.einsum("ni,nij,nj->n", apart, h, apart) / 2).float()
+        for told in (loss, None):
+            found = layer.power_after(before, now, told)
+            for one, other in zip(found, powers, strict=True):
+                assert torch.allclose(one.double(), other, rtol=1e-3)

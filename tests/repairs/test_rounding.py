@@ -37,9 +37,14 @@ def test_compensation_loses_less_than_the_nearest_and_least_with_faulty_words_fi
     step, factor = plain_steps(optimum, memory.highest), factor_of(known.inverse)
     along = step[:, None].float()
     nearest = words.nearest(optimum / along) * along
-    in_turn, _ = rounded_with_compensation(optimum, words, step, known, factor, faulty_first=False)
-    first, _ = rounded_with_compensation(optimum, words, step, known, factor, faulty_first=True)
-    for codes in (in_turn, first):
+    (in_turn, *told), (first, *told_first) = (
+        rounded_with_compensation(optimum, words, step, known, factor, faulty_first=faults)
+        for faults in (False, True)
+    )
+    for codes, (loss, _) in ((in_turn, told), (first, told_first)):
+        assert float(2 * loss.sum()) == pytest.approx(
+            loss_of(codes.weight(), optimum, known.matrix[0]), rel=1e-3
+        )
         assert torch.equal(codes.numbers, words.nearest(codes.numbers)), "they can be read"
     h = known.matrix[0]
     by_turns, by_faults = (loss_of(codes.weight(), optimum, h) for codes in (in_turn, first))
@@ -52,7 +57,7 @@ def test_inputs_too_many_for_a_factor_make_up_for_faulty_words_alone():
     optimum = torch.randn(4, k, generator=seeded())
     known = Inputs.of(torch.randn(50, k, generator=seeded(4)), 0.01)
     step = plain_steps(optimum, memory.highest)
-    codes, _ = rounded_with_compensation(optimum, words, step, known, None, faulty_first=False)
+    codes, _, _ = rounded_with_compensation(optimum, words, step, known, None, faulty_first=False)
     assert torch.equal(codes.numbers, words.nearest(codes.numbers))
     h = known.rows.mT @ known.rows + known.damping * torch.eye(k)
     along = step[:, None].float()

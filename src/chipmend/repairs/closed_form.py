@@ -55,7 +55,11 @@ class Moments:
 
     def power(self, weights: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
         """``w^T H w`` of every output."""
-        return (_by_block(weights, self.matrix) * weights).sum(1)
+        return (self.pulled(weights) * weights).sum(1)
+
+    def pulled(self, weights: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """``H w`` of every output."""
+        return _by_block(weights, self.matrix)
 
     def loss_alone(self, weights: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """What losing each weight alone costs: ``w^2 / (2 Hinv_ii)``."""

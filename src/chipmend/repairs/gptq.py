@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-BLOCK = 64
+BLOCK = 32
 """Inputs that are rounded before their errors go to all inputs after them, in one product."""
 
 Round = Callable[[int, Tensor], Tensor]
@@ -51,17 +51,16 @@ def rounded_in_turn(
         and the multiply-adds that it took.
     """
     blocks, k, _ = factor.shape
-    left = optimum.unflatten(0, (blocks, -1)).clone()
-    rounded, loss = torch.empty_like(left), left.new_zeros(left.shape[:2])
+    left = optimum.unflatten(0, (blocks, -1)).mT.contiguous()  # inputs first: a row for each
+    rounded, loss = torch.empty_like(left), torch.zeros_like(left[:, 0])
     for first in range(0, k, BLOCK):
         end = min(first + BLOCK, k)
-        errors = left.new_empty(*left.shape[:2], end - first)
+        errors = torch.empty_like(left[:, first:end])
         for at in range(first, end):
-            row, wanted = factor[:, at], left[:, :, at]
-            rounded[:, :, at] = to(at, wanted)
-            error = (wanted - rounded[:, :, at]) / row[:, None, at]
-            left[:, :, at:end] -= error[:, :, None] * row[:, None, at:end]
-            errors[:, :, at - first] = error
-        left[:, :, end:] -= errors @ factor[:, first:end, end:]
-        loss += errors.square().sum(2) / 2
-    return rounded.flatten(0, 1), loss.flatten(), optimum.numel() * k // 2
+            row, wanted, error = factor[:, at], left[:, at], errors[:, at - first]
+            rounded[:, at] = to(at, wanted)
+            torch.sub(wanted, rounded[:, at], out=error).div_(row[:, at, None])
+            left[:, at + 1 : end].addcmul_(row[:, at + 1 : end, None], error[:, None], value=-1)
+        left[:, end:].baddbmm_(factor[:, first:end, end:].mT, errors, alpha=-1)
+        loss += errors.square().sum(1) / 2
+    return rounded.mT.contiguous().view(optimum.shape), loss.flatten(), optimum.numel() * k // 2

@@ -7,6 +7,7 @@ matched from the same moments, without running the network.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,7 +20,9 @@ from chipmend.network.intercepts import Intercept
 from chipmend.network.precision import at_least_single
 from chipmend.network.sensitivity import Sensitivity
 from chipmend.repairs.closed_form import (
+    Inputs,
     Known,
+    Moments,
     compensated,
     damped,
     losses_together,
@@ -81,6 +84,33 @@ class CleanLayer:
         found = power - damping * weights.square().sum(1)
         varies = clean > LEAST_VARIANCE * self.power
         return Statistics(self.mean_outputs(weights), found.clamp_min(0) * varies)
+
+    def power_after(
+        self,
+        before: Float[Tensor, "n k"],
+        now: Float[Tensor, "n k"],
+        loss: Float[Tensor, " n"] | None,
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+        """``w^T H w`` of every output before and after its weights were changed.
+
+        Args:
+            before: The weights before.
+            now: The weights after.
+            loss: ``(now - before)^T H (now - before) / 2``, where that is known: there is then
+                one matrix product to compute at most, and none if the clean weights were changed.
+        """
+        if loss is None or isinstance(self.known, Inputs):
+            return self.known.power(before), self.known.power(now)
+        clean = torch.equal(before, self.weight)
+        pulled = self._pulled if clean else self.known.pulled(before)
+        power = (pulled * before).sum(1)
+        return power, power + 2 * (pulled * (now - before)).sum(1) + 2 * loss
+
+    @cached_property
+    def _pulled(self) -> Float[Tensor, "n k"]:
+        """``H w`` of every output."""
+        assert isinstance(self.known, Moments)
+        return self.known.pulled(self.weight)
 
     def importance(self) -> Float[Tensor, "n k"]:
         """What a unit of squared error of each weight alone costs its output."""

@@ -53,27 +53,20 @@ def quantized_(
     codes, work = {}, 0
     with torch.no_grad():
         for gemm in gemms(network):
-            weight = gemm.weight.detach().flatten(1).float()
-            layer = layers.get(gemm.name) if isinstance(form, CompensatedFAQ) else None
-            if isinstance(form, CompensatedFAQ) and layer is not None:
-                found, spent = _made_up_for(
-                    weight,
-                    form,
-                    words[gemm.name],
-                    layer.importance(),
-                    layer.known,
-                    factors.get(gemm.name),
-                )
-                work += spent
+            weight, own = gemm.weight.detach().flatten(1).float(), words[gemm.name]
+            layer = layers.get(gemm.name)
+            if not isinstance(form, CompensatedFAQ) or layer is None:
+                found = _rounded(weight, form, own)
+                gemm.weight.copy_(found.weight().view(gemm.weight.shape))
             else:
-                found = _rounded(weight, form, words[gemm.name])
-            gemm.weight.copy_(found.weight().view(gemm.weight.shape))
-            if layer is not None:
-                before, now = (
-                    layer.outputs(w, layer.known.power(w)) for w in (weight, found.weight())
+                found, loss, spent = _made_up_for(
+                    weight, form, own, layer.importance(), layer.known, factors.get(gemm.name)
                 )
+                powers = layer.power_after(weight, found.weight(), loss)
+                before, now = map(layer.outputs, (weight, found.weight()), powers)
                 shift_(network, layer.intercept, before, now)
-                work += 2 * weight.numel() * weight.shape[1]
+                gemm.weight.copy_(found.weight().view(gemm.weight.shape))
+                work += spent + 2 * weight.numel() * weight.shape[1]
             codes[gemm.name] = Codes(found.numbers.view(gemm.weight.shape), found.step)
     return codes, work
 
@@ -116,7 +109,7 @@ def quantized_in_stream_(
         if isinstance(known, Moments):
             assert known.inverse is not None
             factor, work = factor_of(known.inverse), 4 * known.inverse.numel() * best.shape[1] // 3
-        found, spent = _made_up_for(
+        found, _, spent = _made_up_for(
             best, form, here, known.loss_alone(torch.ones_like(best)), known, factor
         )
         codes[name].numbers[outputs], codes[name].step[outputs] = found.numbers, found.step
@@ -150,8 +143,8 @@ def _made_up_for(
     importance: Tensor,
     known: Known,
     factor: Tensor | None,
-) -> tuple[Codes, int]:
-    """Weights that make up for one another."""
+) -> tuple[Codes, Tensor | None, int]:
+    """Weights that make up for one another, as ``rounded_with_compensation`` gives them."""
     step = best_steps(best, words, importance, shares=form.steps_tried, turned=form.turned)
     return rounded_with_compensation(
         best, words, step, known, factor, faulty_first=form.faulty_first

@@ -53,7 +53,7 @@ def rounded_with_compensation(
     factor: Float[Tensor, "blocks k k"] | None,
     *,
     faulty_first: bool,
-) -> tuple[Codes, int]:
+) -> tuple[Codes, Float[Tensor, " n"] | None, int]:
     """Round weights so that those rounded later make up for those rounded before.
 
     Args:
@@ -67,23 +67,24 @@ def rounded_with_compensation(
             where they make up best for that before they are rounded.
 
     Returns:
-        The codes, and the multiply-adds that it took.
+        The codes; what they cost each output, in units of half its mean squared error, where that
+        comes of it; and the multiply-adds that it took.
     """
-    along, work = step[:, None].to(optimum.dtype), 0
+    along, work, loss = step[:, None].to(optimum.dtype), 0, torch.zeros(())
     first = faulty_first or factor is None
-    faulty, settled = words.faulty, words.nearest(optimum / along) * along
+    faulty, settled = words.faulty, words.nearest(optimum / along)
     if first:
-        moved = compensated(optimum, faulty, known, settled)
-        optimum, work = moved.weights, moved.multiply_adds
+        moved = compensated(optimum, faulty, known, settled * along)
+        optimum, loss, work = moved.weights, moved.loss, moved.multiply_adds
     if factor is None:
-        return Codes(words.nearest(optimum / along), step), work
+        return Codes(words.nearest(optimum / along), step), None, work
+    held, is_held = settled.mT.contiguous(), faulty.mT.contiguous()
 
     def to(at: int, wanted: Tensor) -> Tensor:
-        by_output = wanted.flatten()
-        found = words.nearest_of(at, by_output / along[:, 0]) * along[:, 0]
-        if first:
-            found = torch.where(faulty[:, at], settled[:, at], found)
+        found = words.nearest_of(at, wanted.flatten())
+        if first:  # what is settled stays, and is no weight that was left to choose
+            found = torch.where(is_held[at], held[at], found)
         return found.view_as(wanted)
 
-    weights, _, spent = rounded_in_turn(optimum, factor, to)
-    return Codes((weights / along).round(), step), work + spent
+    numbers, more, spent = rounded_in_turn(optimum / along, factor, to)
+    return Codes(numbers, step), loss + more * along[:, 0].square(), work + spent

@@ -79,8 +79,19 @@ class Words:
 
     def nearest_of(self, at: int, wanted: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The same for one input of every output."""
-        found = self._nearest[self.patterns[:, at], self._halves(wanted)]
-        return found.to(wanted.dtype).masked_fill_(self.lost[:, at], 0)
+        found = self._table.take(self._rows[at] + self._halves(wanted))
+        return found.to(wanted.dtype)
+
+    @cached_property
+    def _table(self) -> Tensor:
+        """The nearest numbers, with a last row for weights whose PE is lost."""
+        return torch.cat([self._nearest, torch.zeros_like(self._nearest[:1])])
+
+    @cached_property
+    def _rows(self) -> Int64[Tensor, "k n"]:
+        """Where in the table each weight's row begins, inputs first."""
+        row = self.patterns.masked_fill(self.lost, len(self._nearest))
+        return (row * self._nearest.shape[1]).mT.contiguous()
 
     def of_outputs(self, outputs: slice) -> "Words":
         """The words of some outputs of the weight."""
