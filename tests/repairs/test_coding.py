@@ -7,11 +7,12 @@ import torch
 from chipmend.hardware import WeightMemory
 from chipmend.network import gemms
 from chipmend.network.integer.codes import Codes
+from chipmend.repairs.chip import repair
 from chipmend.repairs.coding import Coding
 from chipmend.repairs.retrain import Retraining
 from chipmend.repairs.words import HitWords, Words
 from chipmend.repairs.workbench import Workbench
-from chipmend.steps import FAQ, Prune, Quantize, Reestimate, Retrain
+from chipmend.steps import FAQ, Naive, Prune, Quantize, Reestimate, Retrain
 from conftest import state, tiny_network, tiny_task
 from repairs.faulty_memory import ARRAY, chip, readable_by
 
@@ -109,3 +110,20 @@ def test_retraining_with_codes_brings_back_what_stuck_bits_took(task):
     )
     again.validation(longer)
     assert np.array_equal(again.validation(retrained), bench.validation(retrained))
+
+
+def test_codes_that_were_chosen_unaware_of_faults_are_trained_so():
+    task = tiny_task()
+    given, settings = chip(task, share=0.05, broken=0), [Prune(), Quantize(form=Naive()), SETTINGS]
+    before, after = (repair(task, given, array=ARRAY, steps=settings[:count]) for count in (2, 3))
+    words = Workbench(
+        task, ARRAY, given.faults.unusable, chip="a", seed=0, stuck=given.faults.stuck
+    )._words((Prune(),))
+    for name, codes in after.codes.items():
+        hit = words[name].patterns > 0
+        numbers = codes.numbers.flatten(1)
+        # what was read, stored once more, is read again
+        assert torch.equal(words[name].unaware(numbers.clone())[hit], numbers[hit])
+        assert not torch.equal(numbers, before.codes[name].numbers.flatten(1))
+    aware = repair(task, given, array=ARRAY, steps=[Prune(), Quantize(form=FAQ()), SETTINGS])
+    assert any(not torch.equal(c.numbers, aware.codes[n].numbers) for n, c in after.codes.items())

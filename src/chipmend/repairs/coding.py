@@ -2,14 +2,14 @@
 
 Rounding has no slope, so gradients are taken as if it were not there [Bengio2013]: the weights that
 are trained may lie between the numbers that their words can read, and the network computes with the
-nearest ones.
+nearest ones, or with what a chip reads that stores the nearest code unaware of its faults.
 
 References:
     [Bengio2013] Bengio, Leonard, Courville, "Estimating or propagating gradients through stochastic
         neurons for conditional computation", arXiv 1308.3432.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from chipmend.network.integer.codes import Codes
-from chipmend.repairs.words import Words
+from chipmend.repairs.words import Weight, Words
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,13 @@ class Coding:
     Args:
         words: The words of each weight, by its name.
         codes: Codes that were chosen; their steps are kept.
+        read: What words make of the numbers wanted of them: the nearest that they can read, or what
+            their stuck bits leave of the nearest code (``Words.unaware``).
     """
 
     words: Mapping[str, Words]
     codes: Mapping[str, Codes]
+    read: Callable[[Words, Weight], Weight] = Words.nearest
 
     @torch.no_grad()
     def round_(self, network: nn.Module) -> None:
@@ -62,7 +65,7 @@ class Coding:
 
     def _numbers(self, name: str, weight: Tensor) -> Tensor:
         step = self.codes[name].step.to(torch.float32)[:, None]
-        found = self.words[name].nearest(weight.detach().flatten(1).float() / step)
+        found = self.read(self.words[name], weight.detach().flatten(1).float() / step)
         return found.view(weight.shape)
 
     def _weights(self, network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

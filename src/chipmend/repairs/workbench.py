@@ -60,6 +60,7 @@ from chipmend.steps import (
     Labels,
     Match,
     Measure,
+    Naive,
     OneShot,
     Prune,
     Quantize,
@@ -311,6 +312,13 @@ class Workbench:
         self._stops[recipe] = _Stop(once=replace(cost, seconds=time.perf_counter() - started))
         return network
 
+    def _coding(self, before: Recipe) -> Coding:
+        """How a network that was quantized is trained on: as its codes were chosen."""
+        forms = [step.form for step in before if isinstance(step, Quantize)]
+        unaware = isinstance(forms[-1], Naive)
+        read = Words.unaware if unaware else Words.nearest
+        return Coding(self._words(before), self._codes, read)
+
     def _repaired_(self, network: nn.Module, step: Step, recipe: Recipe) -> Cost:
         """Carry out a recipe's last step, which trains nothing, in place."""
         known, pruned = self.calibration, self.pruned(recipe)
@@ -425,7 +433,7 @@ class Workbench:
         if known is None or known.steps > known.steps_of(step.epochs):
             train, loss = self._lessons(step.teacher)
             network = self._taken(before)
-            coding = Coding(self._words(before), self._codes) if is_quantized(before) else None
+            coding = self._coding(before) if is_quantized(before) else None
             known = Retraining(
                 network,
                 self.pruned(before),
