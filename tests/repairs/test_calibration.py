@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from chipmend.errors import DataError
-from chipmend.hardware import Array
+from chipmend.hardware import Array, WeightMemory
 from chipmend.network import Task
 from chipmend.network.gemm import gemms
 from chipmend.network.memory import footprint
@@ -253,3 +253,13 @@ def test_a_layer_that_no_input_reaches_loses_nothing():
     found = Calibration(idle, 0).saliency(ClosedForm())
     assert found["idle.weight"].count_nonzero() == 0
     assert found["used.weight"].count_nonzero() == 12
+
+
+def test_a_memory_that_is_too_small_is_told_once(task, caplog):
+    known = Calibration(task)
+    for words, said in ((None, []), (700, ["filled several"]), (50, ["also within one layer"])):
+        caplog.clear()
+        for _ in range(2):
+            known.filled(WeightMemory(words=words))
+        assert len(caplog.records) == len(said)
+        assert all(part in caplog.text for part in said)

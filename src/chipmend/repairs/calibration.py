@@ -145,9 +145,11 @@ class Calibration:
         return self._known[key]
 
     def filled(self, memory: WeightMemory) -> Filled:
-        """Where the network's weights lie in a memory."""
+        """Where the network's weights lie in a memory; one that is too small is told in the log."""
         if memory not in self._known:
-            self._known[memory] = filled(self.task.model, self.inputs(FEW), memory)
+            found = self._known[memory] = filled(self.task.model, self.inputs(FEW), memory)
+            if found.wraps:
+                logger.warning("%s", _in_words(found))
         return self._known[memory]
 
     def targets(self, samples: int, places: int) -> Targets:
@@ -330,6 +332,18 @@ class Calibration:
     @cached_property
     def _digest(self) -> str:
         return digest_of([self.task.digest(), self._seed, self._conditions])
+
+
+def _in_words(filled: Filled) -> str:
+    """What a memory that is filled more than once comes to."""
+    largest = max(filled.sizes, key=lambda name: filled.sizes[name])
+    said = (
+        f"the weight memory of {filled.words:,} words is filled several times by "
+        f"{sum(filled.sizes.values()):,} weights: one stuck bit hits several"
+    )
+    if filled.sizes[largest] > filled.words:
+        said += f", also within one layer ({largest} has {filled.sizes[largest]:,})"
+    return said
 
 
 def _without_codes(step: Quantize) -> Quantize:

@@ -49,5 +49,5 @@ class Codes:
 
 def plain_steps(weight: Tensor, highest: int) -> Float64[Tensor, " outputs"]:
     """Steps with which each output's largest magnitude is the highest number; 1 where all are 0."""
-    most = weight.detach().double().flatten(1).abs().amax(1)
+    most = weight.detach().flatten(1).abs().amax(1).double()
     return torch.where(most > 0, most / highest, 1.0)
