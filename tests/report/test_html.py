@@ -291,7 +291,7 @@ class TestInChromium:
         table = html[html.index('id="chips"') : html.index("</table>", html.index('id="chips"'))]
         rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
         assert complaints == []
-        shown = [row[7].removesuffix(" %").removesuffix("0").removesuffix(".0") for row in rows]
+        shown = [row[8].removesuffix(" %").removesuffix("0").removesuffix(".0") for row in rows]
         assert shown == order
 
     @pytest.mark.parametrize("width", [360, 1600])

@@ -2,15 +2,28 @@
 
 from chipmend.recipes import merged
 from chipmend.steps import (
+    FAQ,
+    Coded,
     Compensate,
+    CompensatedFAQ,
     KeepBetter,
     Match,
+    Naive,
     OneShot,
     Prune,
+    Quantize,
     Recalibrate,
     Recipe,
+    SequentialFAQ,
     Step,
 )
+
+CODED: dict[type[Coded], str] = {
+    Naive: "nearest codes",
+    FAQ: "FAQ",
+    CompensatedFAQ: "compensated FAQ",
+    SequentialFAQ: "sequential FAQ",
+}
 
 
 def in_words(recipe: Recipe) -> str:
@@ -20,6 +33,8 @@ def in_words(recipe: Recipe) -> str:
         >>> from chipmend.steps import Remap, Retrain
         >>> in_words((Remap(), Prune(), Compensate(), Retrain(epochs=0.2)))
         'remap, sequential, retrain'
+        >>> in_words((Prune(), Quantize(form=FAQ())))
+        'FAQ'
         >>> in_words((Prune(),))
         'prune'
     """
@@ -34,6 +49,8 @@ def _word(step: Step) -> str:
             return "one-shot" if isinstance(step.form, OneShot) else "sequential"
         case Recalibrate():
             return "match" if isinstance(step.form, Match) else "re-estimate"
+        case Quantize():
+            return CODED[type(step.form)]
         case KeepBetter():
             return "keep the better"
         case _:
