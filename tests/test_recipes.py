@@ -39,6 +39,7 @@ from chipmend.steps import (
     Remap,
     Retrain,
     Sequential,
+    SequentialFAQ,
 )
 
 BATCH = 32
@@ -327,3 +328,32 @@ def test_a_prune_at_the_end_can_be_left_out():
     assert unpruned((Remap(), Prune())) == (Remap(),)
     assert unpruned((Prune(), Compensate())) == (Prune(), Compensate())
     assert unpruned(()) == ()
+
+
+IN_STREAM = Quantize(form=SequentialFAQ())
+
+
+def test_sequential_codes_leave_no_trace_of_what_was_repaired_before():
+    recipe = (Prune(), Compensate(), Recalibrate(), FIRST, Recalibrate(), IN_STREAM)
+    assert merged(recipe) == (Prune(), IN_STREAM)
+    assert steps_toward((Prune(), FIRST, Recalibrate()), (Prune(), IN_STREAM)) == (IN_STREAM,)
+
+
+@pytest.mark.parametrize(("form", "left"), [(SECOND, ()), (IN_STREAM, ()), (FIRST, (Recalibrate,))])
+def test_codes_that_are_made_up_for_have_their_norms_corrected(form, left):
+    found = ready_to_ship((Prune(), form), Reestimate())
+    assert tuple(map(type, found[2:])) == left
+
+
+def test_codes_that_what_follows_sets_anew_are_refused():
+    for after in (Compensate(), Remap()):
+        with pytest.raises(PlanError, match="sets the weights anew once codes are chosen"):
+            check_recipe((Prune(), FIRST, after), "a recipe")
+    check_recipe((Remap(), Prune(), Compensate(), FIRST), "a recipe")
+
+
+def test_sequential_codes_after_retraining_are_refused_as_other_codes_are_not():
+    trained = (Prune(), Retrain())
+    check_recipe((*trained, FIRST), "a recipe")
+    with pytest.raises(PlanError, match="quantize after retraining would undo it"):
+        check_recipe((*trained, IN_STREAM), "a recipe")

@@ -21,7 +21,7 @@ STARTS: dict[str, Recipe] = {
     "FAQ + FAT": (cm.Prune(), cm.Quantize(form=cm.FAQ())),
     "compensated FAQ + FAT": (cm.Prune(), cm.Quantize(), cm.Recalibrate()),
 }
-EPOCHS = {"mobilenet_v2": 0.5}
+EPOCHS = {"mobilenet_v2": 0.25, "resnet18": 1.0, "vgg16": 1.0}
 """What is too slow to train for longer here; otherwise as ``AMOUNTS`` say."""
 
 

@@ -10,6 +10,7 @@ from chipmend.steps import (
     Anytime,
     Assess,
     Compensate,
+    CompensatedFAQ,
     KeepBetter,
     Match,
     Measure,
@@ -51,6 +52,11 @@ def check_recipe(recipe: Sequence[Step], whose: str) -> None:
         raise PlanError(
             f"{whose} does not begin with pruning, so what it ships would run on faulty PEs",
             hint="let the steps begin with prune; only remap may come before it",
+        )
+    if not is_quantized(recipe) and any(isinstance(step, Quantize) for step in recipe):
+        raise PlanError(
+            f"{whose} sets the weights anew once codes are chosen, and ships none",
+            hint="let quantize come after remap and compensate",
         )
     for place, step in enumerate(recipe):
         if isinstance(step, KeepBetter) and not retrained_epochs(tuple(recipe[:place])):
@@ -99,9 +105,14 @@ def retrained_epochs(recipe: Recipe) -> float:
     return sum(step.epochs for step in recipe if isinstance(step, Retrain))
 
 
+def _corrects_norms(step: Step) -> bool:
+    form = step.form if isinstance(step, Quantize) else None
+    return isinstance(step, Compensate) or isinstance(form, CompensatedFAQ | SequentialFAQ)
+
+
 def ready_to_ship(start: Recipe, form: Reestimate) -> Recipe:
     """A recipe that trains nothing, with its norms corrected if no step in it did so."""
-    if any(isinstance(step, Recalibrate | Compensate) for step in start):
+    if any(isinstance(step, Recalibrate) or _corrects_norms(step) for step in start):
         return start
     return (*start, Recalibrate(form=form))
 

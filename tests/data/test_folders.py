@@ -111,3 +111,13 @@ def test_without_pillow_the_extra_is_named(folder, monkeypatch):
     with pytest.raises(MissingExtraError, match="PIL"):
         image_folders(folder)
     assert folders.SIZE == 224
+
+
+def test_pictures_of_more_than_8_bits_and_hidden_folders_are_not_taken_for_something_else(folder):
+    (folder / "train" / ".hidden").mkdir()
+    image_folders(folder)
+    deep = folder / "val" / "n01440764" / "deep.png"
+    Image.new("I;16", (20, 20), 40_000).save(deep)
+    splits = image_folders(folder)
+    with pytest.raises(DataError, match="more than 8 bits per channel"):
+        splits.test.batch(torch.arange(len(splits.test)))

@@ -91,3 +91,10 @@ def test_arrays_of_objects_are_refused(tmp_path):
 def test_a_damaged_file_is_named(tmp_path, content):
     with pytest.raises(DataError, match=f"{tmp_path} is not a pickle"):
         plain_contents(content, tmp_path)
+
+
+def test_a_dict_within_itself_is_a_damaged_file(tmp_path):
+    endless = {}
+    endless[b"data"] = endless
+    with pytest.raises(DataError, match="is not a pickle"):
+        plain_contents(pickle.dumps(endless, 2), tmp_path)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from campaigns import ARRAY, CONSTRAINT, RETRAIN, records
+from chipmend.errors import PlanError, TableError
 from chipmend.faults import Chip, make_chips
 from chipmend.faults.stuck_at import StuckAt
-from chipmend.fleet import mend, read_outcome
+from chipmend.fleet import analyze, mend, read_outcome
 from chipmend.fleet.ledger import SHIPPED, Bin
 from chipmend.hardware import WeightMemory
 from chipmend.network import gemms
@@ -97,3 +98,33 @@ def test_tables_are_of_both_rates_and_the_cascade_s_of_its_coded_rungs(campaign)
 def test_the_run_comes_back_as_it_was(campaign):
     outcome, run = campaign
     assert records(read_outcome(run)) == records(outcome)
+
+
+@pytest.mark.parametrize(
+    ("analysis", "has_stuck", "error", "said"),
+    [
+        (Analysis(rates=(0.1,), start=CODED), True, PlanError, "have stuck bits, and maps"),
+        (ANALYSIS, False, PlanError, "have no stuck bits, and maps"),
+        (replace(ANALYSIS, start=(Prune(),)), True, TableError, "chooses no codes"),
+    ],
+)
+def test_an_analysis_of_other_faults_is_refused_before_it_is_measured(
+    task, array, lot, monkeypatch, analysis, has_stuck, error, said
+):
+    def measured(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("chipmend.fleet.campaign.resilience_table", measured)
+    chips = lot if has_stuck else [
+        replace(chip, faults=replace(chip.faults, stuck=None)) for chip in lot
+    ]  # fmt: skip
+    with pytest.raises(error, match=said):
+        mend(
+            task, chips, array=array, constraint=CONSTRAINT, analysis=analysis, workers=1,
+            threads=1, policies=[Reduce(start=analysis.start, retrain=RETRAIN)],
+        )  # fmt: skip
+
+
+def test_an_analysis_alone_that_would_not_see_its_stuck_bits_is_refused(task, array):
+    with pytest.raises(TableError, match="chooses no codes"):
+        analyze(task, array=array, analysis=replace(ANALYSIS, start=(Prune(),)), workers=1)

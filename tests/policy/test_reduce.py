@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -157,3 +158,27 @@ def test_a_quantile_that_is_no_fraction_is_refused(quantile):
 def test_a_start_that_is_none_is_refused(start):
     with pytest.raises(PlanError, match="reduce: its start"):
         Reduce(start=start)
+
+
+def with_bits(made, bits):
+    """A table's repeats with stuck bits, and no PE faulty."""
+    return replace(
+        made,
+        trajectories=tuple(
+            replace(t, rate=0.0, effective_rate=0.0, bit_rate=t.rate, effective_bit_rate=t.rate)
+            if bits
+            else t
+            for t in made.trajectories
+        ),
+    )
+
+
+def test_the_reason_names_the_rate_that_was_lost():
+    chip = replace(die("a", 0.0), effective_bit_rate=0.95)
+    (group,) = Reduce().plan([chip], CONSTRAINT, with_bits(table(), bits=True))
+    assert math.isinf(group.epochs)
+    assert group.reason == "a rate of stuck bits of 90 %, and the chip has 95 %"
+    (group,) = Reduce().plan([die("a", 0.3)], CONSTRAINT, table())
+    assert group.reason == "an effective fault rate of 30 %"
+    (group,) = Reduce().plan([die("a", 0.0)], CONSTRAINT, table())
+    assert group.reason == "an effective fault rate of 0 %"

@@ -40,5 +40,8 @@ def test_codes_that_do_not_fit_the_memory_are_refused():
     stuck = StuckBits.of_patterns(none, none, 4)
     with pytest.raises(FaultMapError, match="2 codes and stuck bits of 3 words"):
         converted_codes(none[:2], stuck)
+    with pytest.raises(FaultMapError, match="codes of type int8") as caught:
+        converted_codes(none.view(np.int8), stuck)
+    assert "view(np.uint8)" in caught.value.hint
     with pytest.raises(FaultMapError, match="a code of 16 in words of 4 bits"):
         converted_codes(none + 16, stuck)

@@ -105,3 +105,12 @@ def test_sound_words_take_the_nearest_whole_number():
     wanted = torch.tensor([[-200.0, -0.5, 0.49, 0.5, 126.7]])
     for found in (words.nearest(wanted), words.unaware(wanted)):
         assert found.tolist() == [[-128, 0, 0, 1, 127]]
+
+
+def test_a_weight_that_lies_otherwise_in_memory_is_rounded_alike():
+    words, *_ = words_of_a_weight(WeightMemory())
+    wanted = 40 * torch.randn(6, 40)
+    other = wanted.T.contiguous().T
+    assert not other.is_contiguous()
+    assert torch.equal(words.nearest(other), words.nearest(wanted))
+    assert torch.equal(words.unaware(other), words.unaware(wanted))

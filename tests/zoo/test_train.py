@@ -1,5 +1,6 @@
 import itertools
 import math
+from argparse import Namespace
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ from torch.nn.functional import cross_entropy
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from chipmend.data import DATA_SETS, Splits
+from chipmend.errors import DataError
 from chipmend.network import TensorSamples, accuracy, scores
 from chipmend.zoo import read_weights_, vgg11
-from chipmend.zoo.train import BATCH, PEAK_RATE, WARM_UP_STEPS, main, train
+from chipmend.zoo.train import BATCH, PEAK_RATE, WARM_UP_STEPS, _made, main, train
 
 
 def network():
@@ -135,3 +137,30 @@ def test_what_cannot_be_trained_is_told_in_words(words, said, capsys, monkeypatc
         main(["vgg11", *words])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_outputs_are_as_many_as_classes_and_the_form_is_that_for_the_pictures(
+    tmp_path, monkeypatch, capsys
+):
+    many = [
+        TensorSamples(s.inputs, torch.arange(len(s)) % 100)
+        for s in (split(BATCH, (3, 32, 32), seed) for seed in range(3))
+    ]
+    monkeypatch.setitem(DATA_SETS, "cifar-100", lambda _: Splits(*many))
+    monkeypatch.setattr("chipmend.zoo.train.keep_freed_memory", lambda: True)
+    path = tmp_path / "x.safetensors"
+    main(["vgg11", "--data=cifar-100", "--width=0.05", "--epochs=1", f"--out={path}"])
+    read_weights_(vgg11(classes=100, width=0.05), path)
+
+
+def test_the_form_for_large_pictures_is_made_for_them():
+    large = TensorSamples(torch.zeros(BATCH, 3, 224, 224), torch.zeros(BATCH, dtype=torch.long))
+    made = _made(Namespace(network="resnet18", width=0.05), large)
+    assert made.conv1.stride == (2, 2)
+
+
+@pytest.mark.parametrize(("count", "side", "said"), [(BATCH, 20, "20 pixels"), (9, 32, "9 train")])
+def test_pictures_that_no_network_is_for_are_refused(count, side, said):
+    given = TensorSamples(torch.zeros(count, 3, side, side), torch.zeros(count, dtype=torch.long))
+    with pytest.raises(DataError, match=said):
+        _made(Namespace(network="resnet18", width=0.05), given)

@@ -177,7 +177,8 @@ def _from_pickle(which: _Cifar, content: bytes, path: Path) -> tuple[np.ndarray,
             f"{path} has no array of bytes under 'data'",
             hint=f"this is not {which.name}'s Python version",
         )
-    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+    small = range(-(2**31), 2**31)
+    if not isinstance(labels, list) or not all(type(n) is int and n in small for n in labels):
         raise DataError(
             f"{path} has no list of classes under {which.labels.decode()!r}",
             hint=f"this is not {which.name}'s Python version",

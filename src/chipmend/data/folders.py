@@ -24,6 +24,8 @@ ENDINGS = {".jpeg", ".jpg", ".png"}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE, SHORTER_SIDE = 224, 256
 HELD_OUT_SHARE, MOST_HELD_OUT = 10, 50_000
+HEAD = 4096
+"""Bytes of a file that its digest is made of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +56,12 @@ class PictureFiles:
         return normalized(pixels, MEAN, STD), self.targets[indices]
 
     def digest(self) -> str:
-        """Hex digest of names, lengths and classes: pictures are too many to read them all."""
+        """Hex digest of names, lengths, beginnings and classes: whole files are too much."""
         digest = hashlib.sha256(f"{self.size} {self.shorter_side}".encode())
         for path, target in zip(self.paths, self.targets.tolist(), strict=True):
             digest.update(f"{path.name} {path.stat().st_size} {target}\n".encode())
+            with path.open("rb") as file:
+                digest.update(file.read(HEAD))
         return digest.hexdigest()
 
     def subset(self, indices: Int64[Tensor, " samples"]) -> "PictureFiles":
@@ -70,11 +74,14 @@ class PictureFiles:
         image = _pillow()
         try:
             with image.open(path) as opened:
+                deep = opened.mode[0] in "IF"
                 picture = opened.convert("RGB")
         except Exception as error:  # a damaged picture may raise anything
             raise DataError(
                 f"cannot read the picture {path}: {error}", hint="get it again, or take it away"
             ) from error
+        if deep:
+            raise DataError(f"{path} has more than 8 bits per channel", hint="convert it to 8 bits")
         scale = self.shorter_side / min(picture.size)
         width, height = (max(self.size, round(side * scale)) for side in picture.size)
         picture = picture.resize((width, height), image.Resampling.BILINEAR)
@@ -129,7 +136,8 @@ def image_folders(
 def _classes(folder: Path) -> list[str]:
     """Names of the classes in order; their places are the class indices."""
     try:
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        entries = [entry for entry in folder.iterdir() if entry.is_dir()]
+        return sorted(entry.name for entry in entries if not entry.name.startswith("."))
     except OSError as error:
         raise DataError(
             f"cannot read {folder}: {error.strerror or error}",

@@ -76,13 +76,12 @@ def plain_contents(content: bytes, path: Path) -> Any:
         DataError: It is no pickle, or holds anything else.
     """
     try:
-        found = _Reader(io.BytesIO(content), encoding="bytes").load()
+        return _with_arrays(_Reader(io.BytesIO(content), encoding="bytes").load())
     except Exception as error:  # a damaged pickle may raise anything
         raise DataError(
             f"{path} is not a pickle of arrays and lists alone: {error}",
             hint="nothing in it was run; get the file again from where it is published",
         ) from error
-    return _with_arrays(found)
 
 
 def _with_arrays(found: Any) -> Any:

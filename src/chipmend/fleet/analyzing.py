@@ -78,9 +78,11 @@ def resilience_table(
         The table. What it cost is in it, whoever paid.
 
     Raises:
+        TableError: Stuck bits in an analysis that chooses no codes.
         RepairError: A repeat could not be measured.
         FingerprintError: The run holds repeats of another analysis.
     """
+    work.analysis.check_codes()
     parts = [work.task.digest(), work.array, work.analysis, work.seed, conditions]
     path = None if cache is None else cache / f"{digest_of(parts)}.json"
     if path is not None and (cached := _cached(path)) is not None:

@@ -132,6 +132,7 @@ class Campaign:
         self._check_fingerprint()
         took = self._runner.kept("scoring the clean network", plain(scoring))
         self._scoring = rebuilt(Cost, took)
+        self._check_analyses()
         tables = self._tables(clean_validation)
         setup = self.setup
         jobs = planned_jobs(
@@ -176,6 +177,21 @@ class Campaign:
             self._runner.progress.job_done()
         looked = forward_pass(len(task.validation), task)
         return found[0], found[1], Cost(measure=looked, seconds=seconds[0])
+
+    def _check_analyses(self) -> None:
+        """Refuse analyses of other kinds of fault than the lot has, before they are measured."""
+        stuck = any(chip.faults.stuck is not None for chip in self.chips)
+        for policy in self.setup.policies:
+            analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
+            if analysis is None:
+                continue
+            if stuck != bool(analysis.bit_rates):
+                raise PlanError(
+                    f"{policy.name}: chips of the lot have {'' if stuck else 'no '}stuck bits, and "
+                    f"maps of its analysis have {'none' if stuck else 'some'}",
+                    hint="give analysis.bit_rates where chips have stuck bits, and only there",
+                )
+            analysis.check_codes()
 
     def _tables(self, clean: Float64[np.ndarray, " samples"]) -> dict[str, ResilienceTable]:
         """The table of each policy that goes by one; policies with the same analysis share it."""

@@ -119,11 +119,11 @@ class Reduce:
         self, die: Die, constraint: Constraint, table: ResilienceTable
     ) -> list[tuple[str, bool]]:
         """A chip's rates in words, each with whether the analysis lost chips at it."""
-        rates = [("an effective fault rate", die.effective_rate, faulty_pes)]
-        if die.effective_bit_rate:
-            rates.append(("a rate of stuck bits", die.effective_bit_rate, stuck_bits))
+        of_pes = ("an effective fault rate", die.effective_rate, faulty_pes)
+        of_bits = ("a rate of stuck bits", die.effective_bit_rate, stuck_bits)
+        rates = [each for each in (of_pes, of_bits) if each[1] > 0]
         said = []
-        for what, rate, along in rates:
+        for what, rate, along in rates or [of_pes]:
             quantile = self.quantile or 1.0
             lost = table.unreachable_from(constraint, self.statistic, quantile, along=along)
             words = f"{what} of {100 * min(rate, lost):.3g} %"

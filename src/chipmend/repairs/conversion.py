@@ -35,7 +35,8 @@ def converted_codes(
         nearer to zero.
 
     Raises:
-        FaultMapError: The stuck bits are of another number of words, or a code is too wide.
+        FaultMapError: The stuck bits are of another number of words, or codes are too wide or of
+            another type.
 
     Example:
         A word whose sign is stuck at 1 should hold 5, and reads -1 at best:
@@ -44,6 +45,11 @@ def converted_codes(
         >>> converted_codes(np.array([5], np.uint8), sign)
         array([255], dtype=uint8)
     """
+    if codes.dtype != np.uint8:
+        raise FaultMapError(
+            f"codes of type {codes.dtype}",
+            hint="give uint8, the bits as words hold them: codes.view(np.uint8)",
+        )
     if len(codes) != stuck.words:
         raise FaultMapError(
             f"{len(codes):,} codes and stuck bits of {stuck.words:,} words",

@@ -101,7 +101,6 @@ def quantized_in_stream_(
         name: _rounded(weight.detach().flatten(1).float(), alone, words[name])
         for name, weight in weights.items()
     }
-    settled = set[str]()
 
     def settle(name: str, outputs: slice, best: Tensor, known: Known) -> tuple[Tensor, int]:
         known = known.with_inverse()
@@ -113,13 +112,12 @@ def quantized_in_stream_(
             best, form, here, known.loss_alone(torch.ones_like(best)), known, factor
         )
         codes[name].numbers[outputs], codes[name].step[outputs] = found.numbers, found.step
-        settled.add(name)
         return found.weight(), work + spent
 
     work = settled_in_stream_(network, inputs, clean, settle, places, pull=form.pull)
     with torch.no_grad():
-        for name in weights.keys() - settled:  # a layer that no calibration input reaches
-            weights[name].copy_(codes[name].weight().view_as(weights[name]))
+        for name, weight in weights.items():  # also what no calibration input reaches
+            weight.copy_(codes[name].weight().view_as(weight))
     shaped = {
         name: Codes(found.numbers.view(weights[name].shape), found.step)
         for name, found in codes.items()

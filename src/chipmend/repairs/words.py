@@ -63,7 +63,7 @@ class Words:
 
     def sound(self, wanted: Weight) -> Weight:
         """The nearest whole numbers, halves up, as if every word were sound."""
-        return (wanted + 0.5).floor_().clamp_(self._least, self._most)
+        return (wanted.contiguous() + 0.5).floor_().clamp_(self._least, self._most)
 
     def unaware(self, wanted: Weight) -> Weight:
         """What is read where the nearest numbers are stored and nobody looks at the faults."""

@@ -84,7 +84,7 @@ def amount_over_rate(table: ResilienceTable, outcome: Outcome) -> Figure:
     top = table.amounts[-1] or 1.0
     chart = Chart(
         "amount of retraining needed against fault rate",
-        Axis(_AXES[along], 0.0, 1.1 * max(places), percent),
+        Axis(_AXES[along], 0.0, 1.1 * max(places) or 1.0, percent),
         Axis("epochs needed", 0.0, 1.1 * top),
     )
     for x, least, middle, most in zip(places, low, mean, high, strict=True):

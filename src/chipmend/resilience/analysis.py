@@ -28,6 +28,7 @@ from chipmend.recipes import (
     BYPASS,
     check_leads_to,
     check_start,
+    is_quantized,
     merged,
     ready_to_ship,
     steps_toward,
@@ -144,6 +145,19 @@ class Analysis:
             return unusable, None
         stuck = self._stuck(point.bit_rate)
         return unusable, stuck_bits(array.memory, stuck, seed=seed, chip=chip)
+
+    def check_codes(self) -> None:
+        """Refuse stuck bits in an analysis that chooses no codes, and would not see them.
+
+        Raises:
+            TableError: A recipe of it chooses none.
+        """
+        recipes = (self.start, *self.rungs)
+        if self.bit_rates and not all(is_quantized(recipe) for recipe in recipes):
+            raise TableError(
+                "an analysis of stuck bits, which a recipe of it does not see: it chooses no codes",
+                hint="put quantize into its start, and into every rung",
+            )
 
     def repairs(self) -> tuple[Step, ...]:
         """All steps that are carried out beside retraining and looks."""

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from chipmend.data import DATA_SETS
-from chipmend.errors import ChipmendError
+from chipmend.errors import ChipmendError, DataError
 from chipmend.network.evaluate import accuracy, device_of, scores
 from chipmend.network.processor import keep_freed_memory
 from chipmend.network.samples import Samples
-from chipmend.zoo import NETWORKS
+from chipmend.zoo import NETWORKS, imagenet
 from chipmend.zoo.weights import write_weights
 
 BATCH, WARM_UP_STEPS, DECAY = 128, 400, 5e-4
@@ -98,18 +98,32 @@ def _train(options: argparse.Namespace) -> None:
     keep_freed_memory()
     torch.manual_seed(0)
     splits = DATA_SETS[options.data](options.path)
-    channels = splits.train.batch(torch.tensor([0]))[0].shape[1]
-    name = f"{options.network}-{options.data}-{options.width:g}"
-    network = NETWORKS[options.network](channels=channels, width=options.width).to(options.device)
+    network = _made(options, splits.train).to(options.device)
     for epoch, loss in enumerate(train(network, splits.train, epochs=options.epochs, seed=0)):
         sys.stdout.write(f"epoch {epoch + 1}: loss {loss:.4f}\n")
         sys.stdout.flush()
-    path = options.out or Path(f"{name}.safetensors")
+    name = f"{options.network}-{options.data}-{options.width:g}.safetensors"
+    path = options.out or Path(name)
     write_weights(network, path)  # rounds the network to what the file holds
-    for name, samples in (("validation", splits.validation), ("test", splits.test)):
+    for split, samples in (("validation", splits.validation), ("test", splits.test)):
         share = scores(network, samples, accuracy).mean()
-        sys.stdout.write(f"{name} accuracy after rounding: {share:.4f}\n")
+        sys.stdout.write(f"{split} accuracy after rounding: {share:.4f}\n")
     sys.stdout.write(f"{path}\n")
+
+
+def _made(options: argparse.Namespace, train: Samples) -> nn.Module:
+    """The network in the form for the pictures that there are, with as many outputs as classes."""
+    _, channels, side, _ = train.batch(torch.tensor([0]))[0].shape
+    targets = getattr(train, "targets", torch.tensor([9]))
+    forms = {32: NETWORKS[options.network], 224: getattr(imagenet, options.network)}
+    if side not in forms:
+        raise DataError(
+            f"pictures of {side} pixels", hint="networks of the zoo are for 32 or 224 pixels"
+        )
+    if len(train) < BATCH:
+        raise DataError(f"{len(train)} training pictures", hint=f"give at least {BATCH}")
+    classes = max(10, int(targets.max()) + 1)
+    return forms[side](classes=classes, channels=channels, width=options.width)
 
 
 def _count(text: str) -> int:

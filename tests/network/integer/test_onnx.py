@@ -100,7 +100,8 @@ def test_networks_of_the_zoo_are_run_by_others_alike(tmp_path, name):
     with torch.no_grad():
         ours, real = network(inputs), model(inputs)
     by_rounding = (ours - real).square().mean().sqrt()
-    assert (found - ours).square().mean().sqrt() < 0.3 * by_rounding
+    assert (found - ours).square().mean().sqrt() < 0.6 * by_rounding
+    assert apart(found, ours).amax(1).median() < 1e-4  # where no half is rounded the other way
 
 
 def test_the_file_holds_the_very_numbers_that_words_read(tmp_path):
@@ -187,3 +188,45 @@ def test_without_the_library_the_extra_is_named(tmp_path, monkeypatch):
     with pytest.raises(MissingExtraError, match="onnxscript") as caught:
         write_onnx(copy.copy(network), tmp_path / "x")
     assert "chipmend[onnx]" in caught.value.hint
+
+
+class Clashing(nn.Module):
+    """A weight used twice with unlike norms, names that differ in a dot, an input called weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.twice = nn.Conv2d(2, 2, 3, padding=1)
+        self.one, self.two = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+        self.a = nn.Module()
+        self.a.b, self.a_b = nn.Conv2d(2, 2, 1), nn.Conv2d(2, 3, 1)
+
+    def forward(self, weight):
+        x = self.two(self.twice(self.one(self.twice(weight)).relu())).relu()
+        return self.a_b(self.a.b(x).relu()).mean((2, 3))
+
+
+def test_products_are_kept_apart_whatever_their_weights_are_called(tmp_path):
+    model, inputs = lively_(Clashing()), torch.randn(50, 2, 6, 6, generator=seeded())
+    model.two.running_mean.add_(0.7)
+    network = in_integers(model, inputs)
+    found = by_onnxruntime(write_onnx(network, tmp_path / "x"), inputs)
+    assert apart(found, network(inputs)).max() < 0.02
+
+
+def test_a_weight_that_is_read_elsewhere_too_is_what_its_codes_stand_for(tmp_path):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(6, 4)
+
+        def forward(self, x):
+            return self.layer(x).relu() @ self.layer.weight
+
+    model, inputs = Tied().eval(), torch.randn(40, 6, generator=seeded())
+    network = in_integers(model, inputs)
+    with torch.no_grad():
+        coded = copy.deepcopy(model)
+        coded.layer.weight.copy_(network.codes["layer.weight"].weight())
+        assert torch.allclose(network(inputs), coded(inputs), atol=0.05)
+        found = by_onnxruntime(write_onnx(network, tmp_path / "x"), inputs)
+        assert apart(found, network(inputs)).max() < 1e-3

@@ -98,8 +98,7 @@ class IntegerNetwork(nn.Module):
         self.numbers = nn.ParameterList(
             nn.Parameter(c.numbers, requires_grad=False) for c in codes.values()
         )
-        held = {**tensors_of(network), **lowering.graph.constants}
-        self.held = {name: tensor for name, tensor in held.items() if name not in codes}
+        self.held = _held(lowering, network, codes)
         self.codes, self.grids = codes, _of_all(lowering)
         self._units = [unit(s, self.grids, self.held, codes) for s in lowering.stages]
 
@@ -115,6 +114,14 @@ class IntegerNetwork(nn.Module):
                 if not left[name]:
                     values.drop(name)
         return values.real(graph.output)
+
+
+def _held(lowering: Lowering, network: nn.Module, codes: Mapping[str, Codes]) -> dict[str, Tensor]:
+    """What stages take that is not codes; of coded weights, what stages that know no codes read."""
+    held = {**tensors_of(network), **lowering.graph.constants}
+    read = {n for s in lowering.stages if s.kind is not Kind.PRODUCT for n in s.operation.holds}
+    coded = {name: found.weight() for name, found in codes.items() if name in read}
+    return {name: held[name] for name in held.keys() - codes.keys()} | coded
 
 
 def _of_all(lowering: Lowering) -> dict[str, Grid]:

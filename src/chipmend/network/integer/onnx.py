@@ -97,8 +97,8 @@ class _Quantizing(nn.Module):
         self._lowering, self._grids = network.lowering, network.grids
         self._held = {name: tensor.cpu() for name, tensor in network.held.items()}
         self._products = {
-            stage.result: self._product(stage, network.codes)
-            for stage in self._lowering.stages
+            stage.result: self._product(f"product_{place}", stage, network.codes)
+            for place, stage in enumerate(self._lowering.stages)
             if stage.kind is Kind.PRODUCT
         }
 
@@ -132,7 +132,9 @@ class _Quantizing(nn.Module):
         )
         return _bounded(found, stage.bounds) if stage.kind in REQUANTIZED else found
 
-    def _product(self, stage: Stage, codes: Mapping[str, Codes]) -> Callable[[Tensor], Tensor]:
+    def _product(
+        self, here: str, stage: Stage, codes: Mapping[str, Codes]
+    ) -> Callable[[Tensor], Tensor]:
         """A product with what is behind it, as the file has it: integers, scales, an offset."""
         given = stage.operation.given
         weight, bias = codes[given["weight"].name], given["bias"]
@@ -141,7 +143,6 @@ class _Quantizing(nn.Module):
         factor, offset = normed(stage.norm, self._held, weight.step.cpu(), added)
         offset = in_accumulators(offset, factor * step)
         numbers, scale = _upright(weight.numbers.cpu(), factor)
-        here = given["weight"].name.replace(".", "_")
         parts = {
             "numbers": numbers.contiguous(),
             "scale": scale,
@@ -166,7 +167,7 @@ class _Quantizing(nn.Module):
                 ),
                 "bias": self.get_buffer(f"{here}_offset"),
             }
-            return operation(lambda item: held.get(item.name, inputs))
+            return operation(lambda item: inputs if isinstance(item, Value) else held[item.name])
 
         return product
 
