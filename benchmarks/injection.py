@@ -21,12 +21,10 @@ from typing import Any
 import numpy as np
 import record
 import torch
-from mrfi import MRFI, EasyConfig  # pyright: ignore[reportMissingTypeStubs]
-from mrfi.mrfi import _FI_weights  # pyright: ignore[reportMissingTypeStubs]
-from pytorchfi.core import fault_injection  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor, nn
 
 import chipmend as cm
+from chipmend.extras import imported
 from chipmend.faults import StuckBits
 from chipmend.faults.stuck_at import stuck_bits
 from chipmend.hardware import Filled, read_back
@@ -35,6 +33,8 @@ from chipmend.network.processor import computing_with, keep_freed_memory
 from chipmend.repairs.quantize import quantized_
 from chipmend.repairs.words import Words, hit_words
 
+MRFI = imported("mrfi.mrfi", extra="injection")
+PYTORCHFI = imported("pytorchfi.core", extra="injection")
 STEP = 2.0**-9
 RATE = 0.04
 LAYERS = ("Conv2d", "Linear")
@@ -100,7 +100,7 @@ def ours(given: Case) -> nn.Module:
     return network
 
 
-def mrfi(given: Case, hits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> MRFI:
+def mrfi(given: Case, hits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Any:
     """MRFI's network, set up and its weights injected once."""
     config = {
         "faultinject": [
@@ -118,17 +118,17 @@ def mrfi(given: Case, hits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> MRFI
             for name, (at, read) in hits.items()
         ]
     }
-    found = MRFI(copy.deepcopy(given.network), EasyConfig(config))
+    found = MRFI.MRFI(copy.deepcopy(given.network), MRFI.EasyConfig(config))
     with torch.no_grad():
         modules: Any = found.model.modules()
         for module in modules:
-            _FI_weights(module.FI_config.weights, module)
+            MRFI._FI_weights(module.FI_config.weights, module)
     return found
 
 
 def pytorchfi(given: Case, hits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> nn.Module:
     """PyTorchFI's copy of the network."""
-    injector = fault_injection(
+    injector = PYTORCHFI.fault_injection(
         given.network,
         1,
         input_shape=[3, 32, 32],
