@@ -1,10 +1,14 @@
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
+from chipmend.cli.analyze import _shown
+from chipmend.confidence import Accuracy
 from chipmend.records import rebuilt
-from chipmend.resilience import ResilienceTable
+from chipmend.resilience import ResilienceTable, Trajectory
 
 
 def test_the_table_is_shown_written_and_summed_up(workshop):
@@ -51,3 +55,28 @@ def test_the_same_command_again_measures_nothing_again(workshop, monkeypatch):
     monkeypatch.setattr("chipmend.fleet.analyzing.Analyzing.__call__", None)
     workshop.done("analyze", workshop.plan(), "--json", "second.json")
     assert workshop.summary("first.json") == workshop.summary("second.json")
+
+
+def test_both_kinds_of_rate_are_columns_and_one_that_is_nowhere_is_left_out():
+    def shown(*rates):
+        made = ResilienceTable(
+            amounts=(0.0, 1.0),
+            clean_accuracy=0.9,
+            trajectories=tuple(
+                Trajectory(rate=pes, repeat=0, effective_rate=pes, accuracies=(0.5, 0.9), ee=1.0,
+                           seconds=1.0, bit_rate=bits, effective_bit_rate=bits)
+                for pes, bits in rates
+            ),
+        )  # fmt: skip
+        console = Console(record=True, width=100)
+        console.print(_shown(made, SimpleNamespace(constraint=Accuracy(0.8))))
+        return console.export_text()
+
+    both = shown((0.1, 0.02), (0.2, 0.04))
+    assert "fault rate (per PE)" in both
+    assert "stuck bits (per bit)" in both
+    rows = [re.findall(r"[\d.]+ %", line) for line in both.splitlines()]
+    assert ["10 %", "2 %"] in rows
+    assert ["20 %", "4 %"] in rows
+    assert "fault rate" not in shown((0.0, 0.02))
+    assert "stuck bits" not in shown((0.1, 0.0))
