@@ -125,6 +125,27 @@ def quantized_in_stream_(
     return shaped, work
 
 
+def misread(layers: Mapping[str, CleanLayer], words: Mapping[str, Words]) -> float:
+    """The damage by words with stuck bits, each of which reads the nearest number that it can.
+
+    Args:
+        layers: What is known of the clean layers; those that no input reaches are missing.
+        words: The words of each weight, by its name.
+
+    Returns:
+        What each weight being off alone costs the network's outputs, summed up; weights on lost PEs
+        do not count.
+    """
+    damage = 0.0
+    for name, layer in layers.items():
+        weight, own = layer.weight, words[name]
+        along = plain_steps(weight, own.memory.highest)[:, None].to(weight.dtype)
+        off = own.nearest(weight / along) * along - weight
+        off = off.masked_fill(own.lost | (own.patterns == 0), 0)
+        damage += float((layer.known.loss_alone(off) * layer.stake[:, None]).sum())
+    return damage
+
+
 def _rounded(weight: Tensor, form: Naive | FAQ | CompensatedFAQ, words: Words) -> Codes:
     """Every weight by itself."""
     if isinstance(form, Naive):

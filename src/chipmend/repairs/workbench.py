@@ -21,7 +21,7 @@ from chipmend.confidence.sequential import samples_of
 from chipmend.faults.stuck import StuckBits
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
-from chipmend.network.integer.codes import Codes, plain_steps
+from chipmend.network.integer.codes import Codes
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import ChosenSamples, Samples
@@ -41,7 +41,7 @@ from chipmend.repairs.distill import TaughtSamples, divergence, squared_error
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
 from chipmend.repairs.prune import Pruned, are_zero, prune_, pruned_weights
-from chipmend.repairs.quantize import quantized_, quantized_in_stream_
+from chipmend.repairs.quantize import misread, quantized_, quantized_in_stream_
 from chipmend.repairs.recalibrate import reestimate_
 from chipmend.repairs.remap import Remapped, remapped
 from chipmend.repairs.retrain import Retraining
@@ -257,24 +257,13 @@ class Workbench:
             shares = (float(s[lost[name]].sum()) for name, s in saliency.items())
             damage, work = sum(shares), sum(s.numel() for s in saliency.values())
             if self._stuck is not None:
-                damage, work = damage + self._misread(recipe, moments), 2 * work
+                layers = self.calibration.layers(moments)
+                damage, work = damage + misread(layers, self._words(recipe)), 2 * work
             cost = Cost(algebra=self.calibration.algebra(work))
             self._work(cost.ee)
             seconds = time.perf_counter() - started
             self._damages[key] = damage, replace(cost, seconds=seconds)
         return self._damages[key]
-
-    def _misread(self, recipe: Recipe, moments: OneShot) -> float:
-        """The damage by words with stuck bits, each of which reads the nearest number it can."""
-        layers, damage = self.calibration.layers(moments), 0.0
-        for name, words in self._words(recipe).items():
-            if (layer := layers.get(name)) is None:
-                continue
-            along = plain_steps(layer.weight, words.memory.highest)[:, None].to(layer.weight.dtype)
-            off = words.nearest(layer.weight / along) * along - layer.weight
-            off = off.masked_fill(words.lost | (words.patterns == 0), 0)
-            damage += float((layer.known.loss_alone(off) * layer.stake[:, None]).sum())
-        return damage
 
     def _at(self, recipe: Recipe) -> nn.Module:
         if self._here is None or self._here[0] != recipe:

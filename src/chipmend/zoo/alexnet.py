@@ -33,32 +33,53 @@ def alexnet(*, classes: int = 10, channels: int = 3, width: float = 1.0) -> nn.S
     Raises:
         NetworkError: A width that leaves a layer without channels.
     """
+    features = convolutions(channels, width, first=(3, 2, 1), second=(3, 1, 1), pool=(2, 2))
+    parts = OrderedDict[str, nn.Module](
+        features=features,
+        flatten=nn.Flatten(),
+        classifier=classifier(scaled(CHANNELS[-1], width) * 2 * 2, width, classes),
+    )
+    return nn.Sequential(parts).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def convolutions(
+    channels: int,
+    width: float,
+    *,
+    first: tuple[int, int, int],
+    second: tuple[int, int, int],
+    pool: tuple[int, int],
+) -> nn.Sequential:
+    """The five convolutions with their activations and pools.
+
+    Args:
+        channels: Channels of a picture.
+        width: Factor on the number of channels of every layer.
+        first: Kernel, stride and padding of the first one.
+        second: Of the second one.
+        pool: Kernel and stride of the pools.
+    """
     a, b, c, d, e = (scaled(count, width) for count in CHANNELS)
-    features = nn.Sequential(
-        nn.Conv2d(channels, a, 3, stride=2, padding=1),
+    return nn.Sequential(
+        nn.Conv2d(channels, a, *first),
         nn.ReLU(inplace=True),
-        nn.MaxPool2d(2),
-        nn.Conv2d(a, b, 3, padding=1),
+        nn.MaxPool2d(*pool),
+        nn.Conv2d(a, b, *second),
         nn.ReLU(inplace=True),
-        nn.MaxPool2d(2),
+        nn.MaxPool2d(*pool),
         nn.Conv2d(b, c, 3, padding=1),
         nn.ReLU(inplace=True),
         nn.Conv2d(c, d, 3, padding=1),
         nn.ReLU(inplace=True),
         nn.Conv2d(d, e, 3, padding=1),
         nn.ReLU(inplace=True),
-        nn.MaxPool2d(2),
+        nn.MaxPool2d(*pool),
     )
-    parts = OrderedDict[str, nn.Module](
-        features=features,
-        flatten=nn.Flatten(),
-        classifier=classifier(e * 2 * 2, scaled(HIDDEN, width), classes),
-    )
-    return nn.Sequential(parts).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def classifier(inputs: int, hidden: int, classes: int) -> nn.Sequential:
+def classifier(inputs: int, width: float, classes: int) -> nn.Sequential:
     """The three layers behind the convolutions."""
+    hidden = scaled(HIDDEN, width)
     return nn.Sequential(
         nn.Dropout(),
         nn.Linear(inputs, hidden),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from chipmend.zoo import mobilenet, resnet, vgg
-from chipmend.zoo.alexnet import CHANNELS, HIDDEN, classifier
+from chipmend.zoo.alexnet import CHANNELS, HIDDEN, classifier, convolutions
 from chipmend.zoo.width import scaled
 
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
@@ -30,23 +30,9 @@ def alexnet(*, classes: int = 1000, channels: int = 3, width: float = 1.0) -> nn
     Raises:
         NetworkError: A width that leaves a layer without channels.
     """
-    a, b, c, d, e = (scaled(count, width) for count in CHANNELS)
-    features = nn.Sequential(
-        nn.Conv2d(channels, a, 11, stride=4, padding=2),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2),
-        nn.Conv2d(a, b, 5, padding=2),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2),
-        nn.Conv2d(b, c, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(c, d, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(d, e, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2),
-    )
-    return _whole(features, 6, classifier(e * 6 * 6, scaled(HIDDEN, width), classes))
+    features = convolutions(channels, width, first=(11, 4, 2), second=(5, 1, 2), pool=(3, 2))
+    inputs = scaled(CHANNELS[-1], width) * 6 * 6
+    return _whole(features, 6, classifier(inputs, width, classes))
 
 
 def mobilenet_v2(*, classes: int = 1000, channels: int = 3, width: float = 1.0) -> nn.Sequential:
