@@ -19,6 +19,7 @@ from chipmend.steps import (
     Measure,
     OneShot,
     Prune,
+    Quantize,
     Recalibrate,
     Reestimate,
     Remap,
@@ -27,7 +28,7 @@ from chipmend.steps import (
     Step,
 )
 
-STEPS = [Prune, Remap, Recalibrate, Compensate, Retrain, KeepBetter, Assess, Measure]
+STEPS = [Prune, Remap, Recalibrate, Compensate, Quantize, Retrain, KeepBetter, Assess, Measure]
 FORMS = [Match, Reestimate, OneShot, Sequential, Magnitude, ClosedForm]
 KINDS = [*STEPS, *FORMS, Anytime, Decaying, Labels, Distill]
 
