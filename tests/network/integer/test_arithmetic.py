@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch.nn.functional import conv2d, linear
 
-from chipmend.network.integer.arithmetic import FixedPoint, exact_parts, exact_product
+from chipmend.network.integer.arithmetic import AT_ONCE, FixedPoint
 
 
 def seeded(seed=0):
@@ -71,49 +70,13 @@ def test_terms_of_a_sum_share_a_shift():
     ]
 
 
-def whole(*shape, least, most, seed):
-    return torch.randint(least, most + 1, shape, generator=seeded(seed))
-
-
-@pytest.mark.parametrize("inputs_of_a_sum", [4, 600, 5000])
-def test_a_linear_product_is_exact(inputs_of_a_sum):
-    inputs = whole(3, inputs_of_a_sum, least=200, most=255, seed=0)
-    weight = whole(7, inputs_of_a_sum, least=100, most=127, seed=1)
-    exactly = exact_product(linear, weight.float(), axis=-1, groups=1, highest=255)
-    assert torch.equal(exactly(inputs.float()).long(), inputs @ weight.T)
-
-
-@pytest.mark.parametrize(("channels", "groups"), [(8, 1), (300, 1), (600, 2)])
-def test_a_convolution_is_exact(channels, groups):
-    inputs = whole(2, channels, 5, 5, least=200, most=255, seed=0)
-    weight = whole(6, channels // groups, 3, 3, least=-128, most=-90, seed=1)
-    exactly = exact_product(
-        lambda x, w: conv2d(x, w, groups=groups),
-        weight.float(),
-        axis=1,
-        groups=groups,
-        highest=255,
-    )
-    found = exactly(inputs.float())
-    patches = inputs.unfold(2, 3, 1).unfold(3, 3, 1).unflatten(1, (groups, -1))
-    by_group = weight.unflatten(0, (groups, -1))
-    expected = (patches[:, :, None] * by_group[None, :, :, :, None, None].long()).sum((3, 6, 7))
-    assert torch.equal(found.long(), expected.flatten(1, 2))
-
-
-@pytest.mark.parametrize("shape", [(5, 3000), (4, 700, 3, 3), (2, 3, 1)])
-def test_no_part_of_a_sum_can_leave_single_precision(shape):
-    weight = whole(*shape, least=-128, most=127, seed=0).float()
-    parts = exact_parts(weight, 255)
-    assert [i for part in parts for i in part] == list(range(shape[1]))
-    for part in parts:
-        reach = weight[:, part.start : part.stop].abs().double().flatten(1).sum(1) * 255
-        assert (reach < 2**24).all()
-
-
-def test_a_kernel_too_large_for_single_precision_is_multiplied_in_double():
-    inputs = whole(1, 2, 40, 40, least=250, most=255, seed=0)
-    weight = whole(1, 2, 40, 40, least=120, most=127, seed=1)
-    assert exact_parts(weight.float(), 255) == []
-    exactly = exact_product(conv2d, weight.float(), axis=1, groups=1, highest=255)
-    assert int(exactly(inputs.float())) == int((inputs * weight).sum()) > 2**24
+@pytest.mark.parametrize(("least", "most", "dtype"), [(0, 255, "uint8"), (-128, 90, "int8")])
+def test_what_is_narrowed_is_what_integers_say(least, most, dtype):
+    factor = torch.randn(3, generator=seeded(), dtype=torch.float64) * 1e-3
+    fixed = FixedPoint.of(factor, 10 * factor.sign(), largest=2**31)
+    accumulators = torch.randint(-(2**31), 2**31, (3, AT_ONCE + 5), generator=seeded(3))
+    accumulators[:, 5:] //= 2**12
+    found = fixed.narrowed(accumulators.to(torch.int32), least, most, getattr(torch, dtype))
+    m, b, s = (n.long()[:, None] for n in (fixed.multiplier, fixed.offset, fixed.shift))
+    assert torch.equal(found.long(), ((accumulators * m + b) >> s).clamp(least, most))
+    assert len(found.unique()) > 100

@@ -208,3 +208,22 @@ def test_batches_of_one_input_are_enough_to_trace():
     model, inputs = lively_(Small()), torch.randn(4, 2, 6, 6, generator=seeded())
     network = IntegerNetwork(lowering(model, inputs.split(1)), model, codes_of(model))
     assert network(inputs).shape == (4, 5)
+
+
+def test_what_is_moved_on_real_numbers_stays_whole():
+    class Moved(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Conv2d(2, 4, 3), nn.Linear(64, 3)
+
+        def forward(self, x):
+            x = functional.max_pool2d(self.first(x), 2, ceil_mode=True)
+            x = functional.adaptive_max_pool2d(functional.interpolate(x, scale_factor=3), 4)
+            return self.last(x.flatten(1))
+
+    model, inputs = Moved().eval(), torch.randn(9, 2, 9, 9, generator=seeded())
+    lowered, codes = lowering(model, [inputs]), codes_of(model)
+    found = IntegerNetwork(lowered, model, codes)(inputs)
+    with torch.no_grad():
+        expected = real_weights(model, codes)(inputs)
+    assert (found - expected).abs().mean() < 0.02 * expected.std()

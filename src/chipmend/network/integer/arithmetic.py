@@ -2,22 +2,22 @@
 
 An accumulator ``a`` becomes ``(a M + B) >> S``: a whole multiplier ``M`` of at most 24 bits and a
 whole offset ``B``, in which half a unit is included, so that halves round up. All of it fits into
-the 53 bits that double precision is exact in. Products of integers are sums below ``2 ** 24``,
-which single precision is exact in, whatever their order; larger ones are taken part by part.
+the 53 bits that double precision is exact in.
 """
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int32
 from torch import Tensor
 
 SINGLE, DOUBLE = 2**24, 2**53
 """Whole numbers up to here are exact in single and in double precision."""
 MULTIPLIER_BITS, MOST_SHIFT = 24, 40
+AT_ONCE = 2**16
+"""Accumulators that are narrowed together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,33 @@ class FixedPoint:
         down = 2.0**-self.shift
         total = terms[0].double() * float(self.multiplier[0] * down[0])
         for term, factor in zip(terms[1:], (self.multiplier * down)[1:].tolist(), strict=True):
-            total = total + term.double() * factor
+            total = total.add_(term.double(), alpha=factor)
         return total.add_(float(self.offset[0] * down[0])).floor_()
+
+    def narrowed(
+        self, accumulator: Int32[Tensor, "channels m"], least: int, most: int, dtype: torch.dtype
+    ) -> Tensor:
+        """``(a M + B) >> S`` of every number, clamped, in 8 bits.
+
+        Args:
+            accumulator: Whole numbers.
+            least: Nothing less is given.
+            most: Nothing more is given.
+            dtype: Of what is given: a type of 8 bits.
+        """
+        down = 2.0**-self.shift
+        factor, offset = (
+            (numbers * down).to(accumulator.device).expand(len(accumulator))[:, None]
+            for numbers in (self.multiplier, self.offset)
+        )
+        found = torch.empty_like(accumulator, dtype=dtype)
+        for block in _blocks(*accumulator.shape):
+            rows = block[0]
+            numbers = accumulator[block].double().mul_(factor[rows]).add_(offset[rows])
+            if least < 0:
+                numbers.floor_()  # else it is the same as leaving out what is behind the point
+            found[block] = numbers.clamp_(least, most).to(torch.int32)
+        return found
 
     def __call__(self, accumulator: Tensor, axis: int) -> Tensor:
         """``(a M + B) >> S`` of every number, in double precision.
@@ -99,69 +124,12 @@ class FixedPoint:
         return accumulator.double().mul_(factor).add_(offset).floor_()
 
 
-def exact_product(
-    product: Callable[[Tensor, Tensor], Tensor],
-    weight: Tensor,
-    *,
-    axis: int,
-    groups: int,
-    highest: int,
-) -> Callable[[Tensor], Tensor]:
-    """A matrix product of whole numbers, to the last bit.
-
-    Args:
-        product: Computes it for inputs and a weight, in whatever precision these have.
-        weight: Whole numbers, ``outputs x inputs of a group x kernel``, in single precision.
-        axis: Axis of the inputs that the weight's inputs lie on.
-        groups: Groups of outputs that have inputs of their own.
-        highest: No input is larger.
-
-    Returns:
-        A function of whole inputs in single precision, which gives whole numbers in single or
-        double precision.
-    """
-    parts = exact_parts(weight, highest)
-    if len(parts) == 1:
-        return lambda inputs: product(inputs, weight)
-    if groups > 1 or not parts:
-        wide = weight.double()
-        return lambda inputs: product(inputs.double(), wide)
-
-    def part_by_part(inputs: Tensor) -> Tensor:
-        sums = (
-            product(inputs.narrow(axis, part.start, len(part)), weight[:, part.start : part.stop])
-            for part in parts
-        )
-        return functools.reduce(lambda total, more: total.add_(more), sums, next(sums).double())
-
-    return part_by_part
-
-
-def exact_parts(weight: Tensor, highest: int) -> list[range]:
-    """Inputs of a weight in runs, over each of which no sum of products reaches ``2 ** 24``.
-
-    Args:
-        weight: Whole numbers, ``outputs x inputs x kernel``.
-        highest: No input is larger.
-
-    Returns:
-        The runs; none if one input alone reaches it.
-
-    Example:
-        >>> exact_parts(torch.full((1, 1100), 127.0), 255)
-        [range(0, 518), range(518, 1036), range(1036, 1100)]
-    """
-    each = highest * weight.double().abs().flatten(1).view(*weight.shape[:2], -1).sum(2)
-    if bool((each >= SINGLE).any()):
-        return []
-    reach = each.cumsum(1)
-    parts, first, before = list[range](), 0, torch.zeros_like(reach[:, 0])
-    while first < weight.shape[1]:
-        over = (reach - before[:, None] >= SINGLE).any(0)
-        end = int(over.to(torch.uint8).argmax()) if bool(over.any()) else weight.shape[1]
-        parts.append(range(first, end))
-        first, before = end, reach[:, end - 1]
-    return parts
+def _blocks(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
+    """Pieces of a matrix that stay in the processor's cache from one operation to the next."""
+    high = max(1, AT_ONCE // max(1, columns))
+    for row in range(0, rows, high):
+        for column in range(0, columns, AT_ONCE):
+            yield slice(row, row + high), slice(column, column + AT_ONCE)
 
 
 def _along(numbers: Tensor, dims: int, axis: int) -> Tensor:

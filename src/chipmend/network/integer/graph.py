@@ -22,6 +22,8 @@ from chipmend.network.evaluate import evaluating
 
 NORMS = frozenset(("_native_batch_norm_legit_no_training.default",))
 """Operators of which only the first result is of any use when nothing is trained."""
+VIEWS = {"view.default": "reshape.default", "_unsafe_view.default": "reshape.default"}
+"""Operators that want numbers to lie in one order, and what does the same in any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,7 @@ def _name_of(target: Any) -> str:
     if isinstance(target, torch._ops.OpOverload):
         space, name = target.name().split("::")
         whole = name if "." in name else f"{name}.default"
-        return whole if space == "aten" else f"{space}::{whole}"
+        return VIEWS.get(whole, whole) if space == "aten" else f"{space}::{whole}"
     return target.__name__
 
 

@@ -46,14 +46,19 @@ class Grid:
         return 127 if self.signed else 255
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The type that holds just these numbers."""
+        return torch.int8 if self.signed else torch.uint8
+
+    @property
     def largest(self) -> int:
         """The greatest magnitude of them."""
         return 128 if self.signed else 255
 
     def numbers(self, values: Tensor) -> Tensor:
-        """The nearest whole numbers to real ones, halves up; in single precision."""
+        """The nearest whole numbers to real ones, halves up."""
         found = (values.double() / self.step + 0.5).floor_()
-        return found.clamp_(self.least, self.most).to(torch.float32)
+        return found.clamp_(self.least, self.most).to(self.dtype)
 
     def values(self, numbers: Tensor) -> Tensor:
         """The real numbers that whole ones stand for."""

@@ -15,6 +15,7 @@ from chipmend.network.gemm import gemms
 from chipmend.network.integer.codes import Codes
 from chipmend.network.integer.graph import Graph, tensors_of, traced
 from chipmend.network.integer.grids import Choice, Grid, grids, least_squares
+from chipmend.network.integer.layers import Multiplier, soundly
 from chipmend.network.integer.stages import REQUANTIZED, Kind, Stage, staged
 from chipmend.network.integer.units import Values, unit
 
@@ -82,6 +83,7 @@ class IntegerNetwork(nn.Module):
         network: Its biases, norms and whatever else is not a code: a repaired copy of the network
             that was lowered.
         codes: Its weights by name.
+        multiplier: What computes matrix products; sound arithmetic by default.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
@@ -92,7 +94,13 @@ class IntegerNetwork(nn.Module):
         True
     """
 
-    def __init__(self, lowering: Lowering, network: nn.Module, codes: Mapping[str, Codes]) -> None:
+    def __init__(
+        self,
+        lowering: Lowering,
+        network: nn.Module,
+        codes: Mapping[str, Codes],
+        multiplier: Multiplier = soundly,
+    ) -> None:
         super().__init__()
         self.lowering = lowering
         self.numbers = nn.ParameterList(
@@ -100,7 +108,7 @@ class IntegerNetwork(nn.Module):
         )
         self.held = _held(lowering, network, codes)
         self.codes, self.grids = codes, _of_all(lowering)
-        self._units = [unit(s, self.grids, self.held, codes) for s in lowering.stages]
+        self._units = [unit(s, self.grids, self.held, codes, multiplier) for s in lowering.stages]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The outputs, as real numbers."""

@@ -45,7 +45,7 @@ _POOLS = {f"avg_pool{dims}d.default": dims for dims in (1, 2, 3)}
 _ADAPTIVE_POOLS = {f"adaptive_avg_pool{dims}d.default" for dims in (1, 2, 3)}
 _MOVES = {
     *(f"{kind}_pool{dims}d.default" for kind in ("max", "adaptive_max") for dims in (1, 2, 3)),
-    *("view.default", "_unsafe_view.default", "reshape.default", "flatten.using_ints"),
+    *("reshape.default", "flatten.using_ints"),
     *("permute.default", "transpose.int", "t.default", "expand.default", "repeat.default"),
     *("squeeze.default", "squeeze.dim", "squeeze.dims", "unsqueeze.default"),
     *("select.int", "slice.Tensor", "narrow.default", "flip.default", "roll.default"),

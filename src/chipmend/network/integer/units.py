@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Shaped
 from torch import Tensor
 
-from chipmend.network.integer.arithmetic import FixedPoint, exact_product
+from chipmend.network.integer.arithmetic import AT_ONCE, FixedPoint
 from chipmend.network.integer.codes import LARGEST_WEIGHT, Codes
 from chipmend.network.integer.graph import Held, Operation, Value
 from chipmend.network.integer.grids import Grid
+from chipmend.network.integer.layers import Layer, Multiplier
+from chipmend.network.integer.pooling import POOLS, max_pooled
 from chipmend.network.integer.stages import Bounds, Kind, Norm, Stage
 
 ACCUMULATOR = 2**31
@@ -44,14 +46,18 @@ class Values:
         """A value as whole numbers, brought to its grid if it is real."""
         if name not in self._whole:
             value = self._real[name]
-            self._whole[name] = self.grids[name].numbers(value) if _is_real(value) else value
+            self._whole[name] = (
+                self.grids[name].numbers(value) if isinstance(value, Tensor) else value
+            )
         return self._whole[name]
 
     def real(self, name: str) -> Any:
         """A value as real numbers."""
         if name not in self._real:
             value = self._whole[name]
-            self._real[name] = self.grids[name].values(value) if _is_real(value) else value
+            self._real[name] = (
+                self.grids[name].values(value) if isinstance(value, Tensor) else value
+            )
         return self._real[name]
 
 
@@ -59,7 +65,11 @@ Unit = Callable[[Values], Any]
 
 
 def unit(
-    stage: Stage, grids: Mapping[str, Grid], held: Mapping[str, Tensor], codes: Mapping[str, Codes]
+    stage: Stage,
+    grids: Mapping[str, Grid],
+    held: Mapping[str, Tensor],
+    codes: Mapping[str, Codes],
+    multiplier: Multiplier,
 ) -> Unit:
     """What carries out a stage.
 
@@ -68,13 +78,14 @@ def unit(
         grids: Grids of what comes into it and of what comes out.
         held: Weights and statistics of the network that are not codes.
         codes: Those that are.
+        multiplier: What computes matrix products.
 
     Returns:
         A function of the values so far that gives the stage's result.
     """
     match stage.kind:
         case Kind.PRODUCT:
-            return _product(stage, grids, held, codes)
+            return _product(stage, grids, held, codes, multiplier)
         case Kind.NORM:
             return _norm(stage, grids, held)
         case Kind.SUM:
@@ -86,36 +97,33 @@ def unit(
         case Kind.BOUND if stage.integer:
             return _bound(stage, grids)
         case Kind.MOVE if stage.integer:
-            return lambda values: _carried_out(stage.operation, values.whole, held)
+            return _move(stage, held)
         case _:
             return lambda values: _carried_out(stage.operation, values.real, held)
 
 
 def _product(
-    stage: Stage, grids: Mapping[str, Grid], held: Mapping[str, Tensor], codes: Mapping[str, Codes]
+    stage: Stage,
+    grids: Mapping[str, Grid],
+    held: Mapping[str, Tensor],
+    codes: Mapping[str, Codes],
+    multiplier: Multiplier,
 ) -> Unit:
     given, (taken,) = stage.operation.given, stage.tensors
-    weight = codes[given["weight"].name]
-    grid, linear = grids[taken], stage.operation.operator == "linear.default"
+    weight, grid = codes[given["weight"].name], grids[taken]
     bias = held[given["bias"].name].double() if isinstance(given["bias"], Held) else 0.0
     factor, offset = normed(stage.norm, held, weight.step * grid.step, bias)
     offset = in_accumulators(offset, factor)
-    axis = -1 if linear else 1
     largest = weight.numbers[0].numel() * LARGEST_WEIGHT * grid.largest
-    end = _end(stage, grids, factor, offset, axis, largest)
+    end = _end(stage, grids, factor, offset, largest)
+    layer = Layer(stage.operation, weight.numbers, grid)
+    product = multiplier(layer)
 
-    def multiplied(inputs: Tensor, numbers: Tensor) -> Tensor:
-        known = {taken: inputs, given["weight"].name: numbers}
-        return stage.operation(lambda item: known.get(item.name))
+    def run(values: Values) -> Tensor:
+        inputs = values.whole(taken)
+        return layer.arranged(end(product(inputs)), inputs)
 
-    exactly = exact_product(
-        multiplied,
-        weight.numbers,
-        axis=axis,
-        groups=given.get("groups", 1),
-        highest=grid.largest,
-    )
-    return lambda values: end(exactly(values.whole(taken)))
+    return run
 
 
 def _norm(stage: Stage, grids: Mapping[str, Grid], held: Mapping[str, Tensor]) -> Unit:
@@ -123,20 +131,26 @@ def _norm(stage: Stage, grids: Mapping[str, Grid], held: Mapping[str, Tensor]) -
     assert stage.norm is not None
     step = torch.full_like(held[stage.norm.mean], grids[taken].step, dtype=torch.float64)
     factor, offset = normed(stage.norm, held, step, 0.0)
-    end = _end(stage, grids, factor, offset, 1, grids[taken].largest)
-    return lambda values: end(values.whole(taken))
+    end = _end(stage, grids, factor, offset, grids[taken].largest)
+
+    def run(values: Values) -> Tensor:
+        samples_last = values.whole(taken).movedim(0, -1)
+        found = end(samples_last.reshape(len(samples_last), -1))
+        return found.view(samples_last.shape).movedim(-1, 0)
+
+    return run
 
 
 def _average(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
     (taken,) = stage.tensors
     factor = torch.tensor([grids[taken].step / stage.places], dtype=torch.float64)
     largest = stage.places * grids[taken].largest
-    end = _end(stage, grids, factor, torch.zeros_like(factor), 0, largest)
+    end = _end(stage, grids, factor, torch.zeros_like(factor), largest)
 
     def run(values: Values) -> Tensor:
         # a mean of whole numbers, times their number, is whole but for rounding
         means = _carried_out(stage.operation, lambda name: values.whole(name).double(), {})
-        return end((means * stage.places).round_())
+        return _elementwise(lambda sums: end(sums[None])[0], (means * stage.places).round_())
 
     return run
 
@@ -147,28 +161,49 @@ def _sum(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
     factors = torch.tensor([grids[t].step / grid.step for t in (first, second)]).double()
     largest = sum(grids[t].largest for t in (first, second))
     fixed = FixedPoint.together(factors, largest=largest)
-    bounded = _bounded(stage.bounds, grid)
-    return lambda values: bounded(fixed.sum([values.whole(first), values.whole(second)]))
+    edges = _edges(stage.bounds, grid)
+
+    def added(one: Tensor, other: Tensor) -> Tensor:
+        return fixed.sum([one, other]).clamp_(*edges).to(grid.dtype)
+
+    return lambda values: _elementwise(added, values.whole(first), values.whole(second))
 
 
 def _join(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
     grid = grids[stage.result]
-    bounded = _bounded(stage.bounds, grid)
+    edges = _edges(stage.bounds, grid)
 
     def on_grid(name: str) -> Callable[[Tensor], Tensor]:
         factor = torch.tensor([grids[name].step / grid.step], dtype=torch.float64)
         fixed = FixedPoint.of(factor, torch.zeros_like(factor), largest=grids[name].largest)
-        return lambda numbers: bounded(fixed(numbers, 0))
+        return lambda numbers: fixed.narrowed(numbers[None], *edges, grid.dtype)[0]
 
     brought = {name: on_grid(name) for name in stage.tensors}
     return lambda values: _carried_out(
-        stage.operation, lambda name: brought[name](values.whole(name)), {}
+        stage.operation, lambda name: _elementwise(brought[name], values.whole(name)), {}
     )
 
 
 def _bound(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
-    bounded = _bounded(stage.bounds, grids[stage.result])
-    return lambda values: bounded(values.whole(stage.tensors[0]))
+    edges = _edges(stage.bounds, grids[stage.result])
+    return lambda values: values.whole(stage.tensors[0]).clamp(*edges)
+
+
+def _move(stage: Stage, held: Mapping[str, Tensor]) -> Unit:
+    """What moves or compares numbers; where PyTorch does so on real ones alone, as real ones."""
+    operation, given = stage.operation, dict(stage.operation.given)
+    if operation.operator in POOLS and not given["ceil_mode"]:
+        dims = POOLS[operation.operator]
+        return lambda values: max_pooled(values.whole(stage.tensors[0]), dims, given)
+    if "pool" not in operation.operator and "upsample" not in operation.operator:
+        return lambda values: _carried_out(operation, values.whole, held)
+
+    def run(values: Values) -> Any:
+        dtype = values.whole(stage.tensors[0]).dtype
+        found = _carried_out(operation, lambda name: _as_real(values.whole(name)), held)
+        return found.to(dtype) if isinstance(found, Tensor) else [found[0].to(dtype), *found[1:]]
+
+    return run
 
 
 def normed(
@@ -217,35 +252,40 @@ def _end(
     grids: Mapping[str, Grid],
     factor: Float64[Tensor, " channels"],
     offset: Float64[Tensor, " channels"],
-    axis: int,
     largest: int,
-) -> Callable[[Tensor], Tensor]:
+) -> Callable[[Shaped[Tensor, "channels m"]], Shaped[Tensor, "channels m"]]:
     """What becomes of an accumulator: whole numbers of a grid, or real numbers with all bits."""
     if stage.integer:
         grid = grids[stage.result]
         fixed = FixedPoint.of(factor / grid.step, offset / grid.step, largest=largest)
-        bounded = _bounded(stage.bounds, grid)
-        return lambda accumulator: bounded(fixed(accumulator, axis))
+        edges = _edges(stage.bounds, grid)
+        return lambda accumulator: fixed.narrowed(accumulator, *edges, grid.dtype)
 
     def real(accumulator: Tensor) -> Tensor:
-        shape = [1] * accumulator.dim()
-        shape[axis] = -1
-        scale, moved = (numbers.to(accumulator.device).view(shape) for numbers in (factor, offset))
+        scale, moved = (numbers.to(accumulator.device)[:, None] for numbers in (factor, offset))
         found = accumulator * scale + moved
         return found.clamp(*stage.bounds).float()
 
     return real
 
 
-def _bounded(bounds: Bounds, grid: Grid) -> Callable[[Tensor], Tensor]:
-    """Clamp to a grid, and to what an activation lets through."""
+def _edges(bounds: Bounds, grid: Grid) -> tuple[int, int]:
+    """The least and the greatest number of a grid that an activation lets through."""
     least, most = (
         min(max(math.floor(bound / grid.step + 0.5), grid.least), grid.most)
         if math.isfinite(bound)
         else edge
         for bound, edge in zip(bounds, (grid.least, grid.most), strict=True)
     )
-    return lambda numbers: numbers.clamp(least, most).to(torch.float32)
+    return least, most
+
+
+def _elementwise(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Apply a function of flat tensors piece by piece, in the order in which products give them."""
+    ordered = [tensor.movedim(0, -1).contiguous() for tensor in tensors]
+    pieces = zip(*(tensor.view(-1).split(AT_ONCE) for tensor in ordered), strict=True)
+    found = torch.cat([function(*piece) for piece in pieces])
+    return found.view(ordered[0].shape).movedim(-1, 0)
 
 
 def _carried_out(
@@ -254,5 +294,5 @@ def _carried_out(
     return operation(lambda item: value(item.name) if isinstance(item, Value) else held[item.name])
 
 
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
+def _as_real(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) else value
