@@ -19,10 +19,12 @@ if TYPE_CHECKING:
         FaultMap,
         Lines,
         Lot,
+        MacsAt,
         RegionalSpares,
         Scattered,
         StuckAt,
         StuckBits,
+        StuckMacs,
         Uniform,
         WordLines,
         bypass_mixed,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from chipmend.faults import read_lot as read_chips
     from chipmend.faults import write_lot as write_chips
     from chipmend.fleet import Outcome, analyze, mend
-    from chipmend.hardware import Array, PeShare, Throughput, WeightMemory
+    from chipmend.hardware import Accumulators, Array, PeShare, Throughput, WeightMemory
     from chipmend.network import Task, accuracy, gemm_sizes
     from chipmend.network.integer.onnx import write_onnx
     from chipmend.policy import Cascade, Fixed, FixedSteps, Looks, Reduce, UntilMet
@@ -84,10 +86,12 @@ _HOMES = {
         "FaultMap",
         "Lines",
         "Lot",
+        "MacsAt",
         "RegionalSpares",
         "Scattered",
         "StuckAt",
         "StuckBits",
+        "StuckMacs",
         "Uniform",
         "WordLines",
         "bypass_mixed",
@@ -98,7 +102,7 @@ _HOMES = {
         "write_csv",
     ),
     "chipmend.fleet": ("Outcome", "analyze", "mend"),
-    "chipmend.hardware": ("Array", "PeShare", "Throughput", "WeightMemory"),
+    "chipmend.hardware": ("Accumulators", "Array", "PeShare", "Throughput", "WeightMemory"),
     "chipmend.network": ("Task", "accuracy", "gemm_sizes"),
     "chipmend.network.integer.onnx": ("write_onnx",),
     "chipmend.policy": ("Cascade", "Fixed", "FixedSteps", "Looks", "Reduce", "UntilMet"),
@@ -144,6 +148,7 @@ _HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in nam
 
 __all__ = [
     "FAQ",
+    "Accumulators",
     "Accuracy",
     "Analysis",
     "Anytime",
@@ -170,6 +175,7 @@ __all__ = [
     "Lines",
     "Looks",
     "Lot",
+    "MacsAt",
     "Magnitude",
     "Match",
     "Measure",
@@ -193,6 +199,7 @@ __all__ = [
     "SequentialFAQ",
     "StuckAt",
     "StuckBits",
+    "StuckMacs",
     "Task",
     "Throughput",
     "Uniform",

@@ -48,7 +48,7 @@ def test_the_summary_counts_what_is_in_the_lot(workshop, lot):
         {"min": min(rates), "mean": np.mean(rates), "max": max(rates)}
     )
     faulty = sum(int(chip.faults.faulty_pes.sum()) for chip in chips)
-    none = {"dead_row": 0, "dead_col": 0, "stuck_bit": 0, "fatal": 0}
+    none = {"dead_row": 0, "dead_col": 0, "stuck_bit": 0, "stuck_mac_bit": 0, "fatal": 0}
     assert summary["classes"] == {"pe": faulty, **none}
 
 
@@ -96,6 +96,35 @@ def test_stuck_bits_survive_export_and_import(workshop):
 )
 def test_stuck_bits_that_cannot_be_made_are_an_error_of_ours(workshop, words, said):
     assert said in workshop.refused("chips", *f"make --array 4x4 --rate 0.1 {words} -o l".split())
+
+
+def test_stuck_macs_are_made_exported_and_imported(workshop):
+    words = "--macs 0.1 --sites product,accumulator --mac-bits 9:12 --accumulators 20"
+    workshop.done("chips", *f"make --array 8x8 --rate 0 --count 3 {words} -o l".split())
+    chips = list(cm.read_chips("l"))
+    bits = [bit for chip in chips if chip.faults.macs for bit in chip.faults.macs.listed()]
+    assert len(bits) > 3
+    assert {bit[2] for bit in bits} == {"product", "accumulator"}
+    assert {bit[3] for bit in bits} <= {9, 10, 11, 12}
+    workshop.done("chips", "export", "l", "-o", "f.csv")
+    size = "--array 8x8 --accumulators 20 -o again"
+    workshop.done("chips", "import", "f.csv", *size.split())
+    assert list(cm.read_chips("again")) == chips
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--sites product", "none is asked for"),
+        ("--macs 0.1 --sites adder", "sites ('adder',)"),
+        ("--macs 0.1 --mac-bits 3", "--mac-bits 3: not a range"),
+        ("--macs 0.1 --mac-bits 3:32", "bits 3 to 32 of the accumulator, which has 32"),
+        ("--macs 1.5", "a rate of 1.5"),
+        ("--macs 0.1 --accumulators 40", "bits is 40"),
+    ],
+)
+def test_stuck_macs_that_cannot_be_made_are_an_error_of_ours(workshop, words, said):
+    assert said in workshop.refused("chips", *f"make --array 8x8 --rate 0 {words} -o l".split())
 
 
 def test_a_csv_with_stuck_bits_needs_the_size_of_the_memory(workshop):
@@ -170,6 +199,7 @@ def test_faults_are_counted_by_class(workshop):
         "dead_row": 2,
         "dead_col": 1,
         "stuck_bit": 0,
+        "stuck_mac_bit": 0,
         "fatal": 1,
     }
 

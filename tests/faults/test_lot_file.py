@@ -17,6 +17,7 @@ from chipmend.faults import (
     FaultMap,
     Lot,
     StuckBits,
+    StuckMacs,
     make_chips,
     read_lot,
     write_lot,
@@ -51,7 +52,21 @@ def with_stuck_bits():
     )
 
 
-@pytest.fixture(params=[example, with_stuck_bits])
+def with_stuck_macs(base=example):
+    """Some chips; the first and the last have stuck bits in datapaths."""
+    some = StuckMacs.of([(4, 6, "accumulator", 31, 1), (0, 0, "weight", 0, 0)])
+    other = StuckMacs.of([(1, 1, "product", 15, 1)])
+    return Lot.of(
+        replace(chip, faults=replace(chip.faults, macs=macs))
+        for chip, macs in zip(base(), (some, None, other), strict=True)
+    )
+
+
+def with_all():
+    return with_stuck_macs(with_stuck_bits)
+
+
+@pytest.fixture(params=[example, with_stuck_bits, with_stuck_macs, with_all])
 def lot(request):
     return request.param()
 
@@ -115,6 +130,30 @@ def test_stuck_bits_stay_in_the_file_until_a_chip_is_asked_for(stuck_path):
     held = read_lot(stuck_path).stuck.held
     assert isinstance(held, np.memmap)
     assert not held.flags.writeable
+
+
+def test_a_lot_is_written_as_the_oldest_version_that_holds_it(lot, tmp_path):
+    header = json.loads(entries_of(write_lot(lot, tmp_path / "lot.npz"))["header"].tobytes())
+    has_macs, has_stuck = (any(held) for held in ((c.faults.macs for c in lot), [lot.stuck]))
+    assert header["version"] == (3 if has_macs else 2 if has_stuck else 1)
+
+
+@pytest.mark.parametrize(
+    "macs",
+    [
+        [[0], [5], [0], [0], [0], [0]],
+        [[0], [0], [0], [3], [0], [0]],
+        [[0], [0], [0], [0], [0], [2]],
+        [[0, 0], [0, 0], [0, 0], [0, 0], [3, 3], [0, 1]],
+        [[0, 0], [1, 0], [0, 0], [0, 0], [3, 3], [0, 1]],
+        [[3], [0], [0], [0], [0], [0]],
+        [[0], [0], [0], [0], [32], [0]],
+        [[0], [0], [0], [0], [0]],
+    ],
+)
+def test_stuck_macs_that_contradict_themselves_are_refused(tmp_path, macs):
+    path = write_lot(with_stuck_macs(), tmp_path / "lot.npz")
+    refused(rewritten(path, macs=np.array(macs, dtype="<i4")), "damaged")
 
 
 def test_altered_stuck_bits_are_noticed_when_their_chip_is_asked_for(stuck_path):
@@ -182,7 +221,7 @@ def test_another_format_is_named(path):
 
 
 def test_a_newer_version_says_so(path):
-    refused(rewritten(path, header={"version": 3}), "lot format 3, this chipmend reads up to 2")
+    refused(rewritten(path, header={"version": 4}), "lot format 4, this chipmend reads up to 3")
 
 
 def test_an_altered_map_is_noticed_by_its_checksum(path):
@@ -272,7 +311,7 @@ def test_contents_that_contradict_themselves_are_refused_whatever_the_checksum_s
 @SHARED_FOLDER
 @given(data=st.data())
 def test_a_cut_file_is_refused(tmp_path, data):
-    lot = data.draw(st.sampled_from([example(), with_stuck_bits()]))
+    lot = data.draw(st.sampled_from([example(), with_stuck_bits(), with_all()]))
     whole = write_lot(lot, tmp_path / "lot.npz").read_bytes()
     cut = tmp_path / "cut.npz"
     cut.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
@@ -283,7 +322,7 @@ def test_a_cut_file_is_refused(tmp_path, data):
 @settings(SHARED_FOLDER, max_examples=400)
 @given(data=st.data())
 def test_flipped_bytes_are_refused_or_change_nothing(tmp_path, data):
-    lot = data.draw(st.sampled_from([example(), with_stuck_bits()]))
+    lot = data.draw(st.sampled_from([example(), with_stuck_bits(), with_all()]))
     content = bytearray(write_lot(lot, tmp_path / "lot.npz").read_bytes())
     places = st.integers(0, len(content) - 1)
     for place in data.draw(st.lists(places, min_size=1, max_size=4, unique=True)):

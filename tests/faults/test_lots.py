@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chipmend.errors import LotError
-from chipmend.faults import Chip, FaultMap, Lot, Provenance, StuckBits
+from chipmend.faults import Chip, FaultMap, Lot, Provenance, StuckBits, StuckMacs
+from chipmend.hardware import SITES
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=5)
 TESTS = st.builds(
@@ -25,6 +26,13 @@ def stuck_bits(draw, words):
 
 
 @st.composite
+def stuck_macs(draw, row, col):
+    place = st.tuples(row, col, st.sampled_from(SITES), st.integers(0, 31))
+    bits = draw(st.dictionaries(place, st.integers(0, 1), max_size=9))
+    return StuckMacs.of((*at, value) for at, value in bits.items())
+
+
+@st.composite
 def lots(draw):
     """Chips of every kind, on arrays whose size is no multiple of a byte."""
     words = draw(st.sampled_from([3, 12, 70]))
@@ -40,6 +48,7 @@ def lots(draw):
         dead_rows=st.lists(st.tuples(row, col), max_size=2).map(tuple),
         dead_cols=st.lists(col, max_size=2).map(tuple),
         stuck=st.none() | stuck_bits(words),
+        macs=st.none() | stuck_macs(row, col),
         fatal=WORDS,
         version=st.integers(1, 9),
         provenance=TESTS,

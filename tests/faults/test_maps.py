@@ -7,9 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chipmend.errors import FaultMapError, LotError
-from chipmend.faults import Chip, FaultMap, Lot, Provenance, StuckBits, check_fits, fused
+from chipmend.faults import (
+    Chip,
+    FaultMap,
+    Lot,
+    Provenance,
+    StuckBits,
+    StuckMacs,
+    check_fits,
+    fused,
+)
 from chipmend.faults.lot_file import read_lot, write_lot
-from chipmend.hardware import Array, WeightMemory
+from chipmend.hardware import Accumulators, Array, WeightMemory
 
 
 def stuck_bits(word=0, bit=0, value=True):
@@ -38,7 +47,8 @@ def of_pes_alone(faults):
 
 
 def empty(rows=2, cols=3, **more):
-    return FaultMap(rows=rows, cols=cols, faulty_pes=np.zeros((rows, cols), dtype=bool), **more)
+    sound = {"faulty_pes": np.zeros((rows, cols), dtype=bool)}
+    return FaultMap(rows=rows, cols=cols, **{**sound, **more})
 
 
 def slow_usable(faults, row, col):
@@ -160,8 +170,45 @@ def test_maps_of_several_sizes_or_none_are_not_fused():
 
 
 def test_stuck_bits_are_not_fused():
-    with pytest.raises(FaultMapError, match="stuck bits of the weight memory cannot be fused"):
+    with pytest.raises(FaultMapError, match="stuck bits of the weight memory, or of datapaths"):
         fused(empty(), empty(stuck=stuck_bits()))
+
+
+def stuck_macs():
+    return StuckMacs.of([(0, 1, "product", 3, 1), (1, 2, "accumulator", 20, 0)])
+
+
+def test_a_bypass_takes_stuck_bits_of_its_datapath_with_it():
+    assert empty(macs=stuck_macs()).live == stuck_macs()
+    pes = np.array([[False, True, False], [False, False, False]])
+    assert empty(macs=stuck_macs(), faulty_pes=pes).live.listed() == [(1, 2, "accumulator", 20, 0)]
+    assert empty(macs=stuck_macs(), faulty_pes=pes, dead_cols=(2,)).live is None
+    assert empty().live is None
+
+
+def test_only_bypassed_datapaths_are_fused():
+    bypassed = empty(macs=stuck_macs(), dead_cols=(1, 2))
+    assert fused(empty(), bypassed).macs is None
+    assert fused(bypassed).macs == stuck_macs()
+    with pytest.raises(FaultMapError, match="cannot be fused"):
+        fused(empty(), empty(macs=stuck_macs()))
+
+
+def test_stuck_bits_of_datapaths_have_a_part_in_what_a_map_is():
+    assert empty(macs=stuck_macs()) != empty()
+    assert empty(macs=StuckMacs.of([])) == empty()
+    with pytest.raises(FaultMapError, match="macs is 7"):
+        empty(macs=7)
+    with pytest.raises(FaultMapError, match=r"PE \(2, 0\) lies outside the array of 2 x 3"):
+        empty(macs=StuckMacs.of([(2, 0, "weight", 0, 1)]))
+
+
+def test_a_site_that_the_array_does_not_have_is_named():
+    chips = [Chip("odd", empty(macs=stuck_macs()))]
+    array = Array(rows=2, cols=3, accumulators=Accumulators(bits=21))
+    check_fits(chips, array)
+    with pytest.raises(FaultMapError, match=r"chip odd: bit 20 of the accumulator of PE \(1, 2\)"):
+        check_fits(chips, replace(array, accumulators=Accumulators(bits=20)))
 
 
 def test_what_is_no_stuck_bits_is_refused():

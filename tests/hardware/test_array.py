@@ -20,6 +20,7 @@ def test_an_array_without_rows_or_columns_is_refused(rows, cols):
         ({"cols": "4"}, "cols is '4'"),
         ({"placement": "channels"}, "no placement 'channels'"),
         ({"rows": 2**13, "cols": 2**12}, "33,554,432 PEs"),
+        ({"accumulators": 24}, "24 are no accumulators"),
     ],
 )
 def test_what_is_no_array_is_refused(wrong, said):
@@ -39,6 +40,12 @@ def test_an_array_of_one_pe_is_an_array():
         "cols": 1,
         "placement": "im2col",
         "memory": {"words": None, "bits": 8, "coding": "twos_complement", "line": 16},
+        "accumulators": {
+            "bits": 32,
+            "overflow": "wrap",
+            "tiles": "outside",
+            "outside_bits": 32,
+        },
     }
 
 

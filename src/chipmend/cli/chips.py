@@ -10,7 +10,7 @@ from chipmend.cli.app import Json, Whole, app, check_outputs, finish, say
 from chipmend.errors import ArrayError, LotError
 
 if TYPE_CHECKING:
-    from chipmend.faults import Cells, Chip, Lot
+    from chipmend.faults import Cells, Chip, Lot, MacsAt
     from chipmend.hardware import Array
 
 chips = App(name="chips", help="Make, import, export and look at lots of faulty chips.")
@@ -20,6 +20,7 @@ Output = Annotated[Path, Parameter(name=("--output", "-o"), help="The lot file t
 Size = Annotated[str, Parameter(name="--array", help="Rows x columns of the array, as 64x64.")]
 Words = Annotated[int | None, Parameter(help="Words of the weight memory.")]
 Bits = Annotated[int, Parameter(help="Bits of a word.")]
+Sums = Annotated[int, Parameter(name="--accumulators", help="Bits of a PE's accumulator.")]
 
 
 @chips.command
@@ -37,6 +38,10 @@ def make(
     at_1: float = 0.5,
     words: Words = None,
     bits: Bits = 8,
+    macs: float | None = None,
+    sites: str = "accumulator",
+    mac_bits: str | None = None,
+    accumulators: Sums = 32,
     nested: bool = False,
     seed: Whole = 0,
     json: Json = None,
@@ -56,6 +61,10 @@ def make(
         at_1: Share of them that is stuck at 1.
         words: Words of the weight memory.
         bits: Bits of a word.
+        macs: Share of PEs (base: per PE) with a stuck bit in their datapath that nothing bypasses.
+        sites: Where such bits are, as weight,product,accumulator.
+        mac_bits: Which bits they are, as 18:22; any that a site has by default.
+        accumulators: Bits of a PE's accumulator.
         nested: Whether a chip's map at a lower rate is a part of its map at a higher rate.
         seed: The seed.
         json: Also write a machine-readable summary here.
@@ -76,8 +85,13 @@ def make(
     clustered = Clustered() if alpha is None else Clustered(alpha=alpha)
     kinds = {"uniform": Uniform(), "lines": Lines(), "clustered": clustered}
     kind = StuckAt(rate=_rate(stuck, "--stuck"), cells=_cells(cells), at_1=at_1) if stuck else None
+    if macs is None and (sites, mac_bits) != ("accumulator", None):
+        raise LotError(
+            "--sites and --mac-bits say where datapaths are stuck, and none is asked for",
+            hint="leave them out, or give the share of PEs that are hit with --macs",
+        )
     lot = make_chips(
-        _array(array, words, bits),
+        _array(array, words, bits, accumulators),
         rate=_rate(rate, "--rate"),
         count=count,
         spatial=kinds[spatial],
@@ -85,6 +99,7 @@ def make(
         nested=nested,
         spread=spread,
         stuck=kind,
+        macs=None if macs is None else _macs(macs, sites, mac_bits),
     )
     write_lot(lot, output)
     finish(output, lambda: _summary(lot), json, lambda: _describe(lot))
@@ -99,6 +114,7 @@ def import_(
     output: Output,
     words: Words = None,
     bits: Bits = 8,
+    accumulators: Sums = 32,
     json: Json = None,
 ) -> None:
     """Make a lot file of a CSV of faults.
@@ -109,12 +125,13 @@ def import_(
         output: The lot file to write.
         words: Words of the weight memory, needed where bits of it are stuck.
         bits: Bits of a word.
+        accumulators: Bits of a PE's accumulator.
         json: Also write a machine-readable summary here.
     """
     from chipmend.faults import read_csv, write_lot
 
     check_outputs(output, json, inputs=[faults])
-    lot = read_csv(faults, _array(array, words, bits))
+    lot = read_csv(faults, _array(array, words, bits, accumulators))
     write_lot(lot, output)
     finish(output, lambda: _summary(lot), json, lambda: _describe(lot))
 
@@ -169,13 +186,18 @@ def show(
     )
 
 
-def _array(size: str, words: int | None, bits: int) -> "Array":
-    from chipmend.hardware import Array, WeightMemory
+def _array(size: str, words: int | None, bits: int, accumulators: int) -> "Array":
+    from chipmend.hardware import Accumulators, Array, WeightMemory
 
     rows, _, cols = size.lower().partition("x")
     if not (rows.isdecimal() and cols.isdecimal()):
         raise ArrayError(f"--array {size}: not a size", hint="write rows x columns, as 64x64")
-    return Array(rows=int(rows), cols=int(cols), memory=WeightMemory(words=words, bits=bits))
+    return Array(
+        rows=int(rows),
+        cols=int(cols),
+        memory=WeightMemory(words=words, bits=bits),
+        accumulators=Accumulators(bits=accumulators),
+    )
 
 
 def _rate(text: str, option: str) -> float | tuple[float, float]:
@@ -195,6 +217,22 @@ def _cells(kind: Literal["scattered", "bit_lines", "word_lines"]) -> "Cells":
     from chipmend.faults import BitLines, Scattered, WordLines
 
     return {"scattered": Scattered(), "bit_lines": BitLines(), "word_lines": WordLines()}[kind]
+
+
+def _macs(rate: float, sites: str, bits: str | None) -> "MacsAt":
+    from chipmend.faults import MacsAt
+
+    try:
+        low, high = None, None
+        if bits is not None:
+            low, high = map(int, bits.split(":"))
+    except ValueError:
+        raise LotError(
+            f"--mac-bits {bits}: not a range of bits", hint="write the ends, as 18:22"
+        ) from None
+    ends = None if low is None or high is None else (low, high)
+    named: Any = tuple(site.strip() for site in sites.split(","))
+    return MacsAt(rate=rate, sites=named, bits=ends)
 
 
 def _chip(lot: "Lot", chip: str | None) -> "Chip":
@@ -239,6 +277,7 @@ def _classes(lot: Sequence["Chip"]) -> dict[str, int]:
         "dead_row": sum(len(chip.faults.dead_rows) for chip in lot),
         "dead_col": sum(len(chip.faults.dead_cols) for chip in lot),
         "stuck_bit": sum(chip.faults.stuck.count for chip in lot if chip.faults.stuck),
+        "stuck_mac_bit": sum(len(chip.faults.macs) for chip in lot if chip.faults.macs),
         "fatal": sum(bool(chip.faults.fatal) for chip in lot),
     }
 

@@ -4,6 +4,8 @@ from chipmend.faults.bypass import Bypassed, bypass_mixed, bypass_rows_or_cols
 from chipmend.faults.generate import Clustered, Lines, Spatial, Uniform, fault_map, make_chips
 from chipmend.faults.lot_file import read_lot, write_lot
 from chipmend.faults.lots import Lot
+from chipmend.faults.macs import StuckMacs
+from chipmend.faults.macs_at import MacsAt, stuck_macs
 from chipmend.faults.maps import Chip, FaultMap, Provenance, check_fits, fused
 from chipmend.faults.picture import ascii_picture, png_picture
 from chipmend.faults.readers import read_csv, write_csv
@@ -21,12 +23,14 @@ __all__ = [
     "FaultMap",
     "Lines",
     "Lot",
+    "MacsAt",
     "Provenance",
     "RegionalSpares",
     "Scattered",
     "Spatial",
     "StuckAt",
     "StuckBits",
+    "StuckMacs",
     "Uniform",
     "WordLines",
     "ascii_picture",
@@ -41,6 +45,7 @@ __all__ = [
     "read_lot",
     "spares_cover",
     "stuck_bits",
+    "stuck_macs",
     "write_csv",
     "write_lot",
 ]

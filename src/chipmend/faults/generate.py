@@ -24,6 +24,7 @@ from jaxtyping import Bool
 from chipmend.errors import LotError
 from chipmend.faults.defects import defects_on
 from chipmend.faults.lots import Lot
+from chipmend.faults.macs_at import MacsAt, stuck_macs
 from chipmend.faults.maps import Chip, FaultMap, Provenance
 from chipmend.faults.stuck_at import StuckAt, stuck_bits
 from chipmend.hardware.array import Array, check_is_array
@@ -90,6 +91,7 @@ def fault_map(
     chip: str,
     nested: bool = False,
     stuck: StuckAt | None = None,
+    macs: MacsAt | None = None,
 ) -> FaultMap:
     """Draw the fault map of one chip.
 
@@ -103,6 +105,7 @@ def fault_map(
             of the map at a higher rate; otherwise maps at different rates are independent.
         stuck: How stuck bits of the weight memory are drawn, at the upper end of their rates; none
             by default. The array's memory has to state its words then.
+        macs: How stuck bits of datapaths are drawn, which nothing bypasses; none by default.
 
     Returns:
         The map; the same for the same arguments, whatever was drawn before.
@@ -126,6 +129,11 @@ def fault_map(
     if stuck is not None:
         bits = stuck_bits(array.memory, stuck, seed=seed, chip=chip, nested=nested)
         drawn += f", {stuck.cells.kind}, rate {stuck.ends[1]!r} per bit"
+    datapaths = None
+    if macs is not None:
+        datapaths = stuck_macs(array, macs, seed=seed, chip=chip, nested=nested)
+        amount = f"{macs.count}" if macs.rate is None else f"rate {macs.rate!r} per PE"
+        drawn += f", stuck MACs, {amount}"
     return FaultMap(
         rows=array.rows,
         cols=array.cols,
@@ -133,6 +141,7 @@ def fault_map(
         dead_rows=dead_rows,
         dead_cols=dead_cols,
         stuck=bits,
+        macs=datapaths,
         provenance=Provenance(f"generated: {drawn}, seed {seed}"),
     )
 
@@ -148,6 +157,7 @@ def make_chips(
     spread: Spread = "drawn",
     lot: str = "",
     stuck: StuckAt | None = None,
+    macs: MacsAt | None = None,
 ) -> Lot:
     """Make a lot of random chips, named ``chip-0001`` and so on.
 
@@ -162,6 +172,7 @@ def make_chips(
         lot: Name of the production lot.
         stuck: How stuck bits of the weight memory are drawn, whose rates are spread as those of PEs
             are; none by default. The array's memory has to state its words then.
+        macs: How stuck bits of datapaths are drawn, which nothing bypasses; none by default.
 
     Returns:
         The chips; making more of them does not change the first ones, unless the rates are even.
@@ -186,7 +197,9 @@ def make_chips(
     return Lot.of(
         Chip(
             id_,
-            fault_map(array, own, spatial, seed=seed, chip=id_, nested=nested, stuck=kind),
+            fault_map(
+                array, own, spatial, seed=seed, chip=id_, nested=nested, stuck=kind, macs=macs
+            ),
             lot,
         )
         for id_, own, kind in zip(ids, of_pes, kinds, strict=True)

@@ -19,16 +19,19 @@ from jaxtyping import UInt8
 
 from chipmend.errors import ChipmendError, LotError
 from chipmend.faults.lots import Card, Lot, check_ids
+from chipmend.faults.macs import FIELDS, StuckMacs
 from chipmend.faults.maps import Chip, FaultMap, Provenance
 from chipmend.faults.stuck_of_lot import StuckOfLot
 from chipmend.files import written_whole
+from chipmend.hardware.mac import SITES
 from chipmend.hardware.memory import WeightMemory
 
 FORMAT = "chipmend lot"
-VERSION = 2
-"""The newest; lots without stuck bits are written as version 1, which has no entries for them."""
+VERSION = 3
+"""The newest; a lot is written as the oldest version that has entries for its kinds of fault."""
 _ENTRIES = ("contents", "packed", "dead_rows", "dead_cols")
 _STUCK_ENTRIES = ("stuck_spans", "stuck_digests")
+_MAC_ENTRIES = ("macs",)
 _LARGE = "stuck"
 """The entry that stays in the file; its checksums are ``stuck_digests``."""
 _LOCAL_HEADER = 30
@@ -75,6 +78,9 @@ def write_lot(chips: Sequence[Chip], path: str | Path) -> Path:
         entries |= {"stuck_spans": stuck.spans.astype("<i8"), "stuck_digests": stuck.digests}
         large = {_LARGE: stuck.held}
     version = 2 if large else 1
+    if lot.macs.size:
+        entries["macs"] = np.ascontiguousarray(lot.macs, dtype="<i4")
+        version = 3
     header = {"format": FORMAT, "version": version, "sha256": _checksum(entries, version)}
     with written_whole(Path(path)) as stream:
         np.savez(stream, header=_bytes_of(header), **entries, **large)
@@ -132,8 +138,7 @@ def _checked_entries(path: Path) -> dict[str, np.ndarray]:
             raise LotError(f"{path} claims more than its own size", hint=_AGAIN)
         header = json.loads(archive["header"].tobytes())
         _check_header(header, path)
-        small = _ENTRIES if header["version"] == 1 else (*_ENTRIES, *_STUCK_ENTRIES)
-        large = () if header["version"] == 1 else (_LARGE,)
+        small, large = _entries_of(header["version"], _LARGE in archive.files)
         if set(archive.files) != {"header", *small, *large}:
             raise LotError(f"{path} holds other entries than a lot file", hint=_AGAIN)
         entries = {name: archive[name] for name in small}
@@ -141,6 +146,13 @@ def _checked_entries(path: Path) -> dict[str, np.ndarray]:
     if header["sha256"] != _checksum(entries, header["version"]):
         raise LotError(f"{path} was altered: its checksum does not match", hint=_AGAIN)
     return entries | mapped
+
+
+def _entries_of(version: int, stuck: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Entries that are read, and those that stay in the file."""
+    has_stuck = version == 2 or (version > 2 and stuck)
+    small = (*_ENTRIES, *(_STUCK_ENTRIES if has_stuck else ()))
+    return (*small, *(_MAC_ENTRIES if version > 2 else ())), (_LARGE,) if has_stuck else ()
 
 
 def _mapped(path: Path, archive: zipfile.ZipFile, member: str) -> UInt8[np.ndarray, " bytes"]:
@@ -208,6 +220,7 @@ def _lot(entries: Mapping[str, np.ndarray]) -> Lot:
         packed=entries["packed"],
         dead_rows=entries["dead_rows"],
         dead_cols=entries["dead_cols"],
+        macs=entries.get("macs", np.empty((1 + FIELDS, 0), np.int32)),
         stuck=_stuck(contents, entries),
     )
     _check_lot(lot)
@@ -240,6 +253,7 @@ def _check_lot(lot: Lot) -> None:
         and (lot.packed.shape, lot.packed.dtype) == (packed, np.uint8)
         and _sound_table(lot.dead_rows, (len(lot), lot.rows, lot.cols))
         and _sound_table(lot.dead_cols, (len(lot), lot.cols))
+        and _sound_table(lot.macs, (len(lot), lot.rows, lot.cols, len(SITES), 2**31 - 1, 2))
         and (lot.stuck is None or _sound_stuck(lot.stuck, len(lot)))
     )
     if not sound:
@@ -248,6 +262,8 @@ def _check_lot(lot: Lot) -> None:
         check_ids([card.id for card in lot.cards])
         for card in lot.cards:
             _check_card(card)
+        for chip in np.unique(lot.macs[0]):
+            StuckMacs(lot.macs[1:, lot.macs[0] == chip].T)
     except ChipmendError as error:
         raise ValueError(error.message) from error
 

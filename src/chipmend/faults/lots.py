@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Int32, Int64, UInt8
 
 from chipmend.errors import LotError
+from chipmend.faults.macs import FIELDS, StuckMacs
 from chipmend.faults.maps import Chip, FaultMap, Provenance
 from chipmend.faults.stuck_of_lot import StuckDraft, StuckOfLot
 
@@ -69,6 +70,8 @@ class Lot(Sequence[Chip]):
             the highest bit.
         dead_rows: Per entry the number of the chip (ascending), the row, its first dead column.
         dead_cols: Per entry the number of the chip (ascending), the column.
+        macs: Per entry the number of the chip (ascending), and a stuck bit of a datapath as
+            ``StuckMacs`` has it.
         stuck: Stuck bits of the weight memories; none if no chip has any.
 
     Example:
@@ -86,6 +89,7 @@ class Lot(Sequence[Chip]):
     packed: UInt8[np.ndarray, "chips bytes"]
     dead_rows: Int32[np.ndarray, "3 entries"]
     dead_cols: Int32[np.ndarray, "2 entries"]
+    macs: Int32[np.ndarray, "6 entries"]
     stuck: StuckOfLot | None = None
 
     @classmethod
@@ -112,6 +116,7 @@ class Lot(Sequence[Chip]):
             packed=np.stack(draft.packed),
             dead_rows=np.array(draft.dead_rows, dtype=np.int32).reshape(-1, 3).T.copy(),
             dead_cols=np.array(draft.dead_cols, dtype=np.int32).reshape(-1, 2).T.copy(),
+            macs=np.concatenate([np.empty((1 + FIELDS, 0), np.int32), *draft.macs], axis=1),
             stuck=draft.stuck.done(),
         )
 
@@ -148,6 +153,7 @@ class Lot(Sequence[Chip]):
             dead_rows=tuple((row, col) for row, col in _entries(self.dead_rows, at)),
             dead_cols=tuple(col for (col,) in _entries(self.dead_cols, at)),
             stuck=None if self.stuck is None else self.stuck.of_chip(at, card.id),
+            macs=StuckMacs(np.array(_entries(self.macs, at))),
             fatal=card.fatal,
             version=card.version,
             provenance=card.provenance,
@@ -162,6 +168,7 @@ class Lot(Sequence[Chip]):
             packed=self.packed[kept],
             dead_rows=_renumbered(self.dead_rows, kept, len(self)),
             dead_cols=_renumbered(self.dead_cols, kept, len(self)),
+            macs=_renumbered(self.macs, kept, len(self)),
             stuck=None if self.stuck is None else self.stuck.of_chips(kept),
         )
 
@@ -175,6 +182,7 @@ class _Draft:
         self.packed: list[UInt8[np.ndarray, "bytes"]] = []
         self.dead_rows: list[tuple[int, int, int]] = []
         self.dead_cols: list[tuple[int, int]] = []
+        self.macs: list[Int32[np.ndarray, "6 bits"]] = []
         self.stuck = StuckDraft()
 
     def add(self, chip: Chip) -> None:
@@ -191,6 +199,8 @@ class _Draft:
         self.packed.append(np.packbits(faults.faulty_pes))
         self.dead_rows += [(at, row, col) for row, col in faults.dead_rows]
         self.dead_cols += [(at, col) for col in faults.dead_cols]
+        if faults.macs is not None:
+            self.macs.append(np.insert(faults.macs.table.T, 0, at, axis=0))
         self.stuck.add(faults.stuck, chip.id)
 
     def check(self) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from chipmend.errors import ChipmendError, FaultMapError, LotError
+from chipmend.faults.macs import StuckMacs, check_inside
 from chipmend.faults.stuck import StuckBits
 from chipmend.hardware.array import Array, check_is_array
 from chipmend.hardware.memory import WeightMemory
@@ -69,6 +70,8 @@ class FaultMap:
             so every PE of the row from there on is unusable.
         dead_cols: Columns whose partial-sum chain is broken: none of their PEs is usable.
         stuck: Stuck bits of the weight memory; none if it was found healthy, or not tested.
+        macs: Stuck bits in the datapaths of PEs; none if there are none. Those of a PE that is
+            faulty or on a dead line as well are bypassed with it, the others are live.
         fatal: Why the die cannot be repaired at all; empty if it can.
         version: Number of the test result, counted from 1.
         provenance: The test that the map came from.
@@ -88,6 +91,7 @@ class FaultMap:
     dead_rows: tuple[tuple[int, int], ...] = ()
     dead_cols: tuple[int, ...] = ()
     stuck: StuckBits | None = None
+    macs: StuckMacs | None = None
     fatal: str = ""
     version: int = 1
     provenance: Provenance = field(default_factory=lambda: Provenance("not stated"))
@@ -103,6 +107,12 @@ class FaultMap:
             raise FaultMapError(f"stuck is {self.stuck!r}", hint="give StuckBits, or leave it out")
         if self.stuck is not None and not self.stuck.count:
             object.__setattr__(self, "stuck", None)
+        if not isinstance(self.macs, StuckMacs | None):
+            raise FaultMapError(f"macs is {self.macs!r}", hint="give StuckMacs, or leave it out")
+        if self.macs is not None:
+            check_inside(self.macs, self.rows, self.cols)
+            if not len(self.macs):
+                object.__setattr__(self, "macs", None)
         _check_text(FaultMapError, "the reason for fatal", self.fatal)
         if self.version < 1:
             raise FaultMapError(
@@ -131,6 +141,12 @@ class FaultMap:
         return unusable
 
     @property
+    def live(self) -> StuckMacs | None:
+        """Stuck bits in datapaths that nothing bypasses; none if there are none."""
+        kept = None if self.macs is None else self.macs.where(~self.unusable)
+        return kept if kept else None
+
+    @property
     def rate(self) -> float:
         """Share of the PEs that are unusable (base: per PE)."""
         return int(np.count_nonzero(self.unusable)) / (self.rows * self.cols)
@@ -139,8 +155,10 @@ class FaultMap:
         """Hex digest of the faults and their classes; version and provenance do not count."""
         classes = json.dumps([self.rows, self.cols, self.dead_rows, self.dead_cols, self.fatal])
         pes = np.packbits(self.faulty_pes).tobytes()
-        memory = b"" if self.stuck is None else self.stuck.digest().encode()
-        return hashlib.sha256(classes.encode() + b"\0" + pes + memory).hexdigest()
+        parts = [part.digest().encode() for part in (self.stuck, self.macs) if part is not None]
+        if self.macs is not None:
+            parts.append(b"macs")  # told apart from stuck bits of the memory alone
+        return hashlib.sha256(classes.encode() + b"\0" + pes + b"".join(parts)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +219,11 @@ def fused(*maps: FaultMap) -> FaultMap:
         raise FaultMapError(
             f"fault maps of one size are needed, found {found}", hint="fuse chips of one array"
         )
-    if len(maps) > 1 and any(m.stuck is not None for m in maps):
+    if len(maps) > 1 and any(m.stuck is not None or m.live is not None for m in maps):
         raise FaultMapError(
-            "maps with stuck bits of the weight memory cannot be fused",
-            hint="choose codes for each of these chips on its own",
+            "maps with stuck bits of the weight memory, or of datapaths that are not bypassed, "
+            "cannot be fused",
+            hint="repair each of these chips on its own",
         )
     return FaultMap(
         rows=sizes[0][0],
@@ -213,6 +232,7 @@ def fused(*maps: FaultMap) -> FaultMap:
         dead_rows=tuple(line for m in maps for line in m.dead_rows),
         dead_cols=tuple(col for m in maps for col in m.dead_cols),
         stuck=next((m.stuck for m in maps), None),
+        macs=maps[0].macs if len(maps) == 1 else None,
         fatal="; ".join(dict.fromkeys(m.fatal for m in maps if m.fatal)),
         provenance=Provenance(f"fused from {len(maps)} maps"),
     )
@@ -243,6 +263,8 @@ def check_fits(chips: Iterable[Chip], array: Array) -> None:
                 hint="give the array that the chips were tested with, or other chips",
             )
         _check_memory(chip, array.memory)
+        if chip.faults.macs is not None:
+            chip.faults.macs.check_fits(array, f"chip {chip.id}")
 
 
 def check_memory_is_sound(chips: Iterable[Chip]) -> None:

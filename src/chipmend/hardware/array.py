@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from chipmend.errors import ArrayError
+from chipmend.hardware.mac import ACTIVATION_BITS, Accumulators, Site
 from chipmend.hardware.memory import WeightMemory
 
 Placement = Literal["im2col", "channel"]
@@ -22,10 +23,11 @@ class Array:
         placement: ``im2col`` lays every weight of a kernel on a PE of its own, ``channel`` lays a
             whole kernel on one PE.
         memory: Where weights are kept until a PE takes them.
+        accumulators: How sums are kept.
 
     Raises:
-        ArrayError: No rows or no columns, too many of them, an unknown placement, or a memory that
-            is none.
+        ArrayError: No rows or no columns, too many of them, an unknown placement, or a memory or
+            accumulators that are none.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -34,6 +36,7 @@ class Array:
     cols: int
     placement: Placement = "im2col"
     memory: WeightMemory = field(default_factory=WeightMemory)
+    accumulators: Accumulators = field(default_factory=Accumulators)
 
     def __post_init__(self) -> None:
         for name in ("rows", "cols"):
@@ -47,6 +50,10 @@ class Array:
             raise ArrayError(
                 f"{self.memory!r} is no weight memory", hint="give WeightMemory(words=65536)"
             )
+        if not isinstance(self.accumulators, Accumulators):
+            raise ArrayError(
+                f"{self.accumulators!r} are no accumulators", hint="give Accumulators(bits=24)"
+            )
         if self.rows < 1 or self.cols < 1:
             raise ArrayError(
                 f"an array of {self.rows} x {self.cols} has no PE",
@@ -57,6 +64,16 @@ class Array:
                 f"an array of {self.rows} x {self.cols} has {self.rows * self.cols:,} PEs",
                 hint=f"give at most {MOST_PES:,}",
             )
+
+    def bits_at(self, site: Site) -> int:
+        """Bits of a PE's datapath at a site: all numbers there are in two's complement."""
+        match site:
+            case "weight":
+                return self.memory.bits
+            case "product":
+                return self.memory.bits + ACTIVATION_BITS
+            case "accumulator":
+                return self.accumulators.bits
 
 
 def check_is_array(array: object) -> None:

@@ -10,8 +10,10 @@ from typing import Any, get_args
 from chipmend.confidence.constraint import Accuracy, Drop
 from chipmend.errors import ChipmendError
 from chipmend.faults.generate import Clustered, Lines, Uniform
+from chipmend.faults.macs_at import MacsAt
 from chipmend.faults.stuck_at import Cells, StuckAt
 from chipmend.hardware.array import Array
+from chipmend.hardware.mac import Accumulators
 from chipmend.hardware.memory import WeightMemory
 from chipmend.plan.tables import (
     KIND,
@@ -60,8 +62,8 @@ _POLICIES = (FixedSteps, Fixed, UntilMet, Reduce, Cascade, Looks, FactoryPolicy,
 TABLES: Mapping[str, tuple[type, ...]] = {
     "model": (ZooModel, FactoryModel),
     "data": (NamedData, FactoryData),
-    "array": (Array, WeightMemory),
-    "chips": (LotFile, MadeChips, Uniform, Clustered, Lines, StuckAt, *get_args(Cells)),
+    "array": (Array, WeightMemory, Accumulators),
+    "chips": (LotFile, MadeChips, Uniform, Clustered, Lines, StuckAt, MacsAt, *get_args(Cells)),
     "constraint": (Drop, Accuracy),
     "policy": _POLICIES,
     "policies": _POLICIES,

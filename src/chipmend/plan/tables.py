@@ -14,6 +14,7 @@ from chipmend.errors import PlanError
 from chipmend.faults.generate import Spatial, Uniform, check_lot_of, make_chips
 from chipmend.faults.lot_file import read_lot
 from chipmend.faults.lots import Lot
+from chipmend.faults.macs_at import MacsAt
 from chipmend.faults.stuck_at import StuckAt
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
@@ -121,6 +122,7 @@ class MadeChips:
         spatial: How faults lie on the die.
         spread: Whether rates are drawn in the range, or spread evenly over it.
         stuck: How stuck bits of the weight memory are drawn; none without it.
+        macs: How stuck bits of datapaths are drawn, which nothing bypasses; none without it.
         seed: The seed.
     """
 
@@ -131,6 +133,7 @@ class MadeChips:
     spatial: Annotated[Spatial, Field(discriminator="kind")] = field(default_factory=Uniform)
     spread: Literal["drawn", "even"] = "drawn"
     stuck: StuckAt | None = None
+    macs: MacsAt | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -257,6 +260,7 @@ class Plan:
             seed=self.chips.seed,
             spread=self.chips.spread,
             stuck=self.chips.stuck,
+            macs=self.chips.macs,
         )
 
     def deciders(self) -> tuple[Policy, ...]:

@@ -8,6 +8,7 @@ from chipmend.errors import ArrayError, LotError, StoreError
 from chipmend.faults import (
     Clustered,
     Lines,
+    MacsAt,
     Provenance,
     StuckAt,
     make_chips,
@@ -92,6 +93,37 @@ def test_a_wrong_stuck_bit_is_named(read, line, why):
     assert why in refusal(read, "a,stuck_bit,,,7,3,1", line, array=WITH_MEMORY)
 
 
+def test_stuck_bits_of_datapaths_are_read(read):
+    (chip,) = read(
+        "a,accumulator_bit,3,4,,31,1",
+        "a,weight_bit,0,1,,7,0",
+        "a,product_bit,0,1,,15,0",
+        "a,weight_bit,0,1,,7,0",
+    )
+    assert chip.faults.macs.listed() == [
+        (0, 1, "weight", 7, 0),
+        (0, 1, "product", 15, 0),
+        (3, 4, "accumulator", 31, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("a,weight_bit,0,1,,6,1", "line 3: bit 6 lies outside the weight, which has 6 bits"),
+        ("a,product_bit,0,1,,14,1", "line 3: bit 14 lies outside the product, which has 14 bits"),
+        ("a,accumulator_bit,4,1,,0,1", "line 3: row 4 lies outside the array"),
+        ("a,accumulator_bit,0,1,,0,2", "line 3: value is 2; a bit is stuck at 0 or 1"),
+        ("a,accumulator_bit,0,1,,0,", "line 3: class accumulator_bit needs value"),
+        ("a,accumulator_bit,2,1,,9,0", "of PE (2, 1) is stuck at 0, on line 2 at 1"),
+        ("a,none,,,,,", "line 2: the chip has class none and faults as well"),
+        ("a,adder_bit,0,1,,0,1", "line 3: unknown class 'adder_bit'"),
+    ],
+)
+def test_a_wrong_bit_of_a_datapath_is_named(read, line, why):
+    assert why in refusal(read, "a,accumulator_bit,2,1,,9,1", line, array=WITH_MEMORY)
+
+
 def test_what_is_said_about_a_chip_is_read(read):
     more = "lot,wafer,x,y,version,source,tester,date,tester_seconds"
     chip = read(
@@ -151,7 +183,8 @@ def test_a_last_line_without_its_end_may_be_half_written_and_is_refused(read, la
         ("a,PE,1,1,,,", "unknown class 'PE' (did you mean pe?)"),
         (
             "a,,1,1,,,",
-            "unknown class ''; this reader knows pe, dead_row, dead_col, stuck_bit, fatal",
+            "unknown class ''; this reader knows pe, dead_row, dead_col, stuck_bit, weight_bit, "
+            "product_bit, accumulator_bit, fatal",
         ),
         ("a,stuck_bit,,,17,3,1", "line 2: a stuck bit of a weight memory whose size is not stated"),
         ("a,stuck_bit,,,17,3,", "line 2: class stuck_bit needs value"),
@@ -251,7 +284,9 @@ def test_a_made_lot_survives_the_round_trip(tmp_path, spatial, rate):
 
 def test_a_lot_with_stuck_bits_survives_the_round_trip(tmp_path):
     stuck = StuckAt(rate=(0, 0.4), at_1=0.7)
-    lot = make_chips(WITH_MEMORY, rate=(0, 0.3), count=6, spread="even", stuck=stuck)
+    macs = MacsAt(rate=0.2, sites=("weight", "product", "accumulator"))
+    lot = make_chips(WITH_MEMORY, rate=(0, 0.3), count=6, spread="even", stuck=stuck, macs=macs)
+    assert any(chip.faults.macs for chip in lot)
     assert list(read_csv(write_csv(lot, tmp_path / "a.csv"), WITH_MEMORY)) == list(lot)
 
 

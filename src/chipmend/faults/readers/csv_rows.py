@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from chipmend.errors import LotError
+from chipmend.faults.macs import StuckMacs
 from chipmend.faults.maps import Chip, FaultMap, Provenance
 from chipmend.faults.stuck import StuckBits
 from chipmend.hardware.array import Array
+from chipmend.hardware.mac import SITES, Site
 from chipmend.hardware.memory import WeightMemory
 
 COLUMNS = ("chip", "class", "row", "col", "word", "bit", "value")
@@ -27,6 +29,7 @@ NEEDED = {
     "dead_row": ("row",),
     "dead_col": ("col",),
     "stuck_bit": ("word", "bit", "value"),
+    **{f"{site}_bit": ("row", "col", "bit", "value") for site in SITES},
     "fatal": ("value",),
 }
 """Columns that a line of each class fills; ``none`` fills no column."""
@@ -130,6 +133,7 @@ class ChipRows:
         self._dead_rows: list[tuple[int, int]] = []
         self._dead_cols: list[int] = []
         self._stuck: dict[tuple[int, int], tuple[bool, int]] = {}
+        self._macs: dict[tuple[int, int, Site, int], tuple[int, int]] = {}
         self._reasons: dict[str, int] = {}
         self._healthy = False
         self._said: dict[str, tuple[int, str]] = {}
@@ -147,7 +151,10 @@ class ChipRows:
 
     def check(self) -> None:
         """Note what no single line gets wrong: contradictions, and what is said about the chip."""
-        faults = (self._pes, self._dead_rows, self._dead_cols, self._stuck, self._reasons)
+        faults = (
+            *(self._pes, self._dead_rows, self._dead_cols),
+            *(self._stuck, self._macs, self._reasons),
+        )
         if self._healthy and any(faults):
             self._problems.add(self.line, "the chip has class none and faults as well")
         if len(self._reasons) > 1:
@@ -181,6 +188,7 @@ class ChipRows:
             dead_rows=tuple(self._dead_rows),
             dead_cols=tuple(self._dead_cols),
             stuck=self._stuck_bits(),
+            macs=StuckMacs.of((*at, value) for at, (value, _) in self._macs.items()),
             fatal=next(iter(self._reasons), ""),
             version=int(said.get("version", 1)),
             provenance=test,
@@ -209,6 +217,10 @@ class ChipRows:
         at_row, at_col = self._place(row, "row", 0), self._place(row, "col", 1)
         if at_row is None or at_col is None:
             return
+        for site in SITES:
+            if kind == f"{site}_bit":
+                self._take_bit_of_mac(row, at_row, at_col, site)
+                return
         match kind:
             case "pe":
                 self._pes.append((at_row, at_col))
@@ -241,6 +253,26 @@ class ChipRows:
             self._problems.add(
                 row.line,
                 f"bit {bit} of word {word} is stuck at {value}, on line {line} at {said:d}",
+            )
+
+    def _take_bit_of_mac(self, row: Row, at_row: int, at_col: int, site: Site) -> None:
+        bit, value = (self._integer(name, row.cells[name], row.line) for name in ("bit", "value"))
+        if bit is None or value is None:
+            return
+        width = self._array.bits_at(site)
+        if not 0 <= bit < width:
+            what = f"bit {bit} lies outside the {site}, which has {width} bits (counted from 0)"
+            self._problems.add(row.line, what)
+            return
+        if value not in (0, 1):
+            self._problems.add(row.line, f"value is {value}; a bit is stuck at 0 or 1")
+            return
+        said, line = self._macs.setdefault((at_row, at_col, site, bit), (value, row.line))
+        if said != value:
+            self._problems.add(
+                row.line,
+                f"bit {bit} of the {site} of PE ({at_row}, {at_col}) is stuck at {value}, on line "
+                f"{line} at {said}",
             )
 
     def _stuck_bits(self) -> StuckBits | None:

@@ -158,7 +158,10 @@ def _fault_cells(faults: FaultMap) -> Iterator[list[object]]:
         yield ["pe", row, col, "", "", ""]
     for word, bit, value in [] if faults.stuck is None else faults.stuck.listed():
         yield ["stuck_bit", "", "", word, bit, value]
-    if not (faults.fatal or faults.dead_rows or faults.dead_cols or pes or faults.stuck):
+    for row, col, site, bit, value in [] if faults.macs is None else faults.macs.listed():
+        yield [f"{site}_bit", row, col, "", bit, value]
+    spoiled = (faults.fatal, faults.dead_rows, faults.dead_cols, pes, faults.stuck, faults.macs)
+    if not any(spoiled):
         yield ["none", "", "", "", "", ""]
 
 
