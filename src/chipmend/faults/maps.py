@@ -256,15 +256,29 @@ def check_fits(chips: Iterable[Chip], array: Array) -> None:
             raise LotError(
                 f"{chip!r} is no chip", hint="give chips, as read_chips or make_chips gives them"
             )
-        if (chip.faults.rows, chip.faults.cols) != (array.rows, array.cols):
-            raise FaultMapError(
-                f"the fault map of chip {chip.id} is for an array of {chip.faults.rows} x "
-                f"{chip.faults.cols}, the plan's array is {array.rows} x {array.cols}",
-                hint="give the array that the chips were tested with, or other chips",
-            )
-        _check_memory(chip, array.memory)
-        if chip.faults.macs is not None:
-            chip.faults.macs.check_fits(array, f"chip {chip.id}")
+        check_map_fits(chip.faults, array, f"chip {chip.id}")
+
+
+def check_map_fits(faults: FaultMap, array: Array, whose: str) -> None:
+    """Refuse a fault map for an array or a weight memory of another size.
+
+    Args:
+        faults: The map.
+        array: The array.
+        whose: Whose map it is, for the error.
+
+    Raises:
+        FaultMapError: Says what does not fit.
+    """
+    if (faults.rows, faults.cols) != (array.rows, array.cols):
+        raise FaultMapError(
+            f"the fault map of {whose} is for an array of {faults.rows} x {faults.cols}, the "
+            f"plan's array is {array.rows} x {array.cols}",
+            hint="give the array that the chips were tested with, or other chips",
+        )
+    _check_memory(faults, array.memory, whose)
+    if faults.macs is not None:
+        faults.macs.check_fits(array, whose)
 
 
 def check_memory_is_sound(chips: Iterable[Chip]) -> None:
@@ -282,14 +296,14 @@ def check_memory_is_sound(chips: Iterable[Chip]) -> None:
             )
 
 
-def _check_memory(chip: Chip, memory: WeightMemory) -> None:
-    stuck = chip.faults.stuck
+def _check_memory(faults: FaultMap, memory: WeightMemory, whose: str) -> None:
+    stuck = faults.stuck
     if stuck is None:
         return
     if stuck.bits != memory.bits or stuck.words != (memory.words or stuck.words):
         words = "any number" if memory.words is None else f"{memory.words:,}"
         raise FaultMapError(
-            f"the fault map of chip {chip.id} is for a weight memory of {stuck.words:,} words of "
+            f"the fault map of {whose} is for a weight memory of {stuck.words:,} words of "
             f"{stuck.bits} bits, the plan's has {words} of {memory.bits}",
             hint="give the memory that the chips were tested with, or other chips",
         )

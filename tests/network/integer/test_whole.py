@@ -32,8 +32,11 @@ def test_a_product_is_exact(n, k, m, signed_inputs):
         weight = numbers(n, k, least=-128 if low == least else 100, most=127, seed=1)
         columns = numbers(k, m, least=low, most=high, seed=2)
         matrix = WholeMatrix(weight.float(), least)
-        dtype = torch.int8 if signed_inputs else torch.uint8
-        assert torch.equal(matrix(columns.to(dtype)).long(), weight @ columns)
+        bytes_ = columns.to(torch.int8 if signed_inputs else torch.uint8)
+        assert torch.equal(matrix(signed(bytes_)).long(), weight @ columns)
+        more = numbers(n, 1, least=-(2**20), most=2**20, seed=3)
+        added = WholeMatrix(weight.float(), least, more.to(torch.int32))(signed(bytes_))
+        assert torch.equal(added.long(), weight @ columns + more)
 
 
 def test_unsigned_bytes_get_a_sign():

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int8, Int32, Shaped
+from jaxtyping import Float, Int8, Int32
 from torch import Tensor
 
 from chipmend.network.integer.arithmetic import SINGLE
@@ -35,24 +35,35 @@ class WholeMatrix:
     Args:
         numbers: From -128 to 127, whole.
         least: No number of the right operand is less; -128 or 0.
+        added: What is added to each row of the product; nothing by default.
     """
 
-    def __init__(self, numbers: Float[Tensor, "n k"], least: int) -> None:
-        self._numbers, self._least = numbers.float(), least
+    def __init__(
+        self,
+        numbers: Float[Tensor, "n k"],
+        least: int,
+        added: Int32[Tensor, "n 1"] | None = None,
+    ) -> None:
+        self._numbers = numbers.float()
         self._bytes = self._numbers.to(torch.int8)
-        self._sums = self._numbers.sum(1, keepdim=True).to(torch.int32)
+        self._added = torch.zeros_like(self._bytes[:, :1], dtype=torch.int32)
+        if least == 0:
+            self._added += 128 * numbers.sum(1, keepdim=True).to(torch.int32)
+        if added is not None:
+            self._added += added
+        self._adds = bool(self._added.any())
 
-    def __call__(self, columns: Shaped[Tensor, "k m"]) -> Int32[Tensor, "n m"]:
+    def __call__(self, columns: Int8[Tensor, "k m"]) -> Int32[Tensor, "n m"]:
         """The product.
 
         Args:
-            columns: Whole numbers of 8 bits, ``k x m``: as they are if they have a sign, else
-                unsigned.
+            columns: Whole numbers of 8 bits; of unsigned ones, 128 less.
         """
         if columns.device.type == "cpu" and multiplies_bytes():
-            found = _product_of_bytes(self._bytes, signed(columns))
-            return found if self._least < 0 else found.add_(128 * self._sums)
-        return self._in_single_precision(columns)
+            found = _product_of_bytes(self._bytes, columns)
+        else:
+            found = self._in_single_precision(columns)
+        return found.add_(self._added) if self._adds else found
 
     def _in_single_precision(self, columns: Tensor) -> Tensor:
         found = columns.new_empty(len(self._numbers), columns.shape[1], dtype=torch.int32)
@@ -70,7 +81,7 @@ class WholeMatrix:
 
     @functools.cached_property
     def _runs(self) -> list[range]:
-        return list(runs(self._numbers, 128 if self._least < 0 else 255))
+        return list(runs(self._numbers, 128))
 
 
 def signed(numbers: Tensor) -> Int8[Tensor, "..."]:
