@@ -58,6 +58,10 @@ class RepairError(ChipmendError, ArithmeticError):
     """A repair that went astray, such as a training that diverged."""
 
 
+class RtlError(ChipmendError, RuntimeError):
+    """A simulation of the array's Verilog that cannot be run."""
+
+
 class PlanError(ChipmendError, ValueError):
     """A plan with missing, misspelt or impossible fields."""
 

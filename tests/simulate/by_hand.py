@@ -1,4 +1,4 @@
-"""The array PE by PE, cycle order aside: a slow twin of the simulator, from the definition alone."""
+"""The array PE by PE: a slow twin of the simulator, from the definition alone."""
 
 import itertools
 
@@ -78,7 +78,7 @@ def patches(inputs, kernel, stride, padding, dilation):
     Args:
         inputs: ``samples x channels x height x width``.
     """
-    samples, channels, *sizes = inputs.shape
+    samples, _, *sizes = inputs.shape
     padded = np.pad(inputs, [(0, 0), (0, 0), *((p, p) for p in padding)])
     places = [
         (size + 2 * p - d * (k - 1) - 1) // s + 1

@@ -111,8 +111,8 @@ class StuckMacs:
         if len(over):
             row, col, site, bit, _ = over[0].tolist()
             raise FaultMapError(
-                f"{whose}: bit {bit} of the {SITES[site]} of PE ({row}, {col}) is stuck, where that "
-                f"has {widths[site]} bits",
+                f"{whose}: bit {bit} of the {SITES[site]} of PE ({row}, {col}) is stuck, which has "
+                f"{widths[site]} bits",
                 hint="bits count from 0; give the array the accumulators and the memory it was "
                 "tested with",
             )

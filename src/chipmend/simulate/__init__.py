@@ -1,4 +1,4 @@
-"""A chip to the last bit: its array with all faults live, its weight memory, and the proof of both."""
+"""A chip to the last bit: its array with all faults live, and the proof against Verilog."""
 
 from chipmend.simulate.faulty_array import FaultyArray
 

@@ -4,8 +4,8 @@ The sum that passes a PE is that of the rows down to it, a product of the pass's
 of the weight, plus the moves that were made on the way. So all such sums are one matrix product,
 and each stuck PE is one operation more.
 
-A move is ``O - (s & F)`` for stuck bits ``F``, of which ``O`` are stuck at 1. The bits ``O`` are the
-same for every sum and are added once; what is told apart here is the *drop* ``s & F``.
+A move is ``O - (s & F)`` for stuck bits ``F``, of which ``O`` are stuck at 1. The bits ``O`` are
+the same for every sum and are added once; what is told apart here is the *drop* ``s & F``.
 """
 
 from collections.abc import Mapping, Sequence

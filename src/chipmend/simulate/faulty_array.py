@@ -24,7 +24,6 @@ from chipmend.simulate.passes import Passes
 from chipmend.simulate.reach import Bounds, bounds, check_wide_enough
 from chipmend.simulate.walk import Walk
 
-
 INT_BITS = 32
 """Numbers of so many bits wrap around by themselves."""
 
