@@ -149,7 +149,7 @@ class Redraw:
         bench = Workbench(
             self._task,
             self._plan.array,
-            chip.faults.unusable,
+            chip.faults,
             chip=chip.id,
             seed=self._plan.seed,
             calibration=self._calibration,

@@ -96,7 +96,7 @@ class Bench:
             Workbench(
                 self.task,
                 array,
-                chip.faults.unusable,
+                chip.faults,
                 chip=chip.id,
                 seed=0,
                 calibration=self.calibration,
@@ -189,7 +189,7 @@ def costs(*, quick: bool) -> Iterator[dict[str, Any]]:
             fresh = Workbench(
                 task,
                 array,
-                chip.faults.unusable,
+                chip.faults,
                 chip=chip.id,
                 seed=0,
                 calibration=bench.calibration,
@@ -219,9 +219,7 @@ def resnet18(samples: int) -> dict[str, float]:
         shared = time.perf_counter() - started
         recipe, seconds = (cm.Prune(), cm.Compensate(form=form)), []
         for chip in cm.make_chips(array, rate=0.1, count=5):
-            bench = Workbench(
-                task, array, chip.faults.unusable, chip=chip.id, seed=0, calibration=known
-            )
+            bench = Workbench(task, array, chip.faults, chip=chip.id, seed=0, calibration=known)
             for length in (1, 2):
                 bench.network(recipe[:length])
             seconds.append(bench.spent(recipe).seconds)

@@ -29,7 +29,7 @@ import record
 import torch
 
 import chipmend as cm
-from chipmend.faults import StuckBits
+from chipmend.faults import FaultMap, StuckBits
 from chipmend.faults.stuck_at import stuck_bits
 from chipmend.network import gemms, scores
 from chipmend.network.processor import computing_with, keep_freed_memory
@@ -90,10 +90,9 @@ class Bench:
         return Workbench(
             self.task,
             cm.Array(rows=64, cols=64),
-            np.zeros((64, 64), bool),
+            FaultMap.of_pes(np.zeros((64, 64), bool), stuck=stuck),
             chip=chip,
             seed=0,
-            stuck=stuck,
             calibration=self.calibration,
         )
 
@@ -210,10 +209,9 @@ def costs_of(task: cm.Task, *, steps: int, samples: int, chips: int) -> dict[str
         bench = Workbench(
             task,
             cm.Array(rows=64, cols=64),
-            np.zeros((64, 64), bool),
+            FaultMap.of_pes(np.zeros((64, 64), bool), stuck=stuck),
             chip=str(number),
             seed=0,
-            stuck=stuck,
             calibration=known,
         )
         for length in range(1, len(COMPENSATED) + 1):

@@ -22,6 +22,7 @@ REFINES = {
     "MetricError": ValueError,
     "ConstraintError": ValueError,
     "RepairError": ArithmeticError,
+    "RtlError": RuntimeError,
     "PlanError": ValueError,
     "TableError": ValueError,
     "StoreError": OSError,

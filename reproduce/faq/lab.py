@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import chipmend as cm
+from chipmend.faults import FaultMap
 from chipmend.faults.stuck_at import stuck_bits
 from chipmend.files import write_bytes
 from chipmend.network import gemms
@@ -54,10 +55,9 @@ class Lab:
         return Workbench(
             self.task,
             array,
-            np.zeros((64, 64), bool),
+            FaultMap.of_pes(np.zeros((64, 64), bool), stuck=stuck),
             chip=name,
             seed=0,
-            stuck=stuck,
             calibration=self.calibration,
         )
 

@@ -52,9 +52,9 @@ def test_what_all_policies_planned_for_a_chip_is_one_job(per_pe):
 def test_a_group_has_the_faults_of_all_of_its_chips(per_pe):
     lot = [Chip("a", map_of((0, 0))), Chip("b", map_of((0, 1), (2, 2))), Chip("c", map_of())]
     pair, single = jobs(per_pe, Grouping((("a", "b"), ("c",))), lot=lot)
-    assert np.argwhere(pair.faulty).tolist() == [[0, 0], [0, 1], [2, 2]]
+    assert np.argwhere(pair.faults.unusable).tolist() == [[0, 0], [0, 1], [2, 2]]
     assert pair.fault_rate == 3 / 64
-    assert pair.effective_rate == effective_rate(per_pe, pair.faulty)
+    assert pair.effective_rate == effective_rate(per_pe, pair.faults.unusable)
     assert (single.fault_rate, single.effective_rate) == (0.0, 0.0)
 
 
@@ -110,7 +110,7 @@ def test_stuck_bits_go_along_with_the_chip(per_pe):
     stuck = StuckBits.of_bits(64, 8, [3], [7], [True])
     lot = [Chip("a", map_of()), Chip("b", replace(map_of(), stuck=stuck))]
     check_chips(lot, ARRAY)
-    assert [job.stuck for job in jobs(per_pe, FixedSteps(), lot=lot)] == [None, stuck]
+    assert [job.faults.stuck for job in jobs(per_pe, FixedSteps(), lot=lot)] == [None, stuck]
 
 
 def test_chips_with_stuck_bits_cannot_share_codes(per_pe):

@@ -122,9 +122,8 @@ def worked(
     tables=None,
     hindsight=WALK,
     chips=("a",),
-    faulty=FAULTS.unusable,
+    faults=FAULTS,
     epochs=1.0,
-    stuck=None,
 ):
     work = Mending(
         task=task,
@@ -139,14 +138,7 @@ def worked(
         hindsight=hindsight,
     )
     groups = {place: Group(chips=chips, epochs=epochs) for place in range(len(policies))}
-    job = Job(
-        chips=chips,
-        faulty=faulty,
-        fault_rate=0.45,
-        effective_rate=0.4,
-        groups=groups,
-        stuck=stuck,
-    )
+    job = Job(chips=chips, faults=faults, effective_rate=0.4, groups=groups)
     result = work(job, lambda _: None)
     for record in (result.result if isinstance(result, Unfinished) else result)["records"]:
         record["cost"].pop("seconds")
@@ -422,7 +414,7 @@ def test_a_scrapped_chip_has_its_reason_and_ships_nothing(task):
 def test_a_policy_hears_of_its_own_table_and_of_the_damage_it_assessed(task):
     policies = [Telling("one"), Telling("other")]
     one, other = mended(task, policies, tables={"one": "its own"}, hindsight=())["records"]
-    bench = Workbench(task, ARRAY, FAULTS.unusable, chip="a", seed=7)
+    bench = Workbench(task, ARRAY, FAULTS, chip="a", seed=7)
     bench.network((Prune(),))
     damage = bench.damage((Prune(),), Assess().moments)
     assert one["reason"] == f"its own None {damage!r}"
@@ -440,7 +432,7 @@ def test_chips_of_a_group_share_one_network_and_its_cost(task):
 
 def test_a_healthy_chip_keeps_the_clean_network(task):
     nothing = np.zeros((8, 8), bool)
-    record = mended(task, [FixedSteps()], faulty=nothing)["records"][0]
+    record = mended(task, [FixedSteps()], faults=cm.FaultMap.of_pes(nothing))["records"][0]
     assert record["accuracy"] == scores(task.model, task.test, task.metric).mean()
     assert record["met"]
 
@@ -455,7 +447,7 @@ def test_with_stuck_bits_what_chooses_codes_ships_and_what_does_not_fails(task):
         FixedSteps(steps=codes, label="codes"),
         FixedSteps(steps=(*codes, replace(RETRAIN, epochs=0.5)), label="retrained with codes"),
     ]
-    result = mended(task, policies, stuck=stuck)
+    result = mended(task, policies, faults=replace(FAULTS, stuck=stuck))
     plainly, coded, retrained = result["records"]
     assert plainly["bin"] == Bin.FAILED
     assert "no step of the policy chooses codes" in plainly["reason"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from chipmend.faults import FaultMap
 from chipmend.hardware import Array
 from chipmend.network.gemm import gemms
 from chipmend.repairs import Workbench
@@ -17,7 +18,7 @@ OF_A_SAMPLE = sum(positions * k * n for positions, k, n in LAYERS)
 
 @pytest.fixture(scope="module")
 def bench(task):
-    return Workbench(task, ARRAY, FAULTY, chip="a", seed=0)
+    return Workbench(task, ARRAY, FaultMap.of_pes(FAULTY), chip="a", seed=0)
 
 
 def cost(bench, step):

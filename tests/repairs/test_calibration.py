@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from chipmend.errors import DataError
+from chipmend.faults import FaultMap
 from chipmend.hardware import Array, WeightMemory
 from chipmend.network import Task
 from chipmend.network.gemm import gemms
@@ -140,7 +141,7 @@ def test_the_time_that_shared_knowledge_takes_is_not_the_first_chip_s(task, monk
     monkeypatch.setattr(Calibration, "_clean_layers", lasting(Calibration._clean_layers))
     monkeypatch.setattr(Calibration, "_targets", lasting(Calibration._targets))
     broken = np.eye(4, 3) > 0
-    bench = Workbench(task, Array(rows=4, cols=3), broken, chip="a", seed=0)
+    bench = Workbench(task, Array(rows=4, cols=3), FaultMap.of_pes(broken), chip="a", seed=0)
     steps = [
         (Prune(), Compensate(form=FORM)),
         (Prune(), Compensate(form=SEQUENTIAL)),

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 
+import chipmend as cm
 from chipmend.errors import FaultMapError, LotError, PlanError, RepairError
 from chipmend.faults import Chip, FaultMap, Lot, StuckBits
 from chipmend.hardware import Array
 from chipmend.network import accuracy, scores
 from chipmend.network.coupling import couplings
-from chipmend.repairs import pruned_weights
+from chipmend.network.gemm import gemms
+from chipmend.repairs import Workbench, pruned_weights
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.chip import repair
 from chipmend.steps import (
@@ -133,3 +135,53 @@ def test_a_calibration_that_is_given_is_worked_out_once_for_all_chips(task, monk
     assert alone.shared.ee == first.shared.ee == second.shared.ee
     with pytest.raises(PlanError, match="calibration is of another task"):
         repair(tiny_task(), chip(), array=ARRAY, steps=steps, calibration=known)
+
+
+LIVE = cm.StuckMacs.of([(0, 1, "accumulator", 14, 1), (3, 2, "product", 13, 1)])
+
+
+def with_live_faults(array, *, bypassed=False):
+    pes = np.zeros((array.rows, array.cols), dtype=bool)
+    if bypassed:
+        pes[[0, 3], [1, 2]] = True
+    return cm.Chip("live", cm.FaultMap.of_pes(pes, macs=LIVE))
+
+
+def test_what_nothing_bypasses_is_looked_at_live():
+    task, array = tiny_task(), cm.Array(rows=6, cols=5)
+    steps = [cm.Prune(), cm.Quantize(samples=64)]
+    live, bypassed = (
+        cm.repair(task, with_live_faults(array, bypassed=b), array=array, steps=steps)
+        for b in (False, True)
+    )
+    sound = float(scores(live.model, task.validation, accuracy).mean())
+    assert live.validation_accuracy < sound - 0.1
+    assert bypassed.validation_accuracy == scores(bypassed.model, task.validation, accuracy).mean()
+
+
+def test_live_faults_need_codes():
+    task, array = tiny_task(), cm.Array(rows=6, cols=5)
+    with pytest.raises(FaultMapError, match="2 bits of datapaths .* of chip live"):
+        cm.repair(task, with_live_faults(array), array=array)
+    cm.repair(task, with_live_faults(array, bypassed=True), array=array)
+
+
+def test_what_the_chip_computes_is_what_ships_bit_by_bit_where_nothing_is_live():
+    task, array = tiny_task(), cm.Array(rows=6, cols=5)
+    made = cm.make_chips(
+        replace(
+            array,
+            memory=cm.WeightMemory(words=sum(gemm.weight.numel() for gemm in gemms(task.model))),
+        ),
+        rate=0.2,
+        count=1,
+        stuck=cm.StuckAt(rate=0.05),
+    )[0]
+    recipe = (cm.Remap(), cm.Prune(), cm.Quantize(form=cm.FAQ(), samples=64))
+    bench = Workbench(task, array, made.faults, chip="a", seed=0)
+    for length in (1, 2, 3):
+        bench.carry_out(recipe[:length])
+    inputs = task.validation.batch(torch.arange(50))[0]
+    shipped, on_chip = bench.ships(recipe), bench._shipped(recipe)
+    assert bench._moved(recipe) is not None
+    assert torch.equal(shipped(inputs), on_chip(inputs))

@@ -73,9 +73,7 @@ def test_small_changes_add_up_behind_the_codes():
 @pytest.mark.parametrize("epochs", [0.5, 2])
 def test_a_chip_retrained_with_codes_can_read_what_it_ships(task, epochs):
     given = chip(task, share=0.15)
-    bench = Workbench(
-        task, ARRAY, given.faults.unusable, chip="a", seed=0, stuck=given.faults.stuck
-    )
+    bench = Workbench(task, ARRAY, given.faults, chip="a", seed=0)
     start = (Prune(), Quantize(form=FAQ(), samples=64))
     recipe = (*start, Retrain(epochs=epochs, batch=32, recalibrate=Reestimate(samples=64)))
     for length in (1, 2, 3):
@@ -94,16 +92,12 @@ def test_a_chip_retrained_with_codes_can_read_what_it_ships(task, epochs):
 
 def test_retraining_with_codes_brings_back_what_stuck_bits_took(task):
     given = chip(task, share=0.25, broken=0)
-    bench = Workbench(
-        task, ARRAY, given.faults.unusable, chip="a", seed=0, stuck=given.faults.stuck
-    )
+    bench = Workbench(task, ARRAY, given.faults, chip="a", seed=0)
     start = (Prune(), Quantize(form=FAQ(), samples=64))
     retrained = (*start, SETTINGS)
     before = bench.validation(start).mean()
     assert bench.validation(retrained).mean() > before + 0.03
-    again = Workbench(
-        task, ARRAY, given.faults.unusable, chip="a", seed=0, stuck=given.faults.stuck
-    )
+    again = Workbench(task, ARRAY, given.faults, chip="a", seed=0)
     longer = (
         *start,
         Retrain(epochs=1, batch=32, learning_rate=0.05, recalibrate=Reestimate(samples=64)),
@@ -116,9 +110,7 @@ def test_codes_that_were_chosen_unaware_of_faults_are_trained_so():
     task = tiny_task()
     given, settings = chip(task, share=0.05, broken=0), [Prune(), Quantize(form=Naive()), SETTINGS]
     before, after = (repair(task, given, array=ARRAY, steps=settings[:count]) for count in (2, 3))
-    words = Workbench(
-        task, ARRAY, given.faults.unusable, chip="a", seed=0, stuck=given.faults.stuck
-    )._words((Prune(),))
+    words = Workbench(task, ARRAY, given.faults, chip="a", seed=0)._words((Prune(),))
     for name, codes in after.codes.items():
         hit = words[name].patterns > 0
         numbers = codes.numbers.flatten(1)

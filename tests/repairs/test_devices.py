@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from chipmend.faults import FaultMap
 from chipmend.hardware import Array
 from chipmend.network import Task
 from chipmend.repairs import Workbench
@@ -45,7 +46,7 @@ def bench(device, folder=None):
     broken = np.random.default_rng(0).random((4, 3)) < 0.3
     known = Calibration(task, 0, folder=folder)
     array = Array(rows=4, cols=3)
-    return Workbench(task, array, broken, chip="a", seed=0, calibration=known)
+    return Workbench(task, array, FaultMap.of_pes(broken), chip="a", seed=0, calibration=known)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no such device here")

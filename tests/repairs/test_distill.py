@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, kl_div
 
 from chipmend.errors import RepairError
+from chipmend.faults import FaultMap
 from chipmend.hardware import Array
 from chipmend.network import Task, TensorSamples
 from chipmend.repairs import Workbench
@@ -125,7 +126,7 @@ def test_a_network_of_several_outputs_learns_from_its_clean_self():
         model, train=split, validation=split, test=split, loss=loss_of_scores, metric=hits_of_scores
     )
     faulty = np.random.default_rng(0).random((8, 8)) < 0.3
-    bench = Workbench(task, Array(rows=8, cols=8), faulty, chip="a", seed=0)
+    bench = Workbench(task, Array(rows=8, cols=8), FaultMap.of_pes(faulty), chip="a", seed=0)
     retrain = Retrain(epochs=20.0, learning_rate=0.1, batch=32, teacher=Distill())
 
     def apart(*recipe):

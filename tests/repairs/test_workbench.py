@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from chipmend.errors import FaultMapError, NetworkError, RepairError
+from chipmend.faults import FaultMap
 from chipmend.hardware import Array
 from chipmend.network import Task, accuracy, scores
 from chipmend.recipes import merged, ready_to_ship
@@ -91,7 +92,7 @@ def faulty(rate=0.35):
 
 
 def bench(model=None, chip="a", seed=5, **more):
-    return Workbench(task(model), ARRAY, faulty(), chip=chip, seed=seed, **more)
+    return Workbench(task(model), ARRAY, FaultMap.of_pes(faulty()), chip=chip, seed=seed, **more)
 
 
 def carried_out(recipe, on=None):
@@ -185,7 +186,7 @@ def test_a_retraining_is_followed_by_its_recalibration():
 @pytest.mark.parametrize("recipe", [(Prune(), some(1)), (Prune(), CALIBRATION)])
 def test_norms_are_estimated_anew_on_training_inputs_whatever_closed_forms_learn_from(recipe):
     odd = task(calibration=9 + torch.zeros(20, 1, 4, 4))
-    found = Workbench(odd, ARRAY, faulty(), chip="a", seed=5).network(recipe)
+    found = Workbench(odd, ARRAY, FaultMap.of_pes(faulty()), chip="a", seed=5).network(recipe)
     assert same(state(found), after(recipe))
 
 
@@ -212,7 +213,7 @@ def test_a_taught_network_learns_the_teacher_s_outputs_and_no_target():
         test=split(20, 3),
     )
     recipe = (Prune(), some(1, teacher=TAUGHT))
-    blind = Workbench(other, ARRAY, faulty(), chip="a", seed=5)
+    blind = Workbench(other, ARRAY, FaultMap.of_pes(faulty()), chip="a", seed=5)
     found = after(recipe)
     assert same(state(blind.network(recipe)), found)
     assert not same(after((Prune(), some(1, teacher=Distill(temperature=9.0)))), found)
@@ -325,7 +326,7 @@ def test_the_clean_network_and_the_user_s_stay_as_they_were():
     model[1].eval()
     before, modes = state(model), [m.training for m in model.modules()]
     given_task = task(model)
-    one = Workbench(given_task, ARRAY, faulty(), chip="a", seed=0)
+    one = Workbench(given_task, ARRAY, FaultMap.of_pes(faulty()), chip="a", seed=0)
     for recipe in RECIPES:
         one.network(recipe)
         one.validation(recipe)
@@ -357,9 +358,9 @@ def test_a_retraining_that_diverged_is_an_error_each_time_and_spoils_nothing_els
 
 def test_a_map_of_another_array_is_refused():
     with pytest.raises(FaultMapError):
-        Workbench(task(), ARRAY, np.zeros((3, 4), bool), chip="a", seed=0)
+        Workbench(task(), ARRAY, FaultMap.of_pes(np.zeros((3, 4), bool)), chip="a", seed=0)
     with pytest.raises(NetworkError):
-        Workbench(task(nn.ReLU()), ARRAY, faulty(), chip="a", seed=0)
+        Workbench(task(nn.ReLU()), ARRAY, FaultMap.of_pes(faulty()), chip="a", seed=0)
 
 
 # costs, by hand: training 96 samples in batches of 32, so a step is 1/3 EE

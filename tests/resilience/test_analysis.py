@@ -8,7 +8,7 @@ import chipmend as cm
 from chipmend.confidence import Accuracy, Drop
 from chipmend.confidence import measured as seen_as
 from chipmend.errors import PlanError, TableError
-from chipmend.faults import Chip, Clustered, FaultMap, fault_map
+from chipmend.faults import Chip, Clustered, fault_map
 from chipmend.hardware import Array, WeightMemory
 from chipmend.network import gemms, scores
 from chipmend.repairs import Workbench, pruned_weights
@@ -130,7 +130,7 @@ def climbed(task):
 
 @pytest.fixture
 def bench(task, faults):
-    return Workbench(task, ARRAY, faults.unusable, chip=CHIP, seed=SEED)
+    return Workbench(task, ARRAY, faults, chip=CHIP, seed=SEED)
 
 
 def test_rungs_are_looked_at_as_if_each_was_climbed_alone(task, climbed, bench):
@@ -178,7 +178,7 @@ def test_a_repeat_ends_where_the_constraint_surely_holds(task, measured, until):
     bench = Workbench(
         task,
         ARRAY,
-        fault_map(ARRAY, 0.4, cm.Uniform(), seed=SEED, chip=CHIP).unusable,
+        fault_map(ARRAY, 0.4, cm.Uniform(), seed=SEED, chip=CHIP),
         chip=CHIP,
         seed=SEED,
     )
@@ -225,11 +225,12 @@ def test_maps_of_both_kinds_of_fault_are_drawn_and_mended_together(task):
     found = trajectory(task, ARRAY, analysis, job, clean=clean, seed=SEED)
     weights = sum(gemm.weight.numel() for gemm in gemms(task.model))
     array = replace(ARRAY, memory=WeightMemory(words=weights))
-    faulty, stuck = analysis.faults(array, job.point, seed=SEED, chip=f"analysis/{job.key}")
+    faults = analysis.faults(array, job.point, seed=SEED, chip=f"analysis/{job.key}")
+    stuck = faults.stuck
     assert found.effective_bit_rate == pytest.approx(stuck.rate)
     assert stuck.rate == pytest.approx(0.2, abs=0.02)
     assert found.effective_rate > 0.3
-    chip = Chip(id="a", faults=FaultMap(rows=8, cols=8, faulty_pes=faulty, stuck=stuck))
+    chip = Chip(id="a", faults=faults)
     alone = repair(task, chip, array=array, steps=analysis.steps()[:3], seed=SEED)
     assert found.accuracies[0] == pytest.approx(alone.validation_accuracy)
 

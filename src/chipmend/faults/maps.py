@@ -16,6 +16,7 @@ import math
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -122,6 +123,17 @@ class FaultMap:
         faulty.flags.writeable = False
         object.__setattr__(self, "faulty_pes", faulty)
 
+    @classmethod
+    def of_pes(cls, faulty_pes: Bool[np.ndarray, "rows cols"], **more: Any) -> "FaultMap":
+        """A map of faulty PEs, of an array that is as large as what is given.
+
+        Args:
+            faulty_pes: True where a PE is faulty.
+            **more: What else is broken, as the class takes it.
+        """
+        rows, cols = faulty_pes.shape
+        return cls(rows=rows, cols=cols, faulty_pes=faulty_pes, **more)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FaultMap):
             return NotImplemented
@@ -145,6 +157,11 @@ class FaultMap:
         """Stuck bits in datapaths that nothing bypasses; none if there are none."""
         kept = None if self.macs is None else self.macs.where(~self.unusable)
         return kept if kept else None
+
+    @property
+    def needs_codes(self) -> bool:
+        """Whether something is broken that only networks of whole numbers meet."""
+        return self.stuck is not None or self.live is not None
 
     @property
     def rate(self) -> float:
@@ -281,19 +298,25 @@ def check_map_fits(faults: FaultMap, array: Array, whose: str) -> None:
         faults.macs.check_fits(array, whose)
 
 
-def check_memory_is_sound(chips: Iterable[Chip]) -> None:
-    """Refuse chips with stuck bits, which nothing is done about where weights are not codes.
+def check_needs_no_codes(chips: Iterable[Chip]) -> None:
+    """Refuse chips with faults that nothing is done about where weights are not codes.
 
     Raises:
         FaultMapError: Names the first of them.
     """
     for chip in chips:
-        if (stuck := chip.faults.stuck) is not None:
+        faults = chip.faults
+        if faults.needs_codes:
             raise FaultMapError(
-                f"{stuck.count:,} bits of the weight memory of chip {chip.id} are stuck, and no "
-                "step chooses codes for its words",
+                f"{_stuck_in_words(faults)} of chip {chip.id} are stuck, and no step chooses codes",
                 hint="put quantize into the recipe",
             )
+
+
+def _stuck_in_words(faults: FaultMap) -> str:
+    if faults.stuck is not None:
+        return f"{faults.stuck.count:,} bits of the weight memory"
+    return f"{len(faults.live or ()):,} bits of datapaths that nothing bypasses"
 
 
 def _check_memory(faults: FaultMap, memory: WeightMemory, whose: str) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 
 from chipmend.confidence.constraint import Constraint
 from chipmend.errors import ChipmendError, LotError, PlanError
-from chipmend.faults.maps import Chip, check_fits, fused
+from chipmend.faults.maps import Chip, FaultMap, check_fits, fused
 from chipmend.faults.stuck import StuckBits
 from chipmend.fleet.executor import reason_of
 from chipmend.hardware.array import Array
@@ -25,21 +25,22 @@ class Job:
 
     Args:
         chips: Identities of the chips, sorted.
-        faulty: PEs that must not be used on any of them.
-        stuck: Stuck bits of the weight memory; none if it is sound.
-        fault_rate: Share of faulty PEs (base: per PE).
+        faults: What is broken on any of them.
         effective_rate: Share of the network's weights on faulty PEs (base: per weight).
         groups: The group by the place of its policy.
         effective_bit_rate: Share of the bits of the network's weights that are stuck.
     """
 
     chips: tuple[str, ...]
-    faulty: Bool[np.ndarray, "rows cols"]
-    fault_rate: float
+    faults: FaultMap
     effective_rate: float
     groups: dict[int, Group]
-    stuck: StuckBits | None = None
     effective_bit_rate: float = 0.0
+
+    @property
+    def fault_rate(self) -> float:
+        """Share of faulty PEs (base: per PE)."""
+        return self.faults.rate
 
     @property
     def key(self) -> str:
@@ -102,14 +103,11 @@ def _job(
     filled: Filled | None,
 ) -> Job:
     faults = fused(*(chip.faults for chip in chips))
-    faulty = faults.unusable
     return Job(
         chips=tuple(chip.id for chip in chips),
-        faulty=faulty,
-        fault_rate=float(faulty.mean()),
-        effective_rate=effective_rate(per_pe, faulty),
+        faults=faults,
+        effective_rate=effective_rate(per_pe, faults.unusable),
         groups=groups,
-        stuck=faults.stuck,
         effective_bit_rate=rate_among(filled, faults.stuck),
     )
 

@@ -80,10 +80,9 @@ class Mending:
         bench = Workbench(
             self.task,
             self.array,
-            job.faulty,
+            job.faults,
             chip=job.key,
             seed=self.seed,
-            stuck=job.stuck,
             calibration=self.calibration,
             tick=tick,
         )
@@ -100,7 +99,7 @@ class Mending:
     def _walked(self, bench: Workbench, walks: Sequence["_Walk"], job: Job) -> list[PathPoint]:
         """Serve all policies until each has shipped or scrapped, least retraining first."""
         path: list[PathPoint] = []
-        told = job.stuck is None or is_quantized(self.hindsight)
+        told = not job.faults.needs_codes or is_quantized(self.hindsight)
         stops = _stops(self.hindsight) if told else []
         for walk in walks:
             self._ask(walk)
@@ -261,10 +260,11 @@ def _shipped(recipe: Recipe, bench: Workbench) -> Recipe:
 
 
 def _check_has_codes(walk: "_Walk", job: Job) -> None:
-    """Refuse to look at, or to ship, what a faulty memory would not hold."""
-    if job.stuck is not None and not is_quantized(walk.recipe):
+    """Refuse to look at, or to ship, what the chip would not compute."""
+    if job.faults.needs_codes and not is_quantized(walk.recipe):
         raise PlanError(
-            "bits of the weight memory are stuck, and no step of the policy chooses codes",
+            "bits of the weight memory, or of datapaths that nothing bypasses, are stuck, and no "
+            "step of the policy chooses codes",
             hint="put quantize into its recipe",
         )
 

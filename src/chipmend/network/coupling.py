@@ -31,6 +31,10 @@ TOLERANCE = 1e-4
 """How far outputs may move, relative to their spread: rounding of sums in another order."""
 
 
+Positions = Sequence[Int64[np.ndarray, " channels"]]
+"""Where the channels of each coupling go, coupling by coupling."""
+
+
 @dataclass(frozen=True, eq=False)
 class Moved:
     """A tensor that moves with the channels of a coupling.

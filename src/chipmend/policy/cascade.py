@@ -165,7 +165,7 @@ class Cascade:
         table: ResilienceTable | None,
     ) -> list[Group]:
         """Every chip alone; all of them ship codes if one has stuck bits."""
-        in_codes = any(die.chip.faults.stuck is not None for die in dies)
+        in_codes = any(die.chip.faults.needs_codes for die in dies)
         if table is not None and in_codes != any(point.bit_rate for point in table.points):
             raise TableError(
                 f"{self.name}: the lot has {'' if in_codes else 'no '}stuck bits, and the analysis "

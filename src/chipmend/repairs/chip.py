@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from chipmend.errors import PlanError, RepairError
-from chipmend.faults.maps import Chip, check_fits, check_memory_is_sound
+from chipmend.faults.maps import Chip, check_fits, check_needs_no_codes
 from chipmend.hardware.array import Array
+from chipmend.network.coupling import Positions
 from chipmend.network.integer.codes import Codes
 from chipmend.network.task import Task
 from chipmend.recipes import check_recipe, is_quantized
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost
-from chipmend.repairs.remap import Positions
 from chipmend.repairs.workbench import Workbench
 from chipmend.steps import Measure, Prune, Recalibrate, Step
 
@@ -24,8 +24,9 @@ class Repaired:
 
     Args:
         model: The network, a plain torch module of the caller's own; of integers if a step chose
-            codes.
-        validation_accuracy: Mean score on the validation split.
+            codes. It computes what the chip does, unless datapaths are stuck that nothing bypasses.
+        validation_accuracy: Mean score on the validation split, of the chip itself with all its
+            faults live if the network is of integers.
         cost: What the repair cost, the look at the validation split included.
         shared: What was worked out for it that every chip of the network could use.
         positions: Where the channels of each coupling go on the chip, as ``network.coupling``
@@ -68,8 +69,9 @@ def repair(
     Raises:
         ArrayError: The array is none.
         LotError: The chip is none.
-        FaultMapError: The chip is of another array, or bits of its weight memory are stuck and no
-            step chooses codes.
+        ArrayError: Accumulators are too narrow for a layer in whole numbers.
+        FaultMapError: The chip is of another array, or bits of its weight memory or of datapaths
+            that nothing bypasses are stuck and no step chooses codes.
         PlanError: The steps do not begin with pruning, one of them is none, or the calibration is
             of another task.
         RepairError: The chip cannot be repaired at all, or a step went astray.
@@ -77,7 +79,7 @@ def repair(
     check_fits([chip], array)
     check_recipe(steps, "the recipe")
     if not is_quantized(tuple(steps)):
-        check_memory_is_sound([chip])
+        check_needs_no_codes([chip])
     if calibration is not None and calibration.task is not task:
         raise PlanError(
             "the calibration is of another task",
@@ -91,10 +93,9 @@ def repair(
     bench = Workbench(
         task,
         array,
-        chip.faults.unusable,
+        chip.faults,
         chip=chip.id,
         seed=seed,
-        stuck=chip.faults.stuck,
         calibration=calibration,
     )
     recipe = (*steps, Measure())

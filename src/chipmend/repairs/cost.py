@@ -6,7 +6,7 @@ samples is a third of a training step's work on them.
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from chipmend.network.task import Task
 
@@ -43,6 +43,19 @@ class Cost:
     def _with(self, other: "Cost", combine: Callable[[float, float], float]) -> "Cost":
         parts = [part.name for part in fields(self)]
         return Cost(**{p: combine(getattr(self, p), getattr(other, p)) for p in parts})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """What it cost to get to a recipe's end.
+
+    Args:
+        along: Along the last step's trajectory.
+        once: Once there.
+    """
+
+    along: Cost = field(default_factory=Cost)
+    once: Cost = field(default_factory=Cost)
 
 
 def forward_pass(samples: int, task: Task) -> float:

@@ -10,13 +10,28 @@ from typing import Any
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.nn.functional import cross_entropy, mse_loss
 from torch.utils._pytree import tree_leaves
 
 from chipmend.errors import RepairError
 from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.samples import Samples
-from chipmend.network.task import Loss
+from chipmend.network.task import Loss, Task
+from chipmend.steps import Distill, Labels
+
+
+def lessons(task: Task, teacher: Labels | Distill) -> tuple[Samples, Loss]:
+    """What is learnt from a teacher: samples, and the loss that says how well.
+
+    Args:
+        task: The clean network and its data.
+        teacher: The labels, or the clean network.
+    """
+    if isinstance(teacher, Labels):
+        return task.train, task.loss
+    taught = TaughtSamples(task.train, task.model)
+    classes = task.loss is cross_entropy or isinstance(task.loss, nn.CrossEntropyLoss)
+    return taught, divergence(teacher.temperature) if classes else squared_error
 
 
 @dataclass(frozen=True, eq=False)

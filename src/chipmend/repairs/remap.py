@@ -18,19 +18,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
-from chipmend.network.coupling import Coupling, Moved
+from chipmend.network.coupling import Coupling, Moved, Positions
 from chipmend.repairs.one_shot import CleanLayer
 from chipmend.repairs.prune import Pruned
 
 MOST_SWEEPS = 20
 LEAST_GAIN = 1e-4
 """Share of the saliency lost that a reassignment has to save."""
-
-Positions = tuple[Int64[np.ndarray, " channels"], ...]
-"""Where the channels of each coupling go, coupling by coupling."""
 
 
 @dataclass(frozen=True, eq=False)

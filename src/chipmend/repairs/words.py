@@ -17,9 +17,9 @@ from torch import Tensor
 from chipmend.errors import FaultMapError
 from chipmend.faults.stuck import StuckBits
 from chipmend.hardware.memory import Filled, WeightMemory
-from chipmend.network.coupling import Coupling
+from chipmend.network.coupling import Coupling, Positions
+from chipmend.repairs.prune import Pruned
 from chipmend.repairs.readable import patterns, readable
-from chipmend.repairs.remap import Positions
 
 Weight = Float[Tensor, "n k"]
 
@@ -120,6 +120,31 @@ class Words:
     def _with_hit(self, numbers: Tensor, read: Tensor) -> Tensor:
         numbers.view(-1)[self.hit.at] = read.to(numbers.dtype)
         return numbers.masked_fill_(self.lost, 0)
+
+
+def words_on_chip(
+    memory: WeightMemory,
+    lost: Pruned,
+    stuck: StuckBits | None,
+    filled: Filled | None,
+    moved: tuple[Sequence[Coupling], Positions] | None,
+) -> dict[str, Words]:
+    """The words of each weight on one chip, in the network's own order of channels.
+
+    Args:
+        memory: The memory.
+        lost: Weights on PEs that must not be used, by name.
+        stuck: Stuck bits of the memory; none if it is sound.
+        filled: Where weights lie in it; not needed if it is sound.
+        moved: Channels that were moved, and where they went; none if none were.
+    """
+    hit = dict.fromkeys(lost, HitWords.none())
+    if stuck is not None:
+        assert filled is not None
+        hit = hit_words(filled, stuck)
+    if moved is not None:
+        hit = in_own_order(hit, {name: each.shape for name, each in lost.items()}, *moved)
+    return {name: Words(memory, hit[name], each.flatten(1)) for name, each in lost.items()}
 
 
 def hit_words(filled: Filled, stuck: StuckBits) -> dict[str, HitWords]:

@@ -13,19 +13,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from chipmend.confidence.sequential import samples_of
-from chipmend.faults.stuck import StuckBits
+from chipmend.faults.maps import FaultMap
 from chipmend.hardware.array import Array
+from chipmend.hardware.memory import Filled
+from chipmend.network.coupling import Coupling, Positions
 from chipmend.network.evaluate import scores
 from chipmend.network.integer.codes import Codes
-from chipmend.network.integer.network import IntegerNetwork
+from chipmend.network.integer.network import IntegerNetwork, Lowering
 from chipmend.network.processor import compute_repeatably_on
-from chipmend.network.samples import ChosenSamples, Samples
-from chipmend.network.task import Loss, Task
+from chipmend.network.samples import ChosenSamples
+from chipmend.network.task import Task
 from chipmend.recipes import (
     ahead_of_retraining,
     is_quantized,
@@ -36,8 +37,8 @@ from chipmend.recipes import (
 )
 from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
 from chipmend.repairs.coding import Coding
-from chipmend.repairs.cost import Cost, forward_pass
-from chipmend.repairs.distill import TaughtSamples, divergence, squared_error
+from chipmend.repairs.cost import Cost, Stop, forward_pass
+from chipmend.repairs.distill import lessons
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
 from chipmend.repairs.prune import Pruned, are_zero, prune_, pruned_weights
@@ -46,8 +47,9 @@ from chipmend.repairs.recalibrate import reestimate_
 from chipmend.repairs.remap import Remapped, remapped
 from chipmend.repairs.retrain import Retraining
 from chipmend.repairs.sequential import sequential_
-from chipmend.repairs.words import HitWords, Words, hit_words, in_own_order
+from chipmend.repairs.words import Words, words_on_chip
 from chipmend.seeds import chip_seed
+from chipmend.simulate.chip import on_chip
 from chipmend.steps import (
     Anytime,
     Assess,
@@ -55,7 +57,6 @@ from chipmend.steps import (
     Coded,
     Compensate,
     CompensatedFAQ,
-    Distill,
     KeepBetter,
     Labels,
     Match,
@@ -85,8 +86,7 @@ class Workbench:
     Args:
         task: The clean network and its data.
         array: The array and its placement.
-        faulty: PEs that must not be used.
-        stuck: Stuck bits of the weight memory; none if it is sound.
+        faults: What is broken.
         calibration: What closed-form repair knows of the network; by default this bench's own.
         chip: Identity of the chip, or of the group that shares the map; seeds derive from it.
         seed: The seed of the run.
@@ -97,26 +97,25 @@ class Workbench:
         self,
         task: Task,
         array: Array,
-        faulty: Bool[np.ndarray, "rows cols"],
+        faults: FaultMap,
         *,
         chip: str,
         seed: int,
-        stuck: StuckBits | None = None,
         calibration: Calibration | None = None,
         tick: Tick = lambda _: None,
     ) -> None:
         compute_repeatably_on(task.device)
         self.task = task
         self.calibration = calibration or Calibration(task, seed)
-        self._pruned = pruned_weights(task.model, faulty, array)
+        self._pruned = pruned_weights(task.model, faults.unusable, array)
         self._mappings: dict[Remap, tuple[Remapped, Cost]] = {}
         self._chip, self._seed, self._tick = chip, seed, tick
         self._worked = 0.0
-        self._array, self._stuck = array, stuck
+        self._array, self._faults = array, faults
         self._here: tuple[Recipe, nn.Module] | None = None
         self._codes: dict[str, Codes] = {}
         self._trajectories: dict[Recipe, Retraining] = {}
-        self._stops: dict[Recipe, _Stop] = {}
+        self._stops: dict[Recipe, Stop] = {}
         self._order = torch.from_numpy(task.look_order(seed))
         self._looks: dict[Recipe, _Looked] = {}
         self._tests: dict[Recipe, np.ndarray] = {}
@@ -128,7 +127,11 @@ class Workbench:
 
     def ships(self, recipe: Recipe) -> nn.Module:
         """The network that a recipe ships: one of integers if it chooses codes."""
-        return self._shipped(self.comes_to(recipe))
+        done = self.comes_to(recipe)
+        network = self._at(done)
+        if (lowered := self._lowering(done)) is None:
+            return network
+        return IntegerNetwork(lowered, network, self._codes)
 
     def codes(self, recipe: Recipe) -> Mapping[str, Codes] | None:
         """The codes that a recipe chooses, in the network's own order of channels."""
@@ -256,7 +259,7 @@ class Workbench:
             lost = self.pruned(recipe)
             shares = (float(s[lost[name]].sum()) for name, s in saliency.items())
             damage, work = sum(shares), sum(s.numel() for s in saliency.values())
-            if self._stuck is not None:
+            if self._faults.stuck is not None:
                 layers = self.calibration.layers(moments)
                 damage, work = damage + misread(layers, self._words(recipe)), 2 * work
             cost = Cost(algebra=self.calibration.algebra(work))
@@ -271,11 +274,24 @@ class Workbench:
         return self._here[1]
 
     def _shipped(self, done: Recipe) -> nn.Module:
+        """What the chip computes: to the last bit once weights are codes."""
         network = self._at(done)
-        chosen = next((step for step in done if isinstance(step, Quantize)), None)
-        if chosen is None:
+        if (lowered := self._lowering(done)) is None:
             return network
-        return IntegerNetwork(self.calibration.lowering(chosen), network, self._codes)
+        return on_chip(
+            lowered,
+            network,
+            self._codes,
+            array=self._array,
+            faults=self._faults,
+            filled=self._filled,
+            moved=self._moved(done),
+        )
+
+    def _lowering(self, done: Recipe) -> Lowering | None:
+        """How a network is carried out in integers; none if it stays one of real numbers."""
+        chosen = next((step for step in done if isinstance(step, Quantize)), None)
+        return None if chosen is None else self.calibration.lowering(chosen)
 
     def _carried_out(self, recipe: Recipe) -> nn.Module:
         if not recipe:
@@ -288,7 +304,7 @@ class Workbench:
             return self.task.fresh_network()
         if isinstance(step, KeepBetter):
             network = self._better(before)
-            self._stops[recipe] = _Stop()  # its looks are billed as looks
+            self._stops[recipe] = Stop()  # its looks are billed as looks
             return network
         if isinstance(step, Quantize) and isinstance(step.form, CompensatedFAQ | SequentialFAQ):
             before = unpruned(before)  # it makes up for lost weights itself
@@ -298,7 +314,7 @@ class Workbench:
         cost = self._repaired_(network, step, recipe)
         assert are_zero(network, self.pruned(recipe)) or Prune() not in recipe
         self._work(cost.ee)
-        self._stops[recipe] = _Stop(once=replace(cost, seconds=time.perf_counter() - started))
+        self._stops[recipe] = Stop(once=replace(cost, seconds=time.perf_counter() - started))
         return network
 
     def _coding(self, before: Recipe) -> Coding:
@@ -350,15 +366,18 @@ class Workbench:
 
     def _words(self, recipe: Recipe) -> dict[str, Words]:
         """The words of each weight, in the network's own order of channels."""
-        memory, lost, known = self._array.memory, self.pruned(recipe), self.calibration
-        if self._stuck is None:
-            hit = dict.fromkeys(lost, HitWords.none())
-        else:
-            hit = hit_words(known.filled(memory), self._stuck)
-            if (mapping := self.mapping(recipe)) is not None:
-                shapes = {name: held.shape for name, held in lost.items()}
-                hit = in_own_order(hit, shapes, known.couplings, mapping.positions)
-        return {name: Words(memory, hit[name], held.flatten(1)) for name, held in lost.items()}
+        lost, moved = self.pruned(recipe), self._moved(recipe)
+        return words_on_chip(self._array.memory, lost, self._faults.stuck, self._filled, moved)
+
+    @property
+    def _filled(self) -> Filled | None:
+        """Where the weights lie in the memory; not needed if that is sound."""
+        return self.calibration.filled(self._array.memory) if self._faults.stuck else None
+
+    def _moved(self, recipe: Recipe) -> tuple[list[Coupling], Positions] | None:
+        """Channels that a recipe moves, and where they go."""
+        mapping = self.mapping(recipe)
+        return None if mapping is None else (self.calibration.couplings, mapping.positions)
 
     def _recalibrated_(self, network: nn.Module, form: Match | Reestimate) -> float:
         """Correct the norms of a network, in place; EE that it took."""
@@ -403,7 +422,7 @@ class Workbench:
         finally:
             epochs = trajectory.epochs * _ee_of_an_epoch(step)
             along = Cost(retrain=epochs, seconds=trajectory.seconds)
-            self._stops[*before, step] = _Stop(along=along)
+            self._stops[*before, step] = Stop(along=along)
         self._worked = behind + epochs
         started = time.perf_counter()
         network = trajectory.network()
@@ -412,7 +431,7 @@ class Workbench:
         cost = Cost(recalibrate=self._recalibrated_(network, step.recalibrate))
         self._work(cost.ee)
         once = replace(cost, seconds=time.perf_counter() - started)
-        self._stops[*before, step] = _Stop(along=along, once=once)
+        self._stops[*before, step] = Stop(along=along, once=once)
         return network
 
     def _trajectory(self, before: Recipe, step: Retrain) -> Retraining:
@@ -420,7 +439,7 @@ class Workbench:
         key = _trajectory_of((*before, step))
         known = self._trajectories.get(key)
         if known is None or known.steps > known.steps_of(step.epochs):
-            train, loss = self._lessons(step.teacher)
+            train, loss = lessons(self.task, step.teacher)
             network = self._taken(before)
             coding = self._coding(before) if is_quantized(before) else None
             known = Retraining(
@@ -435,14 +454,6 @@ class Workbench:
             if isinstance(step.schedule, Anytime):
                 self._trajectories[key] = known
         return known
-
-    def _lessons(self, teacher: Labels | Distill) -> tuple[Samples, Loss]:
-        if isinstance(teacher, Labels):
-            return self.task.train, self.task.loss
-        taught = TaughtSamples(self.task.train, self.task.model)
-        loss = self.task.loss
-        classes = loss is cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
-        return taught, divergence(teacher.temperature) if classes else squared_error
 
     def _better(self, recipe: Recipe) -> nn.Module:
         """The network after a recipe, or before its last retraining if that does better."""
@@ -475,14 +486,6 @@ class _Looked:
 
     scores: np.ndarray = field(default_factory=lambda: np.empty(0))
     seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    """What it cost to get to a recipe's end: along the last step's trajectory, and once there."""
-
-    along: Cost = field(default_factory=Cost)
-    once: Cost = field(default_factory=Cost)
 
 
 def _ee_of_an_epoch(step: Retrain) -> float:

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Accuracy, Drop, measured
 from chipmend.confidence.intervals import Measured
 from chipmend.errors import TableError
 from chipmend.faults.generate import Spatial, Uniform, fault_map
-from chipmend.faults.stuck import StuckBits
+from chipmend.faults.maps import FaultMap
 from chipmend.faults.stuck_at import Cells, Scattered, StuckAt, stuck_bits
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
@@ -127,9 +127,7 @@ class Analysis:
     def _stuck(self, bit_rate: float) -> StuckAt:
         return StuckAt(rate=bit_rate, cells=self.cells, at_1=self.at_1)
 
-    def faults(
-        self, array: Array, point: Point, *, seed: int, chip: str
-    ) -> tuple[Bool[np.ndarray, "rows cols"], StuckBits | None]:
+    def faults(self, array: Array, point: Point, *, seed: int, chip: str) -> FaultMap:
         """Draw a fault map: PEs that must not be used, and stuck bits if there are to be any.
 
         Args:
@@ -138,13 +136,13 @@ class Analysis:
             seed: The seed of the run.
             chip: Identity of the repeat.
         """
-        unusable = np.zeros((array.rows, array.cols), bool)
+        faults = FaultMap.of_pes(np.zeros((array.rows, array.cols), bool))
         if point.rate:
-            unusable = fault_map(array, point.rate, self.spatial, seed=seed, chip=chip).unusable
+            faults = fault_map(array, point.rate, self.spatial, seed=seed, chip=chip)
         if not point.bit_rate:
-            return unusable, None
+            return faults
         stuck = self._stuck(point.bit_rate)
-        return unusable, stuck_bits(array.memory, stuck, seed=seed, chip=chip)
+        return replace(faults, stuck=stuck_bits(array.memory, stuck, seed=seed, chip=chip))
 
     def check_codes(self) -> None:
         """Refuse stuck bits in an analysis that chooses no codes, and would not see them.
@@ -232,10 +230,8 @@ def trajectory(
     filled = known.filled(array.memory) if job.point.bit_rate else None
     if filled is not None:
         array = replace(array, memory=replace(array.memory, words=filled.words))
-    faulty, stuck = analysis.faults(array, job.point, seed=seed, chip=chip)
-    bench = Workbench(
-        task, array, faulty, chip=chip, seed=seed, stuck=stuck, calibration=known, tick=tick
-    )
+    faults = analysis.faults(array, job.point, seed=seed, chip=chip)
+    bench = Workbench(task, array, faults, chip=chip, seed=seed, calibration=known, tick=tick)
     for step in analysis.repairs():
         bench.calibration.prepare(step)
     started = time.perf_counter()
@@ -246,14 +242,14 @@ def trajectory(
     return Trajectory(
         rate=job.point.rate,
         repeat=job.number,
-        effective_rate=effective_rate(weights_per_pe(task.model, array), faulty),
+        effective_rate=effective_rate(weights_per_pe(task.model, array), faults.unusable),
         accuracies=tuple(accuracies),
         ee=bench.spent(walk.recipe).ee,
         seconds=time.perf_counter() - started,
         damage=damage,
         rungs=tuple(rungs),
         bit_rate=job.point.bit_rate,
-        effective_bit_rate=stuck.rate_among(filled) if stuck and filled else 0.0,
+        effective_bit_rate=(faults.stuck.rate_among(filled) if faults.stuck and filled else 0.0),
     )
 
 
