@@ -21,6 +21,7 @@ REFINES = {
     "NetworkError": ValueError,
     "MetricError": ValueError,
     "ConstraintError": ValueError,
+    "BundleError": ValueError,
     "RepairError": ArithmeticError,
     "RtlError": RuntimeError,
     "PlanError": ValueError,

@@ -70,6 +70,10 @@ class TableError(ChipmendError, ValueError):
     """A resilience table that cannot answer what is asked of it."""
 
 
+class BundleError(ChipmendError, ValueError):
+    """A bundle that is damaged, altered, or not for what it is used with."""
+
+
 class StoreError(ChipmendError, OSError):
     """A run folder that cannot be read or written."""
 

@@ -161,7 +161,7 @@ def test_what_nothing_bypasses_is_looked_at_live():
 
 def test_live_faults_need_codes():
     task, array = tiny_task(), cm.Array(rows=6, cols=5)
-    with pytest.raises(FaultMapError, match="2 bits of datapaths .* of chip live"):
+    with pytest.raises(FaultMapError, match=r"2 bits of datapaths .* of chip live"):
         cm.repair(task, with_live_faults(array), array=array)
     cm.repair(task, with_live_faults(array, bypassed=True), array=array)
 

@@ -15,6 +15,7 @@ from chipmend.network.coupling import couplings
 from chipmend.network.filling import filled
 from chipmend.network.gemm import gemms
 from chipmend.network.integer.codes import Codes
+from chipmend.network.integer.graph import tensors_of
 from chipmend.network.integer.network import IntegerNetwork, lowering
 from chipmend.simulate import on_chip
 from simulate import by_hand
@@ -94,7 +95,7 @@ def test_weights_are_stored_read_and_put_where_the_chip_has_them(moved, with_stu
     position = np.array([3, 1, 0, 7, 5, 2, 6, 4]) if moved else np.arange(8)
     chip = on_chip(
         lowered,
-        model,
+        tensors_of(model),
         codes,
         array=ARRAY,
         faults=faults,
@@ -113,7 +114,7 @@ def test_what_it_is_given_is_left_alone():
     before, numbers = copy.deepcopy(model.state_dict()), codes["0.weight"].numbers.clone()
     (coupling,) = couplings(model, inputs())
     moved = ([coupling], [np.arange(8)[::-1].copy()])
-    on_chip(lowered, model, codes, array=ARRAY, faults=broken(), moved=moved)
+    on_chip(lowered, tensors_of(model), codes, array=ARRAY, faults=broken(), moved=moved)
     assert all(torch.equal(model.state_dict()[name], held) for name, held in before.items())
     assert torch.equal(codes["0.weight"].numbers, numbers)
 
@@ -123,4 +124,4 @@ def test_narrow_accumulators_are_refused_by_layer():
     array = replace(ARRAY, accumulators=Accumulators(bits=16))
     sound = FaultMap.of_pes(np.zeros((4, 3), dtype=bool))
     with pytest.raises(ArrayError, match=r"0\.weight: the accumulators of its PEs have 16 bits"):
-        on_chip(lowered, model, codes, array=array, faults=sound)
+        on_chip(lowered, tensors_of(model), codes, array=array, faults=sound)

@@ -23,6 +23,7 @@ from chipmend.hardware.memory import Filled
 from chipmend.network.coupling import Coupling, Positions
 from chipmend.network.evaluate import scores
 from chipmend.network.integer.codes import Codes
+from chipmend.network.integer.graph import tensors_of
 from chipmend.network.integer.network import IntegerNetwork, Lowering
 from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import ChosenSamples
@@ -280,7 +281,7 @@ class Workbench:
             return network
         return on_chip(
             lowered,
-            network,
+            tensors_of(network),
             self._codes,
             array=self._array,
             faults=self._faults,

@@ -4,16 +4,15 @@ Channels that a remapping moved are moved here as well, so that each weight is w
 it. The outputs of the network stay in their order.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from torch import nn
+from torch import Tensor
 
 from chipmend.faults.maps import FaultMap
 from chipmend.hardware.array import Array
 from chipmend.hardware.memory import Filled
-from chipmend.network.coupling import Coupling, Positions, permute_
+from chipmend.network.coupling import Coupling, Positions
 from chipmend.network.integer.codes import Codes
 from chipmend.network.integer.network import IntegerNetwork, Lowering
 from chipmend.simulate.faulty_array import FaultyArray
@@ -22,7 +21,7 @@ from chipmend.simulate.faulty_memory import read_numbers
 
 def on_chip(
     lowering: Lowering,
-    network: nn.Module,
+    tensors: Mapping[str, Tensor],
     codes: Mapping[str, Codes],
     *,
     array: Array,
@@ -34,7 +33,8 @@ def on_chip(
 
     Args:
         lowering: How it is carried out.
-        network: Its biases, norms and whatever else is not a code, in its own order of channels.
+        tensors: Its biases, norms and whatever else is not a code by name, in its own order of
+            channels.
         codes: Its weights by name, in the same order.
         array: The array and its memory.
         faults: What is broken on the chip.
@@ -49,29 +49,29 @@ def on_chip(
         FaultMapError: The map is not one of this array.
     """
     if moved is not None:
-        network, codes = _moved(network, codes, *moved)
+        tensors, codes = _moved(tensors, codes, *moved)
     if faults.stuck is not None:
         assert filled is not None
         numbers = {name: held.numbers for name, held in codes.items()}
         read = read_numbers(numbers, filled, array.memory, faults.stuck)
         codes = {name: replace(held, numbers=read[name]) for name, held in codes.items()}
-    return IntegerNetwork(lowering, network, codes, FaultyArray(array, faults))
+    return IntegerNetwork(lowering, tensors, codes, FaultyArray(array, faults))
 
 
 def _moved(
-    network: nn.Module,
+    tensors: Mapping[str, Tensor],
     codes: Mapping[str, Codes],
     couplings: Sequence[Coupling],
     positions: Positions,
-) -> tuple[nn.Module, dict[str, Codes]]:
+) -> tuple[dict[str, Tensor], dict[str, Codes]]:
     """A network with its channels where they went."""
-    network, codes = copy.deepcopy(network), dict(codes)
+    tensors, codes = dict(tensors), dict(codes)
     for coupling, position in zip(couplings, positions, strict=True):
-        permute_(network, coupling, position)
         for moved in coupling.moved:
             if moved.name not in codes:
+                tensors[moved.name] = moved.moved_to(tensors[moved.name], position)
                 continue
             held = codes[moved.name]
             step = held.step if moved.axis else moved.moved_to(held.step, position)
             codes[moved.name] = Codes(moved.moved_to(held.numbers, position), step)
-    return network, codes
+    return tensors, codes

@@ -269,6 +269,19 @@ def _name_of(target: Any) -> str:
     return target.__name__
 
 
+def is_on_numbers(operator_name: str) -> bool:
+    """Whether an operator is a function of plain numbers."""
+    return operator_name in _ON_NUMBERS
+
+
+def schema_of(operator_name: str) -> Any:
+    """What one of PyTorch's own operators takes; none if there is no such operator."""
+    try:
+        return _overload(operator_name)._schema
+    except (AttributeError, ValueError, RuntimeError):
+        return None
+
+
 def _overload(name: str) -> Any:
     space, _, rest = name.rpartition("::")
     packet, overload = rest.split(".")

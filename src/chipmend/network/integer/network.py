@@ -81,7 +81,7 @@ class IntegerNetwork(nn.Module):
     Args:
         lowering: How it is carried out.
         network: Its biases, norms and whatever else is not a code: a repaired copy of the network
-            that was lowered.
+            that was lowered, or its parameters and buffers by name.
         codes: Its weights by name.
         multiplier: What computes matrix products; sound arithmetic by default.
 
@@ -97,7 +97,7 @@ class IntegerNetwork(nn.Module):
     def __init__(
         self,
         lowering: Lowering,
-        network: nn.Module,
+        network: nn.Module | Mapping[str, Tensor],
         codes: Mapping[str, Codes],
         multiplier: Multiplier = soundly,
     ) -> None:
@@ -106,7 +106,8 @@ class IntegerNetwork(nn.Module):
         self.numbers = nn.ParameterList(
             nn.Parameter(c.numbers, requires_grad=False) for c in codes.values()
         )
-        self.held = _held(lowering, network, codes)
+        tensors = tensors_of(network) if isinstance(network, nn.Module) else network
+        self.held = _held(lowering, tensors, codes)
         self.codes, self.grids = codes, _of_all(lowering)
         self._units = [unit(s, self.grids, self.held, codes, multiplier) for s in lowering.stages]
 
@@ -124,9 +125,11 @@ class IntegerNetwork(nn.Module):
         return values.real(graph.output)
 
 
-def _held(lowering: Lowering, network: nn.Module, codes: Mapping[str, Codes]) -> dict[str, Tensor]:
+def _held(
+    lowering: Lowering, tensors: Mapping[str, Tensor], codes: Mapping[str, Codes]
+) -> dict[str, Tensor]:
     """What stages take that is not codes; of coded weights, what stages that know no codes read."""
-    held = {**tensors_of(network), **lowering.graph.constants}
+    held = {**tensors, **lowering.graph.constants}
     read = {n for s in lowering.stages if s.kind is not Kind.PRODUCT for n in s.operation.holds}
     coded = {name: found.weight() for name, found in codes.items() if name in read}
     return {name: held[name] for name in held.keys() - codes.keys()} | coded

@@ -1,0 +1,23 @@
+"""What ships to a chip: bundles, the base that they share, and the proof that they work there."""
+
+from chipmend.bundle.base import Base, read_base, write_base
+from chipmend.bundle.bundle import Bundle, Expected, read_bundle, write_bundle
+from chipmend.bundle.delta import Repair
+from chipmend.bundle.signing import Key, read_key
+from chipmend.bundle.verification import Verified, network_of, verify
+
+__all__ = [
+    "Base",
+    "Bundle",
+    "Expected",
+    "Key",
+    "Repair",
+    "Verified",
+    "network_of",
+    "read_base",
+    "read_bundle",
+    "read_key",
+    "verify",
+    "write_base",
+    "write_bundle",
+]

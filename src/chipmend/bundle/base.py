@@ -1,0 +1,180 @@
+"""What the bundles of all chips have in common: the clean network, and how it is carried out.
+
+A base is a folder of its own, written once. It needs none of the code that the network was built
+with: a network of whole numbers can be computed from it alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from chipmend.bundle.container import read_container, sealed, write_container
+from chipmend.bundle.lowering_record import lowering_of, record_of
+from chipmend.errors import BundleError, ChipmendError
+from chipmend.hardware.array import Array
+from chipmend.hardware.memory import Filled
+from chipmend.hardware.placement import WeightShape, weights_on
+from chipmend.network.coupling import Coupling, Moved, Positions
+from chipmend.network.integer.network import Lowering
+from chipmend.records import plain, rebuilt
+
+KIND, VERSION = "chipmend base", 1
+_FILE = "base.safetensors"
+_PARTS = ("tensor", "constant", "block", "index")
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """What all chips share.
+
+    Args:
+        array: The array.
+        tensors: Parameters and buffers of the clean network by name.
+        placed: Shapes of the weights that the array holds, by name.
+        order: The same names in the order in which layers are executed, as words are filled.
+        couplings: Channels that may be moved.
+        lowering: How the network is carried out in integers; none if it stays one of real numbers.
+    """
+
+    array: Array
+    tensors: Mapping[str, Tensor]
+    placed: Mapping[str, tuple[WeightShape, ...]]
+    order: tuple[str, ...]
+    couplings: Sequence[Coupling]
+    lowering: Lowering | None
+
+    @property
+    def filled(self) -> Filled:
+        """Where the weights lie in the memory."""
+        sizes = {name: self.tensors[name].numel() for name in self.order}
+        return Filled.of(sizes, self.array.memory)
+
+    def lost(self, unusable: np.ndarray, positions: Positions) -> dict[str, Tensor]:
+        """The weights that are lost on a chip, in the network's own order of channels.
+
+        Args:
+            unusable: PEs that must not be used.
+            positions: Where the channels of each coupling went; none if they stayed.
+        """
+        found = {}
+        for name, shapes in self.placed.items():
+            maps = [weights_on(unusable, shape, self.array) for shape in shapes]
+            lost = torch.from_numpy(np.logical_or.reduce(maps))
+            found[name] = lost.view(self.tensors[name].shape)
+        for coupling, position in zip(self.couplings, positions, strict=False):
+            for moved in coupling.moved:
+                if moved.name in found:
+                    found[moved.name] = moved.moved_to(found[moved.name], np.argsort(position))
+        return found
+
+    def sealed(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """Its manifest, and its files."""
+        held = {f"tensor:{name}": tensor for name, tensor in self.tensors.items()}
+        if self.lowering is not None:
+            constants = self.lowering.graph.constants
+            held |= {f"constant:{name}": tensor for name, tensor in constants.items()}
+        for at, coupling in enumerate(self.couplings):
+            held[f"block:{at}"] = torch.from_numpy(coupling.block)
+            for number, moved in enumerate(coupling.moved):
+                held[f"index:{at}:{number}"] = torch.from_numpy(moved.index)
+        manifest = {
+            "format": KIND,
+            "version": VERSION,
+            "array": plain(self.array),
+            "placed": [[name, plain(shapes)] for name, shapes in self.placed.items()],
+            "order": list(self.order),
+            "couplings": [
+                [[moved.name, moved.axis, moved.groups] for moved in coupling.moved]
+                for coupling in self.couplings
+            ],
+            "lowering": None if self.lowering is None else record_of(self.lowering),
+        }
+        files = {_FILE: save({name: _own(tensor) for name, tensor in held.items()})}
+        return sealed(manifest, files), files
+
+
+def write_base(base: Base, folder: Path) -> tuple[Path, str]:
+    """Write a base into a folder of its own, unless it is there already.
+
+    Args:
+        base: The base.
+        folder: Where all bases of a run are.
+
+    Returns:
+        Its folder, and its digest.
+
+    Raises:
+        StoreError: It cannot be written.
+        BundleError: Its network is given something that JSON cannot hold.
+    """
+    manifest, files = base.sealed()
+    path = folder / f"base-{manifest['digest'][:16]}"
+    if not path.exists():
+        write_container(path, manifest, files)
+    return path, manifest["digest"]
+
+
+def read_base(folder: str | Path) -> tuple[Base, str]:
+    """Read a base.
+
+    Returns:
+        The base, and its digest.
+
+    Raises:
+        BundleError: It is missing, of a newer version, cut or altered, or calls what it may not.
+    """
+    path = Path(folder)
+    manifest, files = read_container(path, KIND, VERSION, {_FILE})
+    try:
+        return _base(manifest, load(files[_FILE])), manifest["digest"]
+    except ChipmendError:
+        raise
+    except (SafetensorError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise BundleError(
+            f"{path} is no base: {type(error).__name__}: {str(error).splitlines()[0]}",
+            hint="copy the folder again from where it came",
+        ) from error
+
+
+def _base(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Base:
+    by_part: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
+    for key, tensor in tensors.items():
+        part, _, name = key.partition(":")
+        by_part[part][name] = tensor
+    placed = {
+        name: tuple(rebuilt(WeightShape, shape) for shape in shapes)
+        for name, shapes in manifest["placed"]
+    }
+    record = manifest["lowering"]
+    base = Base(
+        array=rebuilt(Array, manifest["array"]),
+        tensors=by_part["tensor"],
+        placed=placed,
+        order=tuple(manifest["order"]),
+        couplings=[
+            Coupling(
+                by_part["block"][str(at)].numpy(),
+                tuple(
+                    Moved(name, axis, by_part["index"][f"{at}:{number}"].numpy(), groups)
+                    for number, (name, axis, groups) in enumerate(moved)
+                ),
+            )
+            for at, moved in enumerate(manifest["couplings"])
+        ],
+        lowering=None if record is None else lowering_of(record, by_part["constant"], placed),
+    )
+    if sorted(base.order) != sorted(placed) or not placed.keys() <= base.tensors.keys():
+        raise ValueError("weights that are named and not there, or the other way round")
+    return base
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A copy that shares its memory with nothing."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,177 @@
+"""Verify a bundle: run it on a bit-exact model of its chip, beside what was promised of it.
+
+Codes are written to the chip's faulty memory and read back, and put on its PEs with all faults
+live. Two numbers that were obtained in another way stand beside: the accuracy that the campaign
+recorded, and the predictions of the exported network under another runtime.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chipmend.bundle.base import Base
+from chipmend.bundle.bundle import Bundle
+from chipmend.bundle.delta import Repair
+from chipmend.errors import BundleError
+from chipmend.extras import imported
+from chipmend.faults.maps import Chip, check_fits
+from chipmend.network.evaluate import Metric, scores
+from chipmend.network.integer.network import IntegerNetwork
+from chipmend.network.integer.onnx import write_onnx
+from chipmend.network.samples import Samples, batches
+from chipmend.simulate.chip import on_chip
+
+AGREEMENT = 0.999
+"""Share of images on which another runtime has to predict the same."""
+BATCH = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What a bundle came to on its chip.
+
+    Args:
+        chip: Identity of the chip.
+        accuracy: Mean score on the chip, to the last bit.
+        recorded: What the campaign recorded.
+        agreement: Share of images on which the exported network predicts the same under another
+            runtime; none if it was not asked, or the chip has faults that no export can hold.
+        reason: What is wrong; empty if nothing is.
+    """
+
+    chip: str
+    accuracy: float
+    recorded: float
+    agreement: float | None
+    reason: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bundle does what was promised."""
+        return not self.reason
+
+
+def network_of(bundle: Bundle, base: Base, base_digest: str) -> IntegerNetwork:
+    """The network that a bundle holds, in its own order of channels: what is exported.
+
+    Raises:
+        BundleError: It is for another base, or one of real numbers.
+    """
+    repair = bundle.repair(base, base_digest)
+    if base.lowering is None or repair.codes is None:
+        raise BundleError(
+            f"{bundle.path} holds a network of real numbers",
+            hint="put quantize into the recipe for one in codes",
+        )
+    return IntegerNetwork(base.lowering, repair.tensors, repair.codes)
+
+
+def on_its_chip(repair: Repair, base: Base, chip: Chip) -> IntegerNetwork:
+    """What a chip computes with a network of whole numbers, all its faults live."""
+    assert base.lowering is not None
+    assert repair.codes is not None
+    return on_chip(
+        base.lowering,
+        repair.tensors,
+        repair.codes,
+        array=base.array,
+        faults=chip.faults,
+        filled=base.filled if chip.faults.stuck else None,
+        moved=(base.couplings, repair.positions) if repair.positions else None,
+    )
+
+
+def verify(
+    bundle: Bundle,
+    base: Base,
+    base_digest: str,
+    chip: Chip,
+    test: Samples,
+    metric: Metric,
+    *,
+    runtime: bool = True,
+) -> Verified:
+    """Verify one bundle.
+
+    Args:
+        bundle: The bundle.
+        base: What all chips share.
+        base_digest: Its digest.
+        chip: The chip.
+        test: The test split.
+        metric: One score per sample.
+        runtime: Whether another runtime is asked as well (extra ``onnx``).
+
+    Returns:
+        What it came to.
+
+    Raises:
+        BundleError: It is for another chip or base, or its network is one of real numbers.
+        FaultMapError: The chip is not one of the base's array.
+    """
+    bundle.check_is_for(chip)
+    check_fits([chip], base.array)
+    exported = network_of(bundle, base, base_digest)
+    repair = bundle.repair(base, base_digest)
+    if not np.array_equal(repair.bypassed, chip.faults.unusable):
+        raise BundleError(
+            f"{bundle.path} bypasses other PEs than chip {chip.id} has faulty",
+            hint="mend the chip again",
+        )
+    network = on_its_chip(repair, base, chip)
+    found = scores(network, test, metric)
+    accuracy, agreement = float(found.mean()), None
+    reasons = []
+    if len(found) != bundle.expected.samples:
+        reasons.append(f"{len(found)} test samples, where there were {bundle.expected.samples}")
+    if accuracy != bundle.expected.accuracy:
+        reasons.append(
+            f"accuracy {accuracy:.6f} on the chip, where {bundle.expected.accuracy:.6f} was "
+            "recorded"
+        )
+    if runtime and chip.faults.live is None:
+        agreement = agreement_of(exported, network, test)
+        if agreement < AGREEMENT:
+            reasons.append(f"another runtime predicts the same on {100 * agreement:.2f} % alone")
+    return Verified(
+        chip=chip.id,
+        accuracy=accuracy,
+        recorded=bundle.expected.accuracy,
+        agreement=agreement,
+        reason="; ".join(reasons),
+    )
+
+
+def agreement_of(exported: IntegerNetwork, network: nn.Module, samples: Samples) -> float:
+    """Share of samples on which onnxruntime, in its own int8, predicts what a network does.
+
+    Args:
+        exported: What is written as ONNX.
+        network: What its predictions are compared with.
+        samples: The samples.
+
+    Raises:
+        MissingExtraError: The extra ``onnx`` is not installed.
+    """
+    runtime = imported("onnxruntime", extra="onnx")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with TemporaryDirectory(prefix="chipmend-onnx-") as folder:
+        path = write_onnx(exported, Path(folder) / "network.onnx")
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        same = total = 0
+        with torch.inference_mode():
+            for inputs, _ in batches(samples, BATCH, torch.device("cpu")):
+                theirs = torch.from_numpy(session.run(None, {name: inputs.numpy()})[0])
+                same += int((_predicted(theirs) == _predicted(network(inputs))).sum())
+                total += len(inputs)
+    return same / total
+
+
+def _predicted(outputs: Tensor) -> Tensor:
+    return outputs.flatten(1).argmax(1)
