@@ -5,6 +5,7 @@ live. Two numbers that were obtained in another way stand beside: the accuracy t
 recorded, and the predictions of the exported network under another runtime.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from chipmend.bundle.base import Base
-from chipmend.bundle.bundle import Bundle
+from chipmend.bundle.bundle import Bundle, Expected
 from chipmend.bundle.delta import Repair
 from chipmend.errors import BundleError
 from chipmend.extras import imported
@@ -93,6 +94,7 @@ def verify(
     test: Samples,
     metric: Metric,
     *,
+    network: nn.Module | None = None,
     runtime: bool = True,
 ) -> Verified:
     """Verify one bundle.
@@ -104,39 +106,35 @@ def verify(
         chip: The chip.
         test: The test split.
         metric: One score per sample.
-        runtime: Whether another runtime is asked as well (extra ``onnx``).
+        network: A copy of the clean network, for bundles of real numbers: it gets the bundle's.
+        runtime: Whether another runtime is asked as well (extra ``onnx``); only about networks of
+            whole numbers.
 
     Returns:
         What it came to.
 
     Raises:
-        BundleError: It is for another chip or base, or its network is one of real numbers.
+        BundleError: It is for another chip or base, or its network is one of real numbers and none
+            is given for these.
         FaultMapError: The chip is not one of the base's array.
     """
     bundle.check_is_for(chip)
     check_fits([chip], base.array)
-    exported = network_of(bundle, base, base_digest)
     repair = bundle.repair(base, base_digest)
     if not np.array_equal(repair.bypassed, chip.faults.unusable):
         raise BundleError(
             f"{bundle.path} bypasses other PEs than chip {chip.id} has faulty",
             hint="mend the chip again",
         )
-    network = on_its_chip(repair, base, chip)
-    found = scores(network, test, metric)
+    if repair.codes is None:
+        shipped = _of_real_numbers(bundle, repair, base, network)
+    else:
+        shipped = on_its_chip(repair, base, chip)
+    found = scores(shipped, test, metric)
     accuracy, agreement = float(found.mean()), None
-    reasons = []
-    if len(found) != bundle.expected.samples:
-        reasons.append(f"{len(found)} test samples, where there were {bundle.expected.samples}")
-    if accuracy != bundle.expected.accuracy:
-        reasons.append(
-            f"accuracy {accuracy:.6f} on the chip, where {bundle.expected.accuracy:.6f} was "
-            "recorded"
-        )
-    if runtime and chip.faults.live is None:
-        agreement = agreement_of(exported, network, test)
-        if agreement < AGREEMENT:
-            reasons.append(f"another runtime predicts the same on {100 * agreement:.2f} % alone")
+    if runtime and repair.codes is not None and chip.faults.live is None:
+        agreement = agreement_of(network_of(bundle, base, base_digest), shipped, test)
+    reasons = list(_reasons(bundle.expected, accuracy, len(found), agreement))
     return Verified(
         chip=chip.id,
         accuracy=accuracy,
@@ -144,6 +142,39 @@ def verify(
         agreement=agreement,
         reason="; ".join(reasons),
     )
+
+
+def _reasons(
+    expected: Expected, accuracy: float, samples: int, agreement: float | None
+) -> Iterator[str]:
+    """What is not as it should be."""
+    if samples != expected.samples:
+        yield f"{samples} test samples, where there were {expected.samples}"
+    if accuracy != expected.accuracy:
+        yield f"accuracy {accuracy:.6f} on the chip, where {expected.accuracy:.6f} was recorded"
+    if agreement is not None and agreement < AGREEMENT:
+        yield f"another runtime predicts the same on {100 * agreement:.2f} % alone"
+
+
+def _of_real_numbers(
+    bundle: Bundle, repair: Repair, base: Base, network: nn.Module | None
+) -> nn.Module:
+    """The network that a bundle holds, whose weights on PEs that are bypassed have to be zero."""
+    if network is None:
+        raise BundleError(
+            f"{bundle.path} holds a network of real numbers, and nothing to run it with is given",
+            hint="give a copy of the clean network, or put quantize into the recipe",
+        )
+    lost = base.lost(repair.bypassed, repair.positions)
+    if any(bool(repair.tensors[name][where].any()) for name, where in lost.items()):
+        raise BundleError(
+            f"{bundle.path} has weights on PEs that are bypassed", hint="mend the chip again"
+        )
+    held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    with torch.no_grad():
+        for name, tensor in repair.tensors.items():
+            held[name].copy_(tensor)
+    return network
 
 
 def agreement_of(exported: IntegerNetwork, network: nn.Module, samples: Samples) -> float:

@@ -14,6 +14,7 @@ from chipmend.faults.maps import Chip
 from chipmend.files import cache_folder
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.arrangement import Arrangement, cores, fastest
+from chipmend.fleet.bundling import Which
 from chipmend.fleet.campaign import Campaign, Setup, calibration_of
 from chipmend.fleet.fingerprint import conditions
 from chipmend.fleet.jobs import check_chips
@@ -48,6 +49,8 @@ def mend(
     threads: int | None = None,
     progress: Progress | None = None,
     plan: dict[str, Any] | None = None,
+    verify: Which = "sample",
+    key: str | Path | None = None,
 ) -> Outcome:
     """Mend every chip of a lot under one or more policies.
 
@@ -69,6 +72,10 @@ def mend(
             alone, as many workers as the processors have room for.
         progress: Who watches, as ``with chipmend.cli.bars.Bars() as bars``; nobody by default.
         plan: The plan as the user gave it, for the report.
+        verify: Which bundles are run on their chips once more, to the last bit. Bundles are written
+            under one policy, into the run folder.
+        key: File of the private key that signs bundles (``chipmend bundle key``); unsigned by
+            default.
 
     Returns:
         What became of every chip, and what it cost.
@@ -100,6 +107,9 @@ def mend(
             table_cache=cache_folder("resilience"),
             folder=folder,
             plan=plan,
+            bundles=None if run is None else folder,
+            verify=verify,
+            key=None if key is None else Path(key),
         )
         outcome = campaign.run()
         outcome.write(folder)

@@ -21,6 +21,7 @@ from chipmend.errors import ChipmendError, PlanError
 from chipmend.faults.maps import Chip
 from chipmend.faults.picture import png_picture
 from chipmend.fleet.analyzing import Analyzing, resilience_table
+from chipmend.fleet.bundling import Bundling, Verifying, Which, chosen, has_runtime, with_verdict
 from chipmend.fleet.fingerprint import conditions, described, fingerprint
 from chipmend.fleet.jobs import Job, planned_jobs, rate_among
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
@@ -98,6 +99,9 @@ class Campaign:
         table_cache: Folder where finished resilience tables are kept by what they depend on.
         folder: The run folder, where what all chips share is kept; nowhere by default.
         plan: The user's plan, for the report.
+        bundles: The run folder, where bundles go under one policy; nowhere by default.
+        verify: Which bundles are verified.
+        key: File of the private key that signs bundles; unsigned by default.
     """
 
     def __init__(
@@ -111,10 +115,15 @@ class Campaign:
         table_cache: Path | None = None,
         folder: Path | None = None,
         plan: Mapping[str, Any] | None = None,
+        bundles: Path | None = None,
+        verify: Which = "sample",
+        key: Path | None = None,
     ) -> None:
         self.task, self.chips, self.setup = task, chips, setup
         self._runner, self._threads = runner, threads
         self._table_cache, self._plan = table_cache, dict(plan or {})
+        self._bundles, self._key = bundles, key
+        self._verify: Which = verify
         self._calibration = calibration_of(task, setup.seed, threads, folder)
         self._per_pe = weights_per_pe(task.model, setup.array)
         self._scoring = Cost()
@@ -149,11 +158,22 @@ class Campaign:
             clean_test=clean_test,
             tables=tables,
             hindsight=self.setup.analysis.steps() if self.setup.hindsight else (),
+            bundling=self._bundling(),
         )
         done = self._runner.results("mend", "mending chips", work, {job.key: job for job in jobs})
         return self._outcome(float(clean_test.mean()), jobs, done, tables)
 
+    def _bundling(self) -> Bundling | None:
+        """Where bundles go; nowhere where several policies are compared."""
+        if self._bundles is None or len(self.setup.policies) > 1:
+            return None
+        return Bundling(self._bundles, digest_of(self._fingerprint), self._key)
+
     def _check_fingerprint(self) -> None:
+        self._runner.check_fingerprint(self._fingerprint)
+
+    @cached_property
+    def _fingerprint(self) -> Mapping[str, Any]:
         setup = self.setup
         plan = {
             "array": setup.array,
@@ -163,8 +183,7 @@ class Campaign:
             "seed": setup.seed,
             "hindsight": setup.hindsight,
         }
-        now = fingerprint(self.task, self.chips, plan, self._threads)
-        self._runner.check_fingerprint(plain(now))
+        return plain(fingerprint(self.task, self.chips, plan, self._threads))
 
     def _clean_scores(self) -> tuple[Any, Any, Cost]:
         task, found, seconds = self.task, [], []
@@ -245,7 +264,21 @@ class Campaign:
                         for p in self.setup.policies
                     }
                 )
+        self._verify_bundles(found)
         return self._summed_up(clean_accuracy, found, paths, tables)
+
+    def _verify_bundles(self, found: dict[tuple[str, str], ChipRecord]) -> None:
+        """Verify bundles, or a sample of them, and note what they came to."""
+        names = chosen([r for r in found.values() if r.bundle], self._verify, self.setup.seed)
+        if self._bundles is None or not names:
+            return
+        policy = self.setup.policies[0].name
+        chips = {chip.id: chip for chip in self.chips}
+        jobs = {name: (chips[name], found[policy, name].bundle) for name in names}
+        work = Verifying(self.task, self._bundles, has_runtime())
+        done = self._runner.results("verify", "verifying bundles", work, jobs)
+        for name, result in done.items():
+            found[policy, name] = with_verdict(found[policy, name], result)
 
     def _summed_up(
         self,

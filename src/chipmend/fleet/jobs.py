@@ -29,6 +29,7 @@ class Job:
         effective_rate: Share of the network's weights on faulty PEs (base: per weight).
         groups: The group by the place of its policy.
         effective_bit_rate: Share of the bits of the network's weights that are stuck.
+        dies: The chips themselves, in the same order.
     """
 
     chips: tuple[str, ...]
@@ -36,6 +37,7 @@ class Job:
     effective_rate: float
     groups: dict[int, Group]
     effective_bit_rate: float = 0.0
+    dies: tuple[Chip, ...] = ()
 
     @property
     def fault_rate(self) -> float:
@@ -109,6 +111,7 @@ def _job(
         effective_rate=effective_rate(per_pe, faults.unusable),
         groups=groups,
         effective_bit_rate=rate_among(filled, faults.stuck),
+        dies=tuple(chips),
     )
 
 

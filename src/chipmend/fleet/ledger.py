@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chipmend.bundle.verification import Verified
 from chipmend.repairs.cost import Cost
 from chipmend.steps import Recipe
 
@@ -54,6 +55,25 @@ class PathPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShippedBundle:
+    """What ships to a chip.
+
+    Args:
+        folder: The bundle's folder, from the run folder.
+        digest: Its digest.
+        bytes: How large it is, without its manifest.
+        full: How large a copy of the whole network would be.
+        verified: What it came to on the chip; none if it was not among those that were verified.
+    """
+
+    folder: str
+    digest: str
+    bytes: int
+    full: int
+    verified: Verified | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChipRecord:
     """One chip under one policy.
 
@@ -70,6 +90,7 @@ class ChipRecord:
         met: Whether that network meets the constraint on the test split.
         cost: What was spent on the group that the chip belongs to.
         effective_bit_rate: Share of the bits of the network's weights that are stuck.
+        bundle: What ships; none if nothing does, or no bundles were asked for.
     """
 
     chip: str
@@ -84,6 +105,7 @@ class ChipRecord:
     met: bool
     cost: Cost
     effective_bit_rate: float = 0.0
+    bundle: ShippedBundle | None = None
 
     @property
     def ee(self) -> float:

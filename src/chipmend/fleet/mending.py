@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, holds, measured
-from chipmend.errors import ChipmendError, PlanError
+from chipmend.errors import BundleError, ChipmendError, PlanError
+from chipmend.fleet.bundling import Bundling
 from chipmend.fleet.executor import Unfinished, reason_of
 from chipmend.fleet.jobs import Job
-from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
+from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint, ShippedBundle
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
@@ -55,6 +56,7 @@ class Mending:
         clean_test: Scores of the clean network on the test split.
         tables: The table of each policy that goes by one, by its name.
         hindsight: The walk on which the least sufficient amount is looked up for the report.
+        bundling: Where the bundles of what ships go; nowhere by default.
     """
 
     task: Task
@@ -67,6 +69,7 @@ class Mending:
     clean_test: Float64[np.ndarray, " samples"]
     tables: Mapping[str, ResilienceTable] = field(default_factory=dict)
     hindsight: Recipe = ()
+    bundling: Bundling | None = None
 
     def __call__(self, job: Job, tick: Callable[[float], object]) -> dict[str, Any] | Unfinished:
         """Mend a group of chips under every policy that planned for it.
@@ -88,6 +91,8 @@ class Mending:
         )
         walks = [_Walk(self.policies[place], group) for place, group in job.groups.items()]
         path = self._walked(bench, walks, job)
+        for walk in walks:
+            self._bundle(walk, bench, job)
         records = [self._record(walk, chip, job, bench) for walk in walks for chip in job.chips]
         result = {
             "records": plain(records),
@@ -185,6 +190,17 @@ class Mending:
             for coupling, positions in each
         ]
 
+    def _bundle(self, walk: "_Walk", bench: Workbench, job: Job) -> None:
+        """Write the bundles of what a policy ships; one that cannot be written fails its chips."""
+        if self.bundling is None or walk.test_scores is None:
+            return
+        try:
+            for die in job.dies:
+                walk.bundles[die.id] = self.bundling.write(bench, walk.recipe, die, self.array)
+        except BundleError as error:
+            walk.bundles.clear()
+            walk.end(Bin.FAILED, reason_of(error))
+
     def _record(self, walk: "_Walk", chip: str, job: Job, bench: Workbench) -> ChipRecord:
         shipped = walk.test_scores
         billed = walk.tried if walk.tried and bench.tried(walk.tried) else walk.recipe
@@ -201,6 +217,7 @@ class Mending:
             accuracy=None if shipped is None else float(shipped.mean()),
             met=shipped is not None and self._met(shipped),
             cost=bench.spent(billed),
+            bundle=walk.bundles.get(chip),
         )
 
 
@@ -218,6 +235,7 @@ class _Walk:
     reason: str = ""
     test_scores: np.ndarray | None = None
     broke_down: bool = False
+    bundles: dict[str, ShippedBundle] = field(default_factory=dict)
 
     @property
     def wanted_epochs(self) -> float:

@@ -1,0 +1,188 @@
+"""Bundles of a campaign: written by the worker that mended a chip, and verified afterwards.
+
+A folder of bundles has one for every chip that ships, and the bases that they share.
+"""
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from chipmend.bundle import Expected, Verified, read_base, read_bundle, read_key, verify, write_base
+from chipmend.bundle.bundle import write_bundle
+from chipmend.bundle.making import base_of, repair_for
+from chipmend.errors import MissingExtraError, PlanError
+from chipmend.extras import imported
+from chipmend.faults.maps import Chip
+from chipmend.fleet.ledger import Bin, ChipRecord, ShippedBundle
+from chipmend.hardware.array import Array
+from chipmend.network.task import Task
+from chipmend.records import plain, rebuilt
+from chipmend.repairs.workbench import Workbench
+from chipmend.seeds import shuffled
+from chipmend.steps import Recipe
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "bundles"
+Which = Literal["none", "sample", "all"]
+LEAST_SAMPLE, SAMPLE_SHARE = 3, 0.05
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundling:
+    """Where bundles go.
+
+    Args:
+        folder: The run folder.
+        plan: Digest of the plan.
+        key: File of the private key that signs them; unsigned by default.
+    """
+
+    folder: Path
+    plan: str
+    key: Path | None = None
+
+    def write(self, bench: Workbench, recipe: Recipe, chip: Chip, array: Array) -> ShippedBundle:
+        """Write the bundle of one chip.
+
+        Args:
+            bench: The bench that it was repaired on.
+            recipe: What was done.
+            chip: The chip.
+            array: The array.
+        """
+        place = Path(FOLDER) / folder_name(chip.id)
+        base = base_of(bench.calibration, array, recipe)
+        _, digest = write_base(base, self.folder / FOLDER)
+        scores = bench.test(recipe)
+        bundle = write_bundle(
+            self.folder / place,
+            repair_for(bench, recipe, chip),
+            base,
+            base_digest=digest,
+            chip=chip,
+            plan=self.plan,
+            steps=bench.comes_to(recipe),
+            expected=Expected(accuracy=float(scores.mean()), samples=len(scores)),
+            key=None if self.key is None else read_key(self.key),
+        )
+        return ShippedBundle(
+            folder=place.as_posix(),
+            digest=bundle.digest,
+            bytes=bundle.size.bytes,
+            full=bundle.size.full,
+        )
+
+
+def folder_name(chip: str) -> str:
+    """A name for the folder of a chip's bundle, whatever the chip is called.
+
+    Example:
+        >>> folder_name("W3-07"), folder_name("../up")
+        ('W3-07', 'chip-d2ec4c9e')
+    """
+    if _PLAIN.fullmatch(chip) and not chip.startswith("base-"):
+        return chip
+    return f"chip-{hashlib.sha256(chip.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, eq=False)
+class Verifying:
+    """Verifies one bundle: picklable, and the same for every worker.
+
+    Args:
+        task: The clean network and its data.
+        folder: The run folder.
+        runtime: Whether another runtime is asked.
+    """
+
+    task: Task
+    folder: Path
+    runtime: bool
+
+    def __call__(
+        self, job: tuple[Chip, ShippedBundle], tick: Callable[[float], object]
+    ) -> dict[str, Any]:
+        """What a bundle came to on its chip, as JSON can hold it."""
+        chip, shipped = job
+        tick(0.0)
+        bundle = read_bundle(self.folder / shipped.folder)
+        base, digest = read_base(base_beside(bundle.path, bundle.base))
+        found = verify(
+            bundle,
+            base,
+            digest,
+            chip,
+            self.task.test,
+            self.task.metric,
+            network=self.task.fresh_network(),
+            runtime=self.runtime,
+        )
+        return plain(found)
+
+
+def base_beside(bundle: Path, digest: str) -> Path:
+    """The base of a bundle, where a campaign puts it."""
+    return bundle.resolve().parent / f"base-{digest[:16]}"
+
+
+def chosen(records: Sequence[ChipRecord], which: Which, seed: int) -> list[str]:
+    """The chips whose bundles are verified.
+
+    Args:
+        records: What became of all chips.
+        which: Whether all are, or a sample: a twentieth, and three at least.
+        seed: Chooses the sample.
+
+    Raises:
+        PlanError: There is no such choice.
+    """
+    if which not in get_args(Which):
+        raise PlanError(
+            f"bundles to verify: {which!r}", hint=f"give {' or '.join(get_args(Which))}"
+        )
+    bundled = [record.chip for record in records if record.bundle is not None]
+    if which == "none":
+        return []
+    count = len(bundled) if which == "all" else max(LEAST_SAMPLE, _share(len(bundled)))
+    return sorted(bundled[at] for at in shuffled(len(bundled), seed, "verify")[:count])
+
+
+def _share(count: int) -> int:
+    return math.ceil(SAMPLE_SHARE * count)
+
+
+def has_runtime() -> bool:
+    """Whether another runtime can be asked; what is missing is told in the log."""
+    try:
+        imported("onnxruntime", extra="onnx")
+        imported("onnxscript", extra="onnx")
+    except MissingExtraError as error:
+        logger.warning("bundles are verified without another runtime: %s", error)
+        return False
+    return True
+
+
+def with_verdict(record: ChipRecord, result: Mapping[str, Any]) -> ChipRecord:
+    """What became of a chip once its bundle was verified: failed, if the bundle does not hold.
+
+    Args:
+        record: What became of it so far.
+        result: What the verification gave.
+    """
+    assert record.bundle is not None
+    if "failed" in result:
+        reason = f"its bundle cannot be verified: {result['failed']}"
+        return replace(record, bin=Bin.FAILED, reason=reason, met=False)
+    verified = rebuilt(Verified, result)
+    record = replace(record, bundle=replace(record.bundle, verified=verified))
+    if verified.holds:
+        return record
+    reason = f"its bundle does not hold: {verified.reason}"
+    return replace(record, bin=Bin.FAILED, reason=reason, met=False)
