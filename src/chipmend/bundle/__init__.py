@@ -1,5 +1,6 @@
 """What ships to a chip: bundles, the base that they share, and the proof that they work there."""
 
+from chipmend.bundle.applying import apply_bundle
 from chipmend.bundle.base import Base, read_base, write_base
 from chipmend.bundle.bundle import Bundle, Expected, read_bundle, write_bundle
 from chipmend.bundle.delta import Repair
@@ -13,6 +14,7 @@ __all__ = [
     "Key",
     "Repair",
     "Verified",
+    "apply_bundle",
     "network_of",
     "read_base",
     "read_bundle",

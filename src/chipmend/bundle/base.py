@@ -115,10 +115,19 @@ def write_base(base: Base, folder: Path) -> tuple[Path, str]:
         BundleError: Its network is given something that JSON cannot hold.
     """
     manifest, files = base.sealed()
-    path = folder / f"base-{manifest['digest'][:16]}"
+    path = folder / _folder_name(manifest["digest"])
     if not path.exists():
         write_container(path, manifest, files)
     return path, manifest["digest"]
+
+
+def base_beside(bundle: Path, digest: str) -> Path:
+    """The folder of a bundle's base, where it lies beside the bundle."""
+    return bundle.resolve().parent / _folder_name(digest)
+
+
+def _folder_name(digest: str) -> str:
+    return f"base-{digest[:16]}"
 
 
 def read_base(folder: str | Path) -> tuple[Base, str]:

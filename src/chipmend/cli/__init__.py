@@ -2,7 +2,16 @@
 
 import sys
 
-from chipmend.cli import analyze, chips, compare, demo, mend, report  # noqa: F401  they register
+from chipmend.cli import (  # noqa: F401  they register
+    analyze,
+    bundle,
+    chips,
+    compare,
+    demo,
+    mend,
+    report,
+    verify,
+)
 from chipmend.cli.app import run
 
 __all__ = ["main"]

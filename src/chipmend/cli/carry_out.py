@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from chipmend.cli.app import check_outputs, finish, print_whole, say
 from chipmend.cli.bars import Bars
@@ -17,8 +18,27 @@ MOST_REASONS = 5
 """Reasons of failure that are shown; the report has them all."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundles:
+    """What is done about bundles.
+
+    Args:
+        verify: Which are verified.
+        key: File of the private key that signs them.
+    """
+
+    verify: Literal["none", "sample", "all"] = "sample"
+    key: Path | None = None
+
+
 def carry_out(
-    plan: "Plan", tables: dict[str, Any], *, json_file: Path | None, inputs: Sequence[Path] = ()
+    plan: "Plan",
+    tables: dict[str, Any],
+    *,
+    json_file: Path | None,
+    inputs: Sequence[Path] = (),
+    folder: Path = Path(),
+    bundles: Bundles = Bundles(),
 ) -> None:
     """Run a plan's campaign, or go on with it.
 
@@ -27,15 +47,19 @@ def carry_out(
         tables: The plan as the user wrote it.
         json_file: Where to write the machine-readable summary, if anywhere.
         inputs: What the verb reads, and must not write over.
+        folder: What relative paths in the plan are relative to.
+        bundles: What is done about bundles.
     """
     from chipmend.fleet.api import mend
     from chipmend.fleet.outcome import FILE as OUTCOME
     from chipmend.fleet.store.sqlite import FILE as STORE
+    from chipmend.plan import keep_plan
     from chipmend.report import write_report
 
     kept = [plan.execution.run / name for name in (REPORT, OUTCOME, STORE)]
     check_outputs(json_file, inputs=[*inputs, *plan.files(), *kept])
     policies, lot = plan.deciders(), plan.lot()
+    keep_plan(plan.execution.run, tables, folder)
     with Bars() as bars:
         outcome = mend(
             plan.task(),
@@ -50,6 +74,8 @@ def carry_out(
             threads=plan.execution.threads,
             progress=bars,
             plan=tables,
+            verify=bundles.verify,
+            key=bundles.key,
         )
     report = write_report(outcome, plan.execution.run / REPORT)
     finish(
@@ -66,6 +92,20 @@ def _show(outcome: "Outcome") -> None:
     from chipmend.report import text_table
 
     print_whole(text_table(outcome))
+    _show_bundles(outcome)
     failures = Counter(r.reason for r in outcome.records if r.bin == Bin.FAILED)
     for reason, count in failures.most_common(MOST_REASONS):
         say(f"failed: {reason} ({count} of {len(outcome.records)} records)")
+
+
+def _show_bundles(outcome: "Outcome") -> None:
+    """Say how many bundles there are, how large, and what became of those that were verified."""
+    bundles = [record.bundle for record in outcome.records if record.bundle is not None]
+    if not bundles:
+        return
+    share = sum(b.bytes for b in bundles) / sum(b.full for b in bundles)
+    say(f"{len(bundles)} bundles, {100 * share:.1f} % of copies of the network")
+    verified = [bundle.verified for bundle in bundles if bundle.verified is not None]
+    if verified:
+        held = sum(found.holds for found in verified)
+        say(f"{held} of {len(verified)} that were verified do on their chips what was recorded")

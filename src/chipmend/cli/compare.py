@@ -17,4 +17,4 @@ def compare(plan: Path, /, *, json: Json = None) -> None:
     from chipmend.plan import read_plan
 
     read, tables = read_plan(plan)
-    carry_out(read, tables, json_file=json, inputs=[plan])
+    carry_out(read, tables, json_file=json, inputs=[plan], folder=plan.parent)

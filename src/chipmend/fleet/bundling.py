@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from chipmend.bundle import Expected, Verified, read_base, read_bundle, read_key, verify, write_base
+from chipmend.bundle.base import base_beside
 from chipmend.bundle.bundle import write_bundle
 from chipmend.bundle.making import base_of, repair_for
 from chipmend.errors import MissingExtraError, PlanError
@@ -125,11 +126,6 @@ class Verifying:
             runtime=self.runtime,
         )
         return plain(found)
-
-
-def base_beside(bundle: Path, digest: str) -> Path:
-    """The base of a bundle, where a campaign puts it."""
-    return bundle.resolve().parent / f"base-{digest[:16]}"
 
 
 def chosen(records: Sequence[ChipRecord], which: Which, seed: int) -> list[str]:

@@ -10,9 +10,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from chipmend.errors import PlanError
+from chipmend.files import write_bytes
 from chipmend.plan.mistakes import mistake
 from chipmend.plan.tables import Plan
 
+KEPT = "plan.json"
 _PATHS = (("model", "weights"), ("data", "path"), ("chips", "file"), ("execution", "run"))
 
 
@@ -44,10 +46,50 @@ def read_plan(path: str | Path) -> tuple[Plan, dict[str, Any]]:
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{path} is not TOML: {error}", hint="mend that line") from error
-    folder = str(path.parent.absolute())
-    if folder not in sys.path:
-        sys.path.append(folder)
+    _let_import_from(path.parent)
     return parse_plan(tables, str(path), path.parent), tables
+
+
+def keep_plan(run: Path, tables: Mapping[str, Any], folder: Path) -> Path:
+    """Keep a plan in its run folder, so that what the run made can be used later.
+
+    Args:
+        run: The run folder.
+        tables: The tables as written.
+        folder: What relative paths in them are relative to.
+
+    Returns:
+        The file.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    kept = {"folder": str(folder.absolute()), "tables": tables}
+    return write_bytes(run / KEPT, json.dumps(kept, default=str).encode())
+
+
+def read_kept_plan(run: Path) -> Plan:
+    """Read the plan that is kept in a run folder.
+
+    Raises:
+        PlanError: There is none, or it has mistakes.
+    """
+    path = run / KEPT
+    try:
+        kept = json.loads(path.read_bytes())
+        folder, tables = Path(kept["folder"]), dict(kept["tables"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PlanError(
+            f"{run} is no run folder with a plan: {error}", hint="give the plan with --plan"
+        ) from error
+    _let_import_from(folder)
+    return parse_plan(tables, str(path), folder)
+
+
+def _let_import_from(folder: Path) -> None:
+    """Let modules that a plan names lie beside it."""
+    if (named := str(folder.absolute())) not in sys.path:
+        sys.path.append(named)
 
 
 def parse_plan(tables: Mapping[str, Any], where: str, folder: Path = Path()) -> Plan:

@@ -2,5 +2,6 @@
 
 from chipmend.report.html import page, write_report
 from chipmend.report.tables import markdown_table, text_table
+from chipmend.report.wording import in_words
 
-__all__ = ["markdown_table", "page", "text_table", "write_report"]
+__all__ = ["in_words", "markdown_table", "page", "text_table", "write_report"]
