@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from chipmend.bundle.container import read_container, sealed, write_container
+from chipmend.bundle.container import in_a_line, read_container, sealed, write_container
 from chipmend.bundle.lowering_record import lowering_of, record_of
 from chipmend.errors import BundleError, ChipmendError
 from chipmend.hardware.array import Array
@@ -146,7 +146,7 @@ def read_base(folder: str | Path) -> tuple[Base, str]:
         raise
     except Exception as error:  # a record that is none makes whatever reads it raise anything
         raise BundleError(
-            f"{path} is no base: {type(error).__name__}: {str(error).splitlines()[0]}",
+            f"{path} is no base: {in_a_line(error)}",
             hint="copy the folder again from where it came",
         ) from error
 

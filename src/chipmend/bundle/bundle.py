@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chipmend.bundle.base import Base
-from chipmend.bundle.container import SIGNATURE, read_container, sealed, write_container
+from chipmend.bundle.container import SIGNATURE, in_a_line, read_container, sealed, write_container
 from chipmend.bundle.delta import Repair, delta_of, repair_of
 from chipmend.bundle.signing import Key, checked_signature
 from chipmend.errors import BundleError
@@ -132,8 +132,7 @@ class Bundle:
             raise
         except Exception as error:  # damaged tensors make whatever reads them raise anything
             raise BundleError(
-                f"{self.path} does not fit its base: {type(error).__name__}: "
-                f"{str(error).splitlines()[0]}",
+                f"{self.path} does not fit its base: {in_a_line(error)}",
                 hint="copy the bundle again from where it came",
             ) from error
 
@@ -236,7 +235,7 @@ def read_bundle(folder: str | Path, *, signed_by: str | None = None) -> Bundle:
         return _bundle(path, manifest, files[_FILE], signer)
     except Exception as error:  # as above
         raise BundleError(
-            f"{path} is no bundle: {str(error).splitlines()[0]}",
+            f"{path} is no bundle: {in_a_line(error)}",
             hint="copy the bundle again from where it came",
         ) from error
 

@@ -114,6 +114,11 @@ def read_container(
     return manifest, {name: _content(folder / name, named[name]) for name in sorted(wanted)}
 
 
+def in_a_line(error: Exception) -> str:
+    """What kind of error it is, and the first line of what it says."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or ['nothing more'])[0]}"
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
