@@ -22,7 +22,7 @@ from chipmend.hardware.array import Array
 from chipmend.hardware.mac import SITES
 
 SOURCES = [
-    Path(__file__).with_name(f"{name}.v") for name in ("testbench", "array", "row", "pe", "adder")
+    Path(__file__).with_name(f"{name}.v") for name in ("testbench", "array", "row", "mac", "adder")
 ]
 MOST_SAMPLES = 4096
 

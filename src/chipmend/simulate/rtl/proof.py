@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Int64
+from torch import Tensor
 
 from chipmend.errors import ArrayError
 from chipmend.faults.macs import StuckMacs
@@ -15,7 +16,7 @@ from chipmend.hardware.mac import SITES, Accumulators
 from chipmend.hardware.memory import WeightMemory
 from chipmend.network.integer.graph import Held, Operation, Value
 from chipmend.network.integer.grids import Grid
-from chipmend.network.integer.layers import Layer
+from chipmend.network.integer.layers import Layer, Product
 from chipmend.simulate.faulty_array import FaultyArray
 from chipmend.simulate.rtl.icarus import Gemm, Icarus
 
@@ -62,9 +63,7 @@ def prove(array: Array, *, cases: int, seed: int) -> Proof:
     """
     rng = np.random.default_rng(seed)
     gemms = [random_gemm(array, rng) for _ in range(cases)]
-    sound = FaultMap(
-        rows=array.rows, cols=array.cols, faulty_pes=np.zeros((array.rows, array.cols), bool)
-    )
+    sound = _sound(array)
     with Icarus(array) as rtl:
         found = rtl.products(gemms)
     wrong, sums, moved = [], 0, 0
@@ -78,13 +77,19 @@ def prove(array: Array, *, cases: int, seed: int) -> Proof:
 
 def simulated(gemm: Gemm, array: Array, faults: FaultMap) -> Int64[np.ndarray, "m n"]:
     """A matrix product by the simulator."""
+    product, inputs = product_of(gemm, array, faults)
+    return product(inputs).numpy().T.astype(np.int64)
+
+
+def product_of(gemm: Gemm, array: Array, faults: FaultMap) -> tuple[Product, Tensor]:
+    """What the simulator computes a matrix product by, and the inputs that it takes."""
     grid = Grid(1.0, signed=bool(gemm.inputs.min(initial=0) < 0))
     weights = torch.from_numpy(gemm.weights).float()
     given = {"input": Value("input"), "weight": Held("weight"), "bias": None}
     given |= {"stride": [1], "padding": [0], "dilation": [1], "groups": 1}
     operation = Operation("conv1d.default", given, "output", (len(weights), 1), "")
     product = FaultyArray(array, faults)(Layer(operation, weights, grid))
-    return product(torch.from_numpy(gemm.inputs).to(grid.dtype)).numpy().T.astype(np.int64)
+    return product, torch.from_numpy(gemm.inputs).to(grid.dtype)
 
 
 def random_array(rng: np.random.Generator, *, most: int = 16) -> Array:
@@ -109,10 +114,14 @@ def random_gemm(array: Array, rng: np.random.Generator) -> Gemm:
     while True:
         for gemm in _fewer_and_fewer_inputs(array, rng):
             try:
-                simulated(gemm, array, gemm.faults)
+                simulated(gemm, array, _sound(array))
             except ArrayError:  # the accumulators are too narrow for so many inputs
                 continue
             return gemm
+
+
+def _sound(array: Array) -> FaultMap:
+    return FaultMap.of_pes(np.zeros((array.rows, array.cols), dtype=bool))
 
 
 def _fewer_and_fewer_inputs(array: Array, rng: np.random.Generator) -> Iterator[Gemm]:

@@ -1,5 +1,7 @@
-// A row of processing elements: activations go right, weights and sums pass through from the row
-// above to the row below. Of every bundle of wires, PE number col has slice number col.
+// A row of processing elements. Of every bundle of wires, PE number col has slice number col.
+//
+// Weights come down through shadow registers, which are taken to be healthy, and are taken over by
+// the weight registers all at once. Activations go right, partial sums go down, a cycle each.
 module row #(
     parameter COLS = 4,
     parameter WEIGHT_BITS = 8,
@@ -7,41 +9,45 @@ module row #(
     parameter SATURATE = 0,
     parameter PRODUCT_BITS = WEIGHT_BITS + 8
 ) (
-    input                          clock,
-    input                          shift,
-    input                          take,
-    input  [COLS*WEIGHT_BITS-1:0]  weights_in,
-    output [COLS*WEIGHT_BITS-1:0]  weights_out,
-    input  [8:0]                   activation,
-    input  [COLS*SUM_BITS-1:0]     sums_in,
-    output [COLS*SUM_BITS-1:0]     sums_out,
-    input  [COLS-1:0]              bypass,
-    input  [COLS*WEIGHT_BITS-1:0]  weight_ones,
-    input  [COLS*WEIGHT_BITS-1:0]  weight_zeros,
-    input  [COLS*PRODUCT_BITS-1:0] product_ones,
-    input  [COLS*PRODUCT_BITS-1:0] product_zeros,
-    input  [COLS*SUM_BITS-1:0]     sum_ones,
-    input  [COLS*SUM_BITS-1:0]     sum_zeros
+    input                              clock,
+    input                              shift,
+    input                              take,
+    input      [COLS*WEIGHT_BITS-1:0]  weights_in,
+    output reg [COLS*WEIGHT_BITS-1:0]  weights_out,
+    input      [8:0]                   activation,
+    input      [COLS*SUM_BITS-1:0]     sums_in,
+    output reg [COLS*SUM_BITS-1:0]     sums_out,
+    input      [COLS-1:0]              bypass,
+    input      [COLS*WEIGHT_BITS-1:0]  weight_ones,
+    input      [COLS*WEIGHT_BITS-1:0]  weight_zeros,
+    input      [COLS*PRODUCT_BITS-1:0] product_ones,
+    input      [COLS*PRODUCT_BITS-1:0] product_zeros,
+    input      [COLS*SUM_BITS-1:0]     sum_ones,
+    input      [COLS*SUM_BITS-1:0]     sum_zeros
 );
-    wire [(COLS+1)*9-1:0] right;
-    assign right[8:0] = activation;
+    reg  [COLS*WEIGHT_BITS-1:0] registers;
+    reg  [COLS*9-1:0] passed;  // what went right, a cycle ago
+    wire [(COLS+1)*9-1:0] activations = {passed, activation};
+    wire [COLS*SUM_BITS-1:0] sums;
+
+    always @(posedge clock) begin
+        if (shift) weights_out <= weights_in;
+        if (take) registers <= weights_out;
+        passed <= activations[COLS*9-1:0];
+        sums_out <= sums;
+    end
 
     genvar col;
     generate
         for (col = 0; col < COLS; col = col + 1) begin : elements
-            pe #(
+            mac #(
                 .WEIGHT_BITS(WEIGHT_BITS), .SUM_BITS(SUM_BITS), .SATURATE(SATURATE)
             ) element (
-                .clock(clock),
-                .shift(shift),
-                .take(take),
                 .bypass(bypass[col]),
-                .weight_in(weights_in[col*WEIGHT_BITS+:WEIGHT_BITS]),
-                .shadow(weights_out[col*WEIGHT_BITS+:WEIGHT_BITS]),
-                .activation_in(right[col*9+:9]),
-                .activation_out(right[(col+1)*9+:9]),
+                .register(registers[col*WEIGHT_BITS+:WEIGHT_BITS]),
+                .activation(activations[col*9+:9]),
                 .sum_in(sums_in[col*SUM_BITS+:SUM_BITS]),
-                .sum_out(sums_out[col*SUM_BITS+:SUM_BITS]),
+                .sum_out(sums[col*SUM_BITS+:SUM_BITS]),
                 .weight_ones(weight_ones[col*WEIGHT_BITS+:WEIGHT_BITS]),
                 .weight_zeros(weight_zeros[col*WEIGHT_BITS+:WEIGHT_BITS]),
                 .product_ones(product_ones[col*PRODUCT_BITS+:PRODUCT_BITS]),

@@ -16,9 +16,9 @@ module testbench;
     localparam PRODUCT_BITS = WEIGHT_BITS + 8;
 
     reg clock = 0, shift = 0, take = 0;
-    reg [COLS*WEIGHT_BITS-1:0] weights = 0;
-    reg [ROWS*9-1:0] activations = 0;
-    reg [COLS*SUM_BITS-1:0] sums_in = 0;
+    reg [COLS*WEIGHT_BITS-1:0] weights = 0, next_weights;
+    reg [ROWS*9-1:0] activations = 0, next_activations;
+    reg [COLS*SUM_BITS-1:0] sums_in = 0, next_sums;
     wire [COLS*SUM_BITS-1:0] sums_out;
     reg [PES-1:0] bypass;
     reg [PES*WEIGHT_BITS-1:0] weight_ones, weight_zeros;
@@ -92,7 +92,8 @@ module testbench;
             shift = 1;
             for (row = ROWS - 1; row >= 0; row = row - 1) begin  // the lowest row goes in first
                 for (col = 0; col < COLS; col = col + 1)
-                    weights[col*WEIGHT_BITS+:WEIGHT_BITS] = tile[row*COLS+col];
+                    next_weights[col*WEIGHT_BITS+:WEIGHT_BITS] = tile[row*COLS+col];
+                weights = next_weights;
                 tick;
             end
             shift = 0;
@@ -110,15 +111,17 @@ module testbench;
             for (cycle = 0; cycle < samples + ROWS + COLS - 2; cycle = cycle + 1) begin
                 for (row = 0; row < ROWS; row = row + 1) begin
                     sample = cycle - row;
-                    activations[row*9+:9] =
+                    next_activations[row*9+:9] =
                         sample >= 0 && sample < samples ? inputs[sample*ROWS+row] : 9'd0;
                 end
                 for (col = 0; col < COLS; col = col + 1) begin
                     sample = cycle - col;
-                    sums_in[col*SUM_BITS+:SUM_BITS] =
+                    next_sums[col*SUM_BITS+:SUM_BITS] =
                         REENTRY && pass > 0 && sample >= 0 && sample < samples
                         ? leaving[sample*COLS+col] : {SUM_BITS{1'b0}};
                 end
+                activations = next_activations;
+                sums_in = next_sums;
                 tick;
                 for (col = 0; col < COLS; col = col + 1) begin
                     sample = cycle - (ROWS - 1) - col;
