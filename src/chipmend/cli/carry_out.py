@@ -59,7 +59,6 @@ def carry_out(
     kept = [plan.execution.run / name for name in (REPORT, OUTCOME, STORE)]
     check_outputs(json_file, inputs=[*inputs, *plan.files(), *kept])
     policies, lot = plan.deciders(), plan.lot()
-    keep_plan(plan.execution.run, tables, folder)
     with Bars() as bars:
         outcome = mend(
             plan.task(),
@@ -77,6 +76,7 @@ def carry_out(
             verify=bundles.verify,
             key=bundles.key,
         )
+    keep_plan(plan.execution.run, tables, folder)
     report = write_report(outcome, plan.execution.run / REPORT)
     finish(
         report,

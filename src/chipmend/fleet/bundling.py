@@ -86,7 +86,7 @@ def folder_name(chip: str) -> str:
 
     Example:
         >>> folder_name("W3-07"), folder_name("../up")
-        ('W3-07', 'chip-d2ec4c9e')
+        ('W3-07', 'chip-8c722b8a')
     """
     if _PLAIN.fullmatch(chip) and not chip.startswith("base-"):
         return chip

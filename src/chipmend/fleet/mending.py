@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, holds, measured
-from chipmend.errors import BundleError, ChipmendError, PlanError
+from chipmend.errors import BundleError, ChipmendError, PlanError, StoreError
 from chipmend.fleet.bundling import Bundling
 from chipmend.fleet.executor import Unfinished, reason_of
 from chipmend.fleet.jobs import Job
@@ -197,9 +197,11 @@ class Mending:
         try:
             for die in job.dies:
                 walk.bundles[die.id] = self.bundling.write(bench, walk.recipe, die, self.array)
-        except BundleError as error:
+        except (BundleError, StoreError) as error:
             walk.bundles.clear()
             walk.end(Bin.FAILED, reason_of(error))
+            walk.test_scores = None
+            walk.broke_down = isinstance(error, StoreError)
 
     def _record(self, walk: "_Walk", chip: str, job: Job, bench: Workbench) -> ChipRecord:
         shipped = walk.test_scores
