@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from chipmend.bundle import Verified
 from chipmend.faults.picture import COLOURS
-from chipmend.fleet.ledger import MEANINGS, Bin
+from chipmend.fleet.ledger import MEANINGS, Bin, ShippedBundle
 from chipmend.repairs import Cost
 from chipmend.report import page, write_report
 from chipmend.steps import Assess, Compensate, Measure, OneShot, Prune
@@ -206,6 +207,48 @@ def test_the_page_names_the_weights_that_are_not_placed(outcome):
     assert "weight shadow registers." in page(outcome)
     with_others = replace(outcome, assumed_healthy=["up.weight", "<table>.weight"])
     assert "weight shadow registers, up.weight, &lt;table&gt;.weight." in page(with_others)
+
+
+def shipping(outcome, *verified):
+    """The same outcome, with bundles of which some were verified."""
+    bundles = [
+        ShippedBundle(
+            folder=f"bundles/{n}", digest="0" * 64, bytes=30 + n, full=100, verified=found
+        )
+        for n, found in enumerate(verified)
+    ]
+    records = [
+        replace(record, bundle=bundles.pop(0) if bundles else None) for record in outcome.records
+    ]
+    return replace(outcome, records=records)
+
+
+HOLDS = Verified(chip="a<b", accuracy=0.9123, recorded=0.9123, agreement=0.9995, reason="")
+
+
+def test_what_ships_is_told_with_what_was_verified(outcome):
+    assert "What ships" not in page(outcome)
+    told = page(shipping(outcome, HOLDS, None))
+    assert "2 bundles, 30.5 % of whole copies of the network" in told
+    assert "1 of them were run on a model" in told
+    assert "and do there what was recorded" in told
+    assert "a&lt;b" in told
+    assert "99.95 %" in told
+    live = replace(HOLDS, agreement=None)
+    assert "<td>-</td><td>yes</td>" in page(shipping(outcome, live))
+
+
+def test_a_bundle_that_does_not_hold_stands_out(outcome):
+    broken = replace(HOLDS, reason="accuracy <0.9> on the chip")
+    told = page(shipping(outcome, HOLDS, broken))
+    assert "<strong>1 do not hold</strong>" in told
+    assert "accuracy &lt;0.9&gt; on the chip" in told
+
+
+def test_live_faults_stand_beside_the_fault_map(outcome):
+    assert "datapaths" not in page(outcome)
+    chips = [replace(chip, stuck_mac_bits=7) for chip in outcome.chips]
+    assert "7 bits of datapaths stuck" in page(replace(outcome, chips=chips))
 
 
 def test_the_same_outcome_gives_the_same_bytes(outcome, tmp_path):

@@ -1,12 +1,21 @@
 """``chipmend report``: the HTML report of a finished run, written anew."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from chipmend.cli.app import Json, app, check_outputs, finish
 
 
 @app.command
-def report(run: Path, /, *, output: Path | None = None, json: Json = None) -> None:
+def report(
+    run: Path,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    json: Json = None,
+) -> None:
     """Write one self-contained HTML file about a finished run.
 
     Args:

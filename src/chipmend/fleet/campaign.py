@@ -338,6 +338,7 @@ class Campaign:
             picture=base64.b64encode(picture).decode(),
             stuck_bits=faults.stuck.count if faults.stuck else 0,
             effective_bit_rate=rate_among(self._filled, faults.stuck),
+            stuck_mac_bits=len(faults.live or ()),
         )
 
 

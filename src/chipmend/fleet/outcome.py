@@ -33,6 +33,7 @@ class ChipFacts:
         picture: The fault map as a PNG in base64; empty where no picture is kept.
         stuck_bits: Stuck bits of the weight memory.
         effective_bit_rate: Share of the bits of the network's weights that are stuck.
+        stuck_mac_bits: Stuck bits in datapaths that nothing bypasses.
     """
 
     chip: str
@@ -46,6 +47,7 @@ class ChipFacts:
     picture: str = ""
     stuck_bits: int = 0
     effective_bit_rate: float = 0.0
+    stuck_mac_bits: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,7 @@ def page(outcome: Outcome) -> str:
             for name in outcome.policies
         ],
         bars=[figures.met_bars(sums), figures.cost_bars(sums)],
+        **_bundles(outcome),
         rows=_for_script([_row(record) for record in outcome.records]),
         rows_shown=ROWS_SHOWN,
         healthy=[*ASSUMED_HEALTHY, *outcome.assumed_healthy],
@@ -165,6 +166,17 @@ def _ways(outcome: Outcome, policy: str) -> list[dict[str, Any]]:
         }
         for words, held in sorted(by_words.items(), key=lambda item: -len(item[1]))
     ]
+
+
+def _bundles(outcome: Outcome) -> dict[str, Any]:
+    """What ships, and what came of those that were verified."""
+    bundles = [record.bundle for record in outcome.records if record.bundle is not None]
+    full = sum(bundle.full for bundle in bundles)
+    return {
+        "bundles": bundles,
+        "bundles_share": sum(bundle.bytes for bundle in bundles) / full if full else 0.0,
+        "verified": [bundle.verified for bundle in bundles if bundle.verified is not None],
+    }
 
 
 def _row(record: ChipRecord) -> list[Any]:
