@@ -40,7 +40,7 @@ def carry_out(
     folder: Path = Path(),
     bundles: Bundles = Bundles(),
 ) -> None:
-    """Run a plan's campaign, or go on with it.
+    """Run a plan's campaign, or go on with it, and say what came of it.
 
     Args:
         plan: The plan.
@@ -50,14 +50,38 @@ def carry_out(
         folder: What relative paths in the plan are relative to.
         bundles: What is done about bundles.
     """
-    from chipmend.fleet.api import mend
+    check_outputs(json_file, inputs=[*inputs, *written_by(plan)])
+    outcome, report = carried_out(plan, tables, folder=folder, bundles=bundles)
+    finish(report, lambda: outcome.summary(str(report)), json_file, lambda: show(outcome))
+
+
+def written_by(plan: "Plan") -> list[Path]:
+    """Files that a plan reads, and those that its run is kept in."""
     from chipmend.fleet.outcome import FILE as OUTCOME
     from chipmend.fleet.store.sqlite import FILE as STORE
+
+    return [*plan.files(), *(plan.execution.run / name for name in (REPORT, OUTCOME, STORE))]
+
+
+def carried_out(
+    plan: "Plan",
+    tables: dict[str, Any],
+    *,
+    folder: Path = Path(),
+    bundles: Bundles = Bundles(),
+) -> "tuple[Outcome, Path]":
+    """Run a plan's campaign, or go on with it; what came of it, and the report.
+
+    Args:
+        plan: The plan.
+        tables: The plan as the user wrote it.
+        folder: What relative paths in the plan are relative to.
+        bundles: What is done about bundles.
+    """
+    from chipmend.fleet.api import mend
     from chipmend.plan import keep_plan
     from chipmend.report import write_report
 
-    kept = [plan.execution.run / name for name in (REPORT, OUTCOME, STORE)]
-    check_outputs(json_file, inputs=[*inputs, *plan.files(), *kept])
     policies, lot = plan.deciders(), plan.lot()
     with Bars() as bars:
         outcome = mend(
@@ -77,16 +101,10 @@ def carry_out(
             key=bundles.key,
         )
     keep_plan(plan.execution.run, tables, folder)
-    report = write_report(outcome, plan.execution.run / REPORT)
-    finish(
-        report,
-        lambda: outcome.summary(str(report)),
-        json_file,
-        lambda: _show(outcome),
-    )
+    return outcome, write_report(outcome, plan.execution.run / REPORT)
 
 
-def _show(outcome: "Outcome") -> None:
+def show(outcome: "Outcome") -> None:
     """Show the table, and why chips failed if any did."""
     from chipmend.fleet import Bin
     from chipmend.report import text_table
