@@ -11,7 +11,7 @@ import torch
 
 import chipmend as cm
 from bundle.shipped import RECIPES, shipped
-from chipmend.bundle import read_base, read_bundle
+from chipmend.bundle import container, read_base, read_bundle, write_base
 from chipmend.bundle.container import digest_of_manifest
 from chipmend.errors import BundleError, StoreError
 from conftest import same
@@ -95,6 +95,22 @@ def test_where_nothing_can_be_written_nothing_is_left(made_task, tmp_path, monke
     with pytest.raises(StoreError, match="No space left"):
         shipped("faq", tmp_path, made_task)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_workers_that_write_the_same_base_at_once_do_not_get_in_each_others_way(
+    all_shipped, tmp_path, monkeypatch
+):
+    base, put = all_shipped["faq"].base, container._put
+
+    def another_is_faster(draft, folder):
+        shutil.copytree(draft, folder)
+        draft.rename(folder)  # as if the folder had not been there a moment ago
+
+    monkeypatch.setattr(container, "_put", another_is_faster)
+    path, digest = write_base(base, tmp_path)
+    monkeypatch.setattr(container, "_put", put)
+    assert read_base(path)[1] == digest == all_shipped["faq"].base_digest
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from chipmend.bundle.container import in_a_line, read_container, sealed, write_container
 from chipmend.bundle.lowering_record import lowering_of, record_of
-from chipmend.errors import BundleError, ChipmendError
+from chipmend.errors import BundleError, ChipmendError, StoreError
 from chipmend.hardware.array import Array
 from chipmend.hardware.memory import Filled
 from chipmend.hardware.placement import WeightShape, weights_on
@@ -115,8 +115,12 @@ def write_base(base: Base, folder: Path) -> tuple[Path, str]:
     """
     manifest, files = base.sealed()
     path = folder / _folder_name(manifest["digest"])
-    if not path.exists():
-        write_container(path, manifest, files)
+    try:
+        if not path.exists():
+            write_container(path, manifest, files)
+    except StoreError:
+        if not path.exists():  # else another worker has just written the same
+            raise
     return path, manifest["digest"]
 
 
