@@ -26,6 +26,16 @@ def _rebuild(kind: type[ChipmendError], message: str, hint: str) -> ChipmendErro
     return kind(message, hint=hint)
 
 
+def in_a_line(error: BaseException) -> str:
+    """What kind of error it is, and the first line of what it says.
+
+    Example:
+        >>> in_a_line(KeyError()), in_a_line(ValueError("wrong"))
+        ('KeyError: no message', 'ValueError: wrong')
+    """
+    return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+
+
 class ArrayError(ChipmendError, ValueError):
     """An array that cannot exist, such as one without rows."""
 

@@ -42,7 +42,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -58,7 +58,8 @@ def digest_of_file(path: Path, algorithm: Callable[[], "hashlib._Hash"] = hashli
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
-def _cannot_write(path: Path, error: OSError) -> StoreError:
+def cannot_write(path: Path, error: OSError) -> StoreError:
+    """What is told where something cannot be written."""
     return StoreError(
         f"cannot write {path}: {error.strerror or error}",
         hint="check that the folder exists, is writable and has room, then run the same again",

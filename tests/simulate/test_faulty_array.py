@@ -91,12 +91,12 @@ def layer_and_inputs(name, array, *, is_signed, seed):
 def expected(layer, inputs, array, faults):
     """What the chip makes of a layer, ``outputs x m``, PE by PE."""
     whole = inputs.long().numpy()
-    if layer.sweep is None:
+    if layer.window is None:
         columns = whole[:, :, None]
     else:
-        sweep = layer.sweep
-        padding = [p[0] for p in sweep.padding]
-        columns = by_hand.patches(whole, sweep.kernel, sweep.stride, padding, sweep.dilation)
+        window = layer.window
+        padding = [p[0] for p in window.padding]
+        columns = by_hand.patches(whole, window.kernel, window.stride, padding, window.dilation)
     shape = layer.shape
     dense = np.zeros((shape.outputs, shape.inputs * shape.groups, shape.kernel), dtype=np.int64)
     stored = layer.numbers.long().numpy().reshape(shape.outputs, shape.inputs, shape.kernel)

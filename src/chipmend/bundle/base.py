@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from chipmend.bundle.container import in_a_line, read_container, sealed, write_container
+from chipmend.bundle.container import read_container, sealed, write_container
 from chipmend.bundle.lowering_record import lowering_of, record_of
-from chipmend.errors import BundleError, ChipmendError, StoreError
+from chipmend.errors import BundleError, ChipmendError, StoreError, in_a_line
 from chipmend.hardware.array import Array
 from chipmend.hardware.memory import Filled
 from chipmend.hardware.placement import WeightShape, weights_on

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from chipmend.bundle.base import Base
-from chipmend.bundle.container import SIGNATURE, in_a_line, read_container, sealed, write_container
+from chipmend.bundle.container import SIGNATURE, read_container, sealed, write_container
 from chipmend.bundle.delta import Repair, delta_of, repair_of
 from chipmend.bundle.signing import Key, checked_signature
-from chipmend.errors import BundleError
+from chipmend.errors import BundleError, in_a_line
 from chipmend.faults.maps import Chip
 from chipmend.records import plain, rebuilt
 from chipmend.steps import Recipe

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chipmend.errors import BundleError, StoreError
+from chipmend.errors import BundleError
+from chipmend.files import cannot_write
 
 MANIFEST = "manifest.json"
 MOST_BYTES_OF_A_MANIFEST = 2**26
@@ -69,10 +70,7 @@ def write_container(folder: Path, manifest: Mapping[str, Any], files: Mapping[st
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
-        raise StoreError(
-            f"cannot write {folder}: {error.strerror or error}",
-            hint="check that the folder is writable and has room, then run the same again",
-        ) from error
+        raise cannot_write(folder, error) from error
     return folder
 
 
@@ -112,11 +110,6 @@ def read_container(
             f"{folder / MANIFEST} names other files than {', '.join(sorted(wanted))}", hint=_AGAIN
         )
     return manifest, {name: _content(folder / name, named[name]) for name in sorted(wanted)}
-
-
-def in_a_line(error: Exception) -> str:
-    """What kind of error it is, and the first line of what it says."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or ['nothing more'])[0]}"
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

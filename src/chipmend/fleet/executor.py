@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chipmend.errors import ChipmendError
+from chipmend.errors import ChipmendError, in_a_line
 
 Tick = Callable[[float], object]
 Work = Callable[[Any, Tick], Any]
@@ -72,4 +72,4 @@ def reason_of(error: BaseException) -> str:
     """An error in a line, and what to do about it if it is one of ours."""
     if isinstance(error, ChipmendError):
         return "; ".join(filter(None, (error.message, error.hint)))
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    return in_a_line(error)

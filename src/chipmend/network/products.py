@@ -18,28 +18,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from chipmend.network.gemm import Gemm
 from chipmend.network.precision import at_least_single
+from chipmend.network.window import Window
 
 _aten = torch.ops.aten
 _PLAIN = {_aten.mm.default: 0, _aten.addmm.default: 1, _aten.bmm.default: 0}
 """Products of plain operands, and the place of the first operand among their arguments."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How a kernel moves over its input: one number for each dimension of space."""
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-
-    def places(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        """How many places the kernel stops at, along each dimension of an input."""
-        reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
-        return tuple(
-            (size + 2 * p - r) // s + 1
-            for size, p, r, s in zip(sizes, self.padding, reach, self.stride, strict=True)
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +100,7 @@ def _dims(product: Product) -> int:
 
 def _patches(inputs: Tensor, window: Window, groups: int) -> Tensor:
     """A view, ``samples x places... x groups x channels x kernel...``, of the padded inputs."""
-    padded = pad(inputs, [p for size in reversed(window.padding) for p in (size, size)])
+    padded = pad(inputs, [p for pair in reversed(window.padding) for p in pair])
     samples, channels, *sizes = inputs.shape
     of_sample, of_channel, *of_space = padded.stride()
     per_group = channels // groups
@@ -204,7 +187,8 @@ class Products(TorchDispatchMode):
         gemm = self._holder(weight)
         if gemm is None or transposed:
             return None
-        window = Window(tuple(weight.shape[2:]), *map(tuple, (stride, padding, dilation)))
+        given = {"stride": stride, "padding": padding, "dilation": dilation}
+        window = Window.of(tuple(weight.shape[2:]), given)
         return Product(gemm, range(len(weight)), groups, inputs, window)
 
     def _holder(self, tensor: Tensor) -> Gemm | None:

@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch.nn.functional import unfold
 
-from chipmend.network.integer.unrolled import Sweep, unrolled
+from chipmend.network.integer.unrolled import unrolled
+from chipmend.network.window import Window
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-SWEEPS = [
+WINDOWS = [
     ((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     ((2, 3), (2, 1), ((0, 0), (2, 2)), (1, 2)),
     ((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)),
@@ -22,34 +23,34 @@ SWEEPS = [
 ]
 
 
-@pytest.mark.parametrize("sweep", [Sweep(*each) for each in SWEEPS])
+@pytest.mark.parametrize("window", [Window(*each) for each in WINDOWS])
 @pytest.mark.parametrize("samples_last", [True, False])
-def test_it_is_what_pytorch_unfolds(sweep, samples_last):
+def test_it_is_what_pytorch_unfolds(window, samples_last):
     inputs = torch.randint(-128, 128, (4, 3, 7, 6), generator=seeded())
     if samples_last:
         inputs = inputs.movedim(0, -1).contiguous().movedim(-1, 0)
-    found = unrolled(inputs.to(torch.int8), sweep, zero=0)
-    stretch = [p[0] for p in sweep.padding]
-    expected = unfold(inputs.float(), sweep.kernel, sweep.dilation, stretch, sweep.stride)
+    found = unrolled(inputs.to(torch.int8), window, zero=0)
+    stretch = [p[0] for p in window.padding]
+    expected = unfold(inputs.float(), window.kernel, window.dilation, stretch, window.stride)
     samples, rows, _ = expected.shape
     assert torch.equal(found.reshape(rows, -1, samples).permute(2, 0, 1).float(), expected)
 
 
 def test_one_and_three_dimensions():
-    for sizes, sweep in (
-        ((9,), Sweep((3,), (2,), ((1, 2),), (2,))),
-        ((4, 3, 5), Sweep((2, 1, 3), (1, 2, 2), ((1, 0), (0, 0), (1, 1)), (1, 1, 1))),
+    for sizes, window in (
+        ((9,), Window((3,), (2,), ((1, 2),), (2,))),
+        ((4, 3, 5), Window((2, 1, 3), (1, 2, 2), ((1, 0), (0, 0), (1, 1)), (1, 1, 1))),
     ):
         inputs = torch.randint(1, 128, (2, 3, *sizes), generator=seeded()).to(torch.int8)
-        found = unrolled(inputs, sweep, zero=-128)
-        places = sweep.places(sizes)
-        assert found.shape == (3, *sweep.kernel, *places, 2)
-        for tap in product(*map(range, sweep.kernel)):
+        found = unrolled(inputs, window, zero=-128)
+        places = window.places(sizes)
+        assert found.shape == (3, *window.kernel, *places, 2)
+        for tap in product(*map(range, window.kernel)):
             for place in product(*map(range, places)):
                 at = [
                     p * s + t * d - pad[0]
                     for p, s, t, d, pad in zip(
-                        place, sweep.stride, tap, sweep.dilation, sweep.padding, strict=True
+                        place, window.stride, tap, window.dilation, window.padding, strict=True
                     )
                 ]
                 inside = all(0 <= a < size for a, size in zip(at, sizes, strict=True))
@@ -60,10 +61,10 @@ def test_one_and_three_dimensions():
 @pytest.mark.parametrize("padding", ["valid", "same", [1], [2, 0], 1])
 def test_padding_is_what_pytorch_makes_of_it(padding):
     given = {"stride": [1], "padding": padding, "dilation": [2, 1]}
-    sweep = Sweep.of((2, 3), given)
+    window = Window.of((2, 3), given)
     weight = torch.ones(1, 1, 2, 3)
     pad = [0, 0] if padding == "valid" else padding
     expected = torch.nn.functional.conv2d(
         torch.zeros(1, 1, 8, 9), weight, stride=1, padding=pad, dilation=(2, 1)
     )
-    assert sweep.places((8, 9)) == tuple(expected.shape[2:])
+    assert window.places((8, 9)) == tuple(expected.shape[2:])

@@ -12,8 +12,9 @@ from chipmend.hardware.placement import WeightShape
 from chipmend.network.integer.arithmetic import SINGLE
 from chipmend.network.integer.graph import Operation, Value
 from chipmend.network.integer.grids import Grid
-from chipmend.network.integer.unrolled import Sweep, unrolled
+from chipmend.network.integer.unrolled import unrolled
 from chipmend.network.integer.whole import WholeMatrix, signed
+from chipmend.network.window import Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +44,11 @@ class Layer:
         return WeightShape(outputs, inputs, taps, self.operation.given.get("groups", 1))
 
     @cached_property
-    def sweep(self) -> Sweep | None:
+    def window(self) -> Window | None:
         """How its kernel moves; none of a linear layer."""
         if self.operation.operator == "linear.default":
             return None
-        return Sweep.of(tuple(self.numbers.shape[2:]), self.operation.given)
+        return Window.of(tuple(self.numbers.shape[2:]), self.operation.given)
 
     def columns(self, inputs: Tensor) -> Int8[Tensor, "channels taps m"]:
         """The product's left operand: inputs of all groups down, a dot product in each column.
@@ -56,11 +57,11 @@ class Layer:
             inputs: Whole numbers of the grid, in 8 bits; of unsigned ones, 128 less is given.
         """
         bytes_ = signed(inputs)
-        if self.sweep is None:
+        if self.window is None:
             last_first = bytes_.movedim(-1, 0)
             return last_first.reshape(len(last_first), 1, -1)
         zero = 0 if self.grid.signed else -128
-        columns = unrolled(bytes_, self.sweep, zero)
+        columns = unrolled(bytes_, self.window, zero)
         return columns.view(len(columns), self.shape.kernel, -1)
 
     def arranged(self, found: Tensor, inputs: Tensor) -> Tensor:
@@ -70,9 +71,9 @@ class Layer:
             found: ``outputs x m``.
             inputs: What came in.
         """
-        if self.sweep is None:
+        if self.window is None:
             return found.view(len(found), *inputs.shape[:-1]).movedim(0, -1)
-        places = self.sweep.places(tuple(inputs.shape[2:]))
+        places = self.window.places(tuple(inputs.shape[2:]))
         return found.view(len(found), *places, len(inputs)).movedim(-1, 0)
 
     def dense(self) -> Float[Tensor, "n channels taps"]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chipmend.network.integer.unrolled import Sweep, for_each
+from chipmend.network.window import Window, for_each
 
 POOLS = {f"max_pool{dims}d.default": dims for dims in (1, 2, 3)}
 
@@ -21,13 +21,13 @@ def max_pooled(inputs: Tensor, dims: int, given: dict[str, Any]) -> Tensor:
     """
     kernel = for_each(given["kernel_size"], dims)
     stride = given["stride"] or list(kernel)
-    sweep = Sweep.of(kernel, {**given, "stride": stride})
+    window = Window.of(kernel, {**given, "stride": stride})
     samples_last = inputs.movedim(0, -1)
-    places = sweep.places(tuple(samples_last.shape[1:-1]))
-    padded = sweep.padded(samples_last, torch.iinfo(inputs.dtype).min)
+    places = window.places(tuple(samples_last.shape[1:-1]))
+    padded = window.padded(samples_last, torch.iinfo(inputs.dtype).min)
     found = None
     for tap in product(*map(range, kernel)):
-        piece = padded[:, *sweep.stops(tap, places)]
+        piece = padded[:, *window.stops(tap, places)]
         found = piece if found is None else torch.maximum(found, piece)
     assert found is not None
     return found.movedim(-1, 0)
