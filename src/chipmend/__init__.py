@@ -73,7 +73,7 @@ if TYPE_CHECKING:
         Sequential,
         SequentialFAQ,
     )
-    from chipmend.zoo import alexnet, mobilenet_v2, resnet18, trained, vgg11, vgg16
+    from chipmend.zoo import alexnet, mobilenet_v2, resnet18, trained, vgg11, vgg16, vit
 
 _HOMES = {
     "chipmend.confidence": ("Accuracy", "Drop"),
@@ -138,7 +138,7 @@ _HOMES = {
         "Sequential",
         "SequentialFAQ",
     ),
-    "chipmend.zoo": ("alexnet", "mobilenet_v2", "resnet18", "trained", "vgg11", "vgg16"),
+    "chipmend.zoo": ("alexnet", "mobilenet_v2", "resnet18", "trained", "vgg11", "vgg16", "vit"),
 }
 _RENAMED = {
     "read_chips": ("chipmend.faults", "read_lot"),
@@ -229,6 +229,7 @@ __all__ = [
     "trained",
     "vgg11",
     "vgg16",
+    "vit",
     "write_chips",
     "write_csv",
     "write_onnx",

@@ -85,6 +85,17 @@ def begins_anew(step: Step) -> bool:
     return isinstance(step, Compensate) or isinstance(form, SequentialFAQ)
 
 
+def makes_up_for_losses(recipe: Recipe) -> bool:
+    """Whether a recipe's last step is the first that makes up for what a clean network loses."""
+    *before, step = recipe
+    form = step.form if isinstance(step, Quantize) else None
+    if begins_anew(step):
+        return True
+    if any(isinstance(s, Compensate | Retrain) for s in before):
+        return False
+    return isinstance(form, CompensatedFAQ)
+
+
 def is_quantized(recipe: Sequence[Step]) -> bool:
     """Whether a recipe ends in a network of integers."""
     return any(isinstance(step, Quantize) for step in merged(tuple(recipe)))
@@ -229,6 +240,12 @@ def _continues(last: Retrain, step: Retrain) -> bool:
 def path_of(step: Retrain) -> Retrain:
     """What the amounts along one trajectory have in common."""
     return replace(step, epochs=1.0) if isinstance(step.schedule, Anytime) else step
+
+
+def trajectory_of(recipe: Recipe) -> Recipe:
+    """What names the trajectory that a recipe ends on; a step that trains nothing has its own."""
+    *before, step = recipe
+    return (*before, path_of(step)) if isinstance(step, Retrain) else recipe
 
 
 def steps_toward(done: Recipe, wanted: Recipe) -> Recipe:

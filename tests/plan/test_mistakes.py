@@ -41,7 +41,8 @@ def test_every_mistake_is_stated_at_once_with_its_path_and_what_was_meant():
     found = mistakes(tomllib.loads(EVERYTHING_WRONG))
     expected = [
         "sede: unknown; did you mean 'seed'?",
-        "model.zoo: write 'alexnet', 'mobilenet_v2', 'resnet18', 'vgg11' or 'vgg16', not 'vgg12'",
+        "model.zoo: write 'alexnet', 'mobilenet_v2', 'resnet18', 'vgg11', 'vgg16' or 'vit', "
+        "not 'vgg12'",
         "model.widht: unknown; did you mean 'width'?",
         "data.pth: unknown; did you mean 'path'?",
         "array.rows: write a whole number, not 'many'",

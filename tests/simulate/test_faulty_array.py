@@ -12,7 +12,7 @@ from chipmend.faults import FaultMap, StuckMacs
 from chipmend.hardware import Accumulators, Array, WeightMemory
 from chipmend.network.integer.graph import Held, traced
 from chipmend.network.integer.grids import Grid
-from chipmend.network.integer.layers import Layer, soundly
+from chipmend.network.integer.layers import Layer, Pair, soundly
 from chipmend.simulate import FaultyArray
 from simulate import by_hand
 
@@ -119,6 +119,37 @@ def test_every_bit_is_what_the_array_computes_pe_by_pe(data):
     assert np.array_equal(found.numpy(), expected(layer, inputs, array, faults))
 
 
+def operands(left, k, n, *, seed):
+    """Two samples of three heads, on all numbers of their grids."""
+    generator = torch.Generator().manual_seed(seed)
+    first = torch.randint(left.least, left.most + 1, (2, 3, 4, k), generator=generator)
+    second = torch.randint(-128, 128, (2, 3, k, n), generator=generator)
+    second[torch.rand(second.shape, generator=generator) < 0.2] = 0
+    return first.to(left.dtype), second.to(torch.int8)
+
+
+def expected_of_pairs(left, right, array, faults):
+    """What the chip makes of each sample and head, PE by PE."""
+    found = np.empty((*left.shape[:-1], right.shape[-1]), dtype=np.int64)
+    for at in np.ndindex(*left.shape[:-2]):
+        inputs, weights = left[at].long().numpy(), right[at].long().numpy()
+        found[at] = by_hand.product(inputs[:, :, None], weights.T[:, :, None], array, faults)
+    return found
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_products_of_activations_are_what_the_array_computes_pe_by_pe(data):
+    array = data.draw(arrays().filter(lambda array: array.memory.bits == 8))
+    faults = data.draw(broken(array))
+    left = Grid(1.0, signed=data.draw(st.booleans()))
+    sizes = data.draw(st.integers(1, 13)), data.draw(st.integers(1, 7))
+    first, second = operands(left, *sizes, seed=data.draw(st.integers(0, 99)))
+    product = FaultyArray(array, faults).pair(Pair("here", left, Grid(1.0, signed=True)))
+    found = product(first, second)
+    assert np.array_equal(found.numpy(), expected_of_pairs(first, second, array, faults))
+
+
 def array_of(rows=4, cols=3, **accumulators):
     return Array(rows=rows, cols=cols, accumulators=Accumulators(**accumulators))
 
@@ -201,3 +232,44 @@ def test_a_map_of_another_array_is_refused():
         FaultyArray(array, faulty(array_of(rows=2)))
     with pytest.raises(FaultMapError, match="bit 24 of the accumulator"):
         FaultyArray(array_of(bits=24), faulty(array, (0, 0, "accumulator", 24, 1)))
+
+
+SIGNED, UNSIGNED = Grid(1.0, signed=True), Grid(1.0, signed=False)
+
+
+@pytest.mark.parametrize("left", [SIGNED, UNSIGNED])
+def test_a_sound_array_multiplies_activations_as_sound_arithmetic_does(left):
+    array, pair = array_of(), Pair("here", left, SIGNED)
+    first, second = operands(left, 700, 3, seed=0)  # more than single precision holds
+    found = FaultyArray(array, faulty(array)).pair(pair)(first, second)
+    assert torch.equal(found, (first.long() @ second.long()).to(torch.int32))
+    assert torch.equal(soundly.pair(pair)(first, second), found)
+
+
+def test_heads_that_share_a_right_operand_are_told_apart():
+    array = array_of()
+    faults = faulty(array, (1, 0, "accumulator", 9, 1), (2, 1, "product", 5, 0))
+    first, second = operands(SIGNED, 6, 4, seed=1)
+    product = FaultyArray(array, faults).pair(Pair("here", SIGNED, SIGNED))
+    assert torch.equal(
+        product(first, second[:, :1]), product(first, second[:, :1].expand(-1, 3, -1, -1))
+    )
+
+
+def test_accumulators_too_narrow_for_activations_are_told_before_any_overflows():
+    array = array_of(rows=16, bits=19)
+    product = FaultyArray(array, faulty(array)).pair(Pair("blocks.0.attn", UNSIGNED, SIGNED))
+    zeros = torch.zeros(1, 2, 16, dtype=torch.uint8), torch.zeros(1, 16, 3, dtype=torch.int8)
+    with pytest.raises(ArrayError, match=r"blocks\.0\.attn: .* have 19 bits.* need 20"):
+        product(*zeros)
+    array = array_of(outside_bits=24)
+    product = FaultyArray(array, faulty(array)).pair(Pair("", UNSIGNED, SIGNED))
+    wide = torch.zeros(1, 2, 300, dtype=torch.uint8), torch.zeros(1, 300, 3, dtype=torch.int8)
+    with pytest.raises(ArrayError, match="need 25"):
+        product(*wide)
+
+
+def test_narrow_registers_hold_no_activations():
+    array = Array(rows=4, cols=3, memory=WeightMemory(bits=4))
+    with pytest.raises(ArrayError, match="weight registers of 4 bits"):
+        FaultyArray(array, faulty(array)).pair(Pair("here", SIGNED, SIGNED))

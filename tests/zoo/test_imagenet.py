@@ -3,13 +3,15 @@ import torch
 
 from chipmend.zoo import NETWORKS, imagenet
 
-# parameters of torchvision's networks as its documentation states them, the VGGs with batch norm
+# parameters of torchvision's networks as its documentation states them, the VGGs with batch norm,
+# and of timm's vit_small_patch16_224
 PUBLISHED = {
     "alexnet": 61_100_840,
     "mobilenet_v2": 3_504_872,
     "resnet18": 11_689_512,
     "vgg11": 132_868_840,
     "vgg16": 138_365_992,
+    "vit": 22_050_664,
 }
 # some names of tensors in its files, with their sizes
 NAMES = {
@@ -30,6 +32,15 @@ NAMES = {
     },
     "vgg11": {"features.0.bias": (64,), "features.25.weight": (512, 512, 3, 3)},
     "vgg16": {"features.41.running_mean": (512,), "classifier.3.weight": (4096, 4096)},
+    "vit": {
+        "cls_token": (1, 1, 384),
+        "pos_embed": (1, 197, 384),
+        "patch_embed.proj.weight": (384, 3, 16, 16),
+        "blocks.0.attn.qkv.weight": (1152, 384),
+        "blocks.11.mlp.fc2.bias": (384,),
+        "norm.weight": (384,),
+        "head.weight": (1000, 384),
+    },
 }
 
 

@@ -20,7 +20,9 @@ from chipmend.bundle.delta import Repair
 from chipmend.errors import BundleError
 from chipmend.extras import imported
 from chipmend.faults.maps import Chip, check_fits
+from chipmend.network.dynamic import Lost, lose_in_products_
 from chipmend.network.evaluate import Metric, scores
+from chipmend.network.integer.layers import Sound
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.network.integer.onnx import write_onnx
 from chipmend.network.samples import Samples, batches
@@ -68,7 +70,8 @@ def network_of(bundle: Bundle, base: Base, base_digest: str) -> IntegerNetwork:
             f"{bundle.path} holds a network of real numbers",
             hint="put quantize into the recipe for one in codes",
         )
-    return IntegerNetwork(base.lowering, repair.tensors, repair.codes)
+    sound = Sound(Lost(repair.bypassed, base.array))
+    return IntegerNetwork(base.lowering, repair.tensors, repair.codes, sound)
 
 
 def on_its_chip(repair: Repair, base: Base, chip: Chip) -> IntegerNetwork:
@@ -174,6 +177,7 @@ def _of_real_numbers(
     with torch.no_grad():
         for name, tensor in repair.tensors.items():
             held[name].copy_(tensor)
+    lose_in_products_(network, Lost(repair.bypassed, base.array))
     return network
 
 

@@ -23,6 +23,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils._pytree import tree_leaves
 
+from chipmend.network.dynamic import DynamicProducts
 from chipmend.network.evaluate import device_of, differentiable, evaluating
 
 logger = logging.getLogger(__name__)
@@ -154,8 +155,14 @@ def permute_(
 
 
 def _outputs(model: nn.Module, inputs: Tensor) -> list[Tensor]:
-    with evaluating(model), torch.no_grad():
+    """Outputs, products of activations spoiled: channels in those keep their places on the PEs."""
+    with evaluating(model), torch.no_grad(), DynamicProducts(model, _spoiled):
         return [leaf.detach() for leaf in tree_leaves(model(inputs)) if isinstance(leaf, Tensor)]
+
+
+def _spoiled(left: Tensor, right: Tensor) -> Tensor:  # noqa: ARG001
+    random = torch.rand(right.shape[-2:], generator=torch.Generator().manual_seed(0))
+    return right * random.to(right.device, right.dtype)
 
 
 def _leaves_alone(

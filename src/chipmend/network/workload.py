@@ -1,11 +1,14 @@
 """What a network asks of the array: the sizes of its matrix products, as they are computed."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from chipmend.errors import DataError, NetworkError
 from chipmend.hardware.cycles import GemmSize
 from chipmend.hardware.placement import WeightShape
+from chipmend.network.dynamic import DynamicProducts
 from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.gemm import gemms
 from chipmend.network.products import Product, Products
@@ -21,7 +24,7 @@ def gemm_sizes(model: nn.Module, inputs: Tensor) -> tuple[GemmSize, ...]:
 
     Returns:
         The sizes, in the order in which the network computes the products. A weight that is used
-        several times counts each time.
+        several times counts each time, and a product of two activations for each sample and head.
 
     Raises:
         NetworkError: Nothing in the network runs on the array.
@@ -33,8 +36,13 @@ def gemm_sizes(model: nn.Module, inputs: Tensor) -> tuple[GemmSize, ...]:
     """
     met: list[GemmSize] = []
     products = Products(gemms(model), lambda product: met.append(_size(product)))
+
+    def meet(left: Tensor, right: Tensor) -> Tensor:
+        met.extend(_pair_sizes(left, right))
+        return right
+
     try:
-        with evaluating(model), torch.no_grad(), products:
+        with evaluating(model), torch.no_grad(), DynamicProducts(model, meet), products:
             model(inputs.to(device_of(model)))
     except Exception as error:  # whatever a network of the user's does with the wrong inputs
         raise DataError(
@@ -48,6 +56,13 @@ def gemm_sizes(model: nn.Module, inputs: Tensor) -> tuple[GemmSize, ...]:
             hint="check that it uses its Linear and Conv layers for these inputs",
         )
     return tuple(met)
+
+
+def _pair_sizes(left: Tensor, right: Tensor) -> list[GemmSize]:
+    """One for each sample and head."""
+    count = math.prod(torch.broadcast_shapes(left.shape[:-2], right.shape[:-2]))
+    *_, k, n = right.shape
+    return [GemmSize(left.shape[-2], WeightShape(n, k))] * count
 
 
 def _size(product: Product) -> GemmSize:

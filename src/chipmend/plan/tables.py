@@ -42,7 +42,7 @@ class ZooModel:
 
     __pydantic_config__ = _STRICT
 
-    zoo: Literal["alexnet", "mobilenet_v2", "resnet18", "vgg11", "vgg16"]
+    zoo: Literal["alexnet", "mobilenet_v2", "resnet18", "vgg11", "vgg16", "vit"]
     width: float = 0.25
 
 

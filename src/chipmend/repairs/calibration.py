@@ -18,6 +18,7 @@ from torch import Tensor
 from chipmend.errors import DataError
 from chipmend.hardware.memory import Filled, WeightMemory
 from chipmend.network.coupling import Coupling, couplings
+from chipmend.network.dynamic import has_dynamic_products
 from chipmend.network.evaluate import evaluating
 from chipmend.network.filling import filled
 from chipmend.network.gemm import gemms
@@ -27,6 +28,7 @@ from chipmend.network.integer.network import Lowering, lowering
 from chipmend.network.intercepts import Intercept, intercepts
 from chipmend.network.memory import Footprint, footprint
 from chipmend.network.products import Products
+from chipmend.network.queries import Query, queries
 from chipmend.network.sensitivity import Sensitivity, sensitivities
 from chipmend.network.task import Task
 from chipmend.records import digest_of
@@ -81,6 +83,8 @@ HALF = 0.5
 """Share of the way below which it is told that calibration inputs are hardly trusted."""
 FEW = 4
 """Inputs on which the network's structure is looked at."""
+QUERIED = 64
+"""Inputs that queries are fitted on: each gives an equation for every query and key."""
 
 
 class Calibration:
@@ -183,14 +187,16 @@ class Calibration:
         """Work out all that a step goes by, so that the step's own time is its own."""
         self.bill((step,))
         match step:
-            case Compensate() | Recalibrate(form=Match()) | Quantize(form=SequentialFAQ()):
+            case Compensate() | Quantize(form=SequentialFAQ()):
+                _ = self.intercepts, self.queries
+            case Recalibrate(form=Match()):
                 _ = self.intercepts
             case Remap(saliency=kind):
                 _ = self.couplings, self.saliency(kind)
             case Assess(moments=moments):
                 self.saliency(ClosedForm(moments=moments))
             case Quantize(form=CompensatedFAQ(moments=moments)):
-                self.factors(moments)
+                _ = self.factors(moments), self.queries
             case _:
                 pass
 
@@ -251,6 +257,18 @@ class Calibration:
     def intercepts(self) -> dict[str, Intercept]:
         """Where each layer's outputs can be shifted."""
         return intercepts(self.task.model, self.inputs(FEW))
+
+    @cached_property
+    def has_dynamic_products(self) -> bool:
+        """Whether the network computes products of two activations."""
+        return has_dynamic_products(self.task.model, self.inputs(FEW).to(self.task.device))
+
+    @cached_property
+    def queries(self) -> list[Query]:
+        """Left operands of products of two activations that a weight gives out."""
+        if not self.has_dynamic_products:
+            return []
+        return queries(self.task.model, self.inputs_at_once(QUERIED))
 
     @cached_property
     def couplings(self) -> list[Coupling]:

@@ -24,7 +24,8 @@ class Repaired:
 
     Args:
         model: The network, a plain torch module of the caller's own; of integers if a step chose
-            codes. It computes what the chip does, unless datapaths are stuck that nothing bypasses.
+            codes. It computes what the chip does, unless datapaths are stuck that nothing bypasses;
+            products of two activations lose what lies on faulty PEs whenever it is run.
         validation_accuracy: Mean score on the validation split, of the chip itself with all its
             faults live if the network is of integers.
         cost: What the repair cost, the look at the validation split included.

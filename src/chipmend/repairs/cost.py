@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
 from chipmend.network.task import Task
+from chipmend.steps import Labels, Retrain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,3 +62,8 @@ class Stop:
 def forward_pass(samples: int, task: Task) -> float:
     """EE of a forward pass over some samples."""
     return samples / (3 * len(task.train))
+
+
+def ee_of_an_epoch(step: Retrain) -> float:
+    """EE of an epoch of retraining: one, and the forward pass of a teacher, which is a third."""
+    return 1.0 if isinstance(step.teacher, Labels) else 4 / 3

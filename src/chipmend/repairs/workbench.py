@@ -21,9 +21,11 @@ from chipmend.faults.maps import FaultMap
 from chipmend.hardware.array import Array
 from chipmend.hardware.memory import Filled
 from chipmend.network.coupling import Coupling, Positions
+from chipmend.network.dynamic import Lost
 from chipmend.network.evaluate import scores
 from chipmend.network.integer.codes import Codes
 from chipmend.network.integer.graph import tensors_of
+from chipmend.network.integer.layers import Sound
 from chipmend.network.integer.network import IntegerNetwork, Lowering
 from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import ChosenSamples
@@ -31,15 +33,17 @@ from chipmend.network.task import Task
 from chipmend.recipes import (
     ahead_of_retraining,
     is_quantized,
+    makes_up_for_losses,
     mapping_of,
     merged,
-    path_of,
+    trajectory_of,
     unpruned,
 )
 from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
 from chipmend.repairs.coding import Coding
-from chipmend.repairs.cost import Cost, Stop, forward_pass
+from chipmend.repairs.cost import Cost, Stop, ee_of_an_epoch, forward_pass
 from chipmend.repairs.distill import lessons
+from chipmend.repairs.losing import Losing
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
 from chipmend.repairs.prune import Pruned, are_zero, prune_, pruned_weights
@@ -59,7 +63,6 @@ from chipmend.steps import (
     Compensate,
     CompensatedFAQ,
     KeepBetter,
-    Labels,
     Match,
     Measure,
     Naive,
@@ -113,6 +116,7 @@ class Workbench:
         self._chip, self._seed, self._tick = chip, seed, tick
         self._worked = 0.0
         self._array, self._faults = array, faults
+        self._losing = Losing(self.calibration, Lost(faults.unusable, array))
         self._here: tuple[Recipe, nn.Module] | None = None
         self._codes: dict[str, Codes] = {}
         self._trajectories: dict[Recipe, Retraining] = {}
@@ -132,7 +136,7 @@ class Workbench:
         network = self._at(done)
         if (lowered := self._lowering(done)) is None:
             return network
-        return IntegerNetwork(lowered, network, self._codes)
+        return IntegerNetwork(lowered, network, self._codes, Sound(self._losing.lost))
 
     def codes(self, recipe: Recipe) -> Mapping[str, Codes] | None:
         """The codes that a recipe chooses, in the network's own order of channels."""
@@ -223,7 +227,7 @@ class Workbench:
             if isinstance(step, Remap):
                 total += self._mappings[step][1]
                 continue
-            stop, path = self._stops[done], _trajectory_of(done)
+            stop, path = self._stops[done], trajectory_of(done)
             total += stop.along - paid.get(path, Cost()) + stop.once
             paid[path] = stop.along
         return total
@@ -296,20 +300,20 @@ class Workbench:
 
     def _carried_out(self, recipe: Recipe) -> nn.Module:
         if not recipe:
-            return self.task.fresh_network()
+            return self._losing.fresh()
         before, step = recipe[:-1], recipe[-1]
         if isinstance(step, Retrain):
             return self._retrained(before, step)
         if isinstance(step, Remap):
             self._remapped(step)
-            return self.task.fresh_network()
+            return self._losing.fresh()
         if isinstance(step, KeepBetter):
             network = self._better(before)
             self._stops[recipe] = Stop()  # its looks are billed as looks
             return network
         if isinstance(step, Quantize) and isinstance(step.form, CompensatedFAQ | SequentialFAQ):
             before = unpruned(before)  # it makes up for lost weights itself
-        network = self.task.fresh_network() if isinstance(step, Compensate) else self._taken(before)
+        network = self._losing.fresh() if isinstance(step, Compensate) else self._taken(before)
         self.calibration.prepare(step)
         started = time.perf_counter()
         cost = self._repaired_(network, step, recipe)
@@ -330,30 +334,33 @@ class Workbench:
         known, pruned = self.calibration, self.pruned(recipe)
         if isinstance(step, Recalibrate):
             return Cost(recalibrate=self._recalibrated_(network, step.form))
+        fitted = self._losing.fit_queries_(network) if makes_up_for_losses(recipe) else Cost()
         if isinstance(step, Quantize):
-            return Cost(algebra=known.algebra(self._quantized_(network, step.form, recipe)))
+            return fitted + Cost(
+                algebra=known.algebra(self._quantized_(network, step.form, recipe))
+            )
         if not isinstance(step, Compensate):
             prune_(network, pruned)
             return Cost()
         if isinstance(step.form, OneShot):
-            _, work = one_shot_(network, known.layers(step.form), pruned)
+            _, work = one_shot_(network, self._losing.layers(step.form), pruned)
         else:
             work = sequential_(
                 network,
                 known.inputs_at_once(step.form.samples),
-                known.targets(step.form.samples, step.form.places),
+                self._losing.targets(step.form.samples, step.form.places),
                 pruned,
                 known.intercepts,
                 pull=step.form.pull,
             )
-        return Cost(algebra=known.algebra(work))
+        return fitted + Cost(algebra=known.algebra(work))
 
     def _quantized_(self, network: nn.Module, form: Coded, recipe: Recipe) -> int:
         """Choose codes, set the network to what they stand for; multiply-adds that it took."""
         known, words = self.calibration, self._words(recipe)
         if isinstance(form, SequentialFAQ):
             inputs = known.inputs_at_once(form.samples)
-            clean = known.targets(form.samples, form.places)
+            clean = self._losing.targets(form.samples, form.places)
             self._codes, work = quantized_in_stream_(
                 network, form, words, inputs, clean, known.intercepts
             )
@@ -415,13 +422,13 @@ class Workbench:
 
     def _retrained(self, before: Recipe, step: Retrain) -> nn.Module:
         trajectory = self._trajectory(before, step)
-        behind = self._worked - trajectory.epochs * _ee_of_an_epoch(step)
+        behind = self._worked - trajectory.epochs * ee_of_an_epoch(step)
         try:
             trajectory.advance(
-                step.epochs, lambda epochs: self._tick(behind + epochs * _ee_of_an_epoch(step))
+                step.epochs, lambda epochs: self._tick(behind + epochs * ee_of_an_epoch(step))
             )
         finally:
-            epochs = trajectory.epochs * _ee_of_an_epoch(step)
+            epochs = trajectory.epochs * ee_of_an_epoch(step)
             along = Cost(retrain=epochs, seconds=trajectory.seconds)
             self._stops[*before, step] = Stop(along=along)
         self._worked = behind + epochs
@@ -437,7 +444,7 @@ class Workbench:
 
     def _trajectory(self, before: Recipe, step: Retrain) -> Retraining:
         """The trajectory that leads to a step, begun anew where it has gone too far."""
-        key = _trajectory_of((*before, step))
+        key = trajectory_of((*before, step))
         known = self._trajectories.get(key)
         if known is None or known.steps > known.steps_of(step.epochs):
             train, loss = lessons(self.task, step.teacher)
@@ -487,14 +494,3 @@ class _Looked:
 
     scores: np.ndarray = field(default_factory=lambda: np.empty(0))
     seconds: float = 0.0
-
-
-def _ee_of_an_epoch(step: Retrain) -> float:
-    """An epoch is one, and the forward pass of a teacher a third."""
-    return 1.0 if isinstance(step.teacher, Labels) else 4 / 3
-
-
-def _trajectory_of(recipe: Recipe) -> Recipe:
-    """What names the trajectory that a recipe ends on; a step that trains nothing has its own."""
-    *before, step = recipe
-    return (*before, path_of(step)) if isinstance(step, Retrain) else recipe

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int8, Int32, Int64
 from torch import Tensor
 
-from chipmend.network.integer.whole import WholeMatrix
+from chipmend.network.integer.whole import WholeMatrices, WholeMatrix
 from chipmend.simulate.columns import Event
 
 Events = Mapping[int, Sequence[Event]]
@@ -35,15 +35,15 @@ class _Multipliers:
 
     outputs: Int64[Tensor, " stuck"]
     rows: Int64[Tensor, " stuck"]
-    weights: Int32[Tensor, "stuck 1"]
+    weights: Int32[Tensor, "... stuck 1"]
     faulty: Int32[Tensor, "stuck 1"]
 
     def drop_(
-        self, drops: Int32[Tensor, "n m"], operand: Int8[Tensor, "rows m"], zero: int
+        self, drops: Int32[Tensor, "... n m"], operand: Int8[Tensor, "... rows m"], zero: int
     ) -> None:
         """Add what they drop."""
-        products = (operand[self.rows].to(torch.int32) - zero).mul_(self.weights)
-        drops.index_add_(0, self.outputs, products.bitwise_and_(self.faulty))
+        products = (operand[..., self.rows, :].to(torch.int32) - zero).mul_(self.weights)
+        drops.index_add_(-2, self.outputs, products.bitwise_and_(self.faulty))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Chain:
     Args:
         columns: The column of the array of each output, those with most stuck accumulators first.
         weights: What the registers of their PEs hold, for the rows of the pass; other rows of PEs
-            are idle.
+            are idle. Where there are several such, each has an operand of its own.
         multipliers: Stuck bits of multipliers.
         accumulators: Stuck bits of accumulators.
         least: The least number that activations may be.
@@ -75,7 +75,7 @@ class Chain:
     def __init__(
         self,
         columns: Sequence[int],
-        weights: Float[Tensor, "n rows"],
+        weights: Float[Tensor, "... n rows"],
         multipliers: Events,
         accumulators: Events,
         *,
@@ -90,7 +90,7 @@ class Chain:
             _by_next(multipliers.get(c, ()), held) for c, held in zip(columns, stuck, strict=True)
         ]
         ones = torch.zeros(len(columns), 1, dtype=torch.int32, device=device)
-        down = torch.arange(weights.shape[1], device=device)
+        down = torch.arange(weights.shape[-1], device=device)
         self._steps: list[tuple[_Multipliers | None, _Accumulators | None]] = []
         matrices, offsets, first = [], [], 0
         for level in range(most + 1):
@@ -102,7 +102,7 @@ class Chain:
             self._steps.append((self._multipliers(before, level), met if here else None))
             if here:
                 rows = torch.tensor([e.row for e in here], device=device)
-                matrices.append(weights[: len(here)] * (down <= rows[:, None]))
+                matrices.append(weights[..., : len(here), :] * (down <= rows[:, None]))
                 offsets.append(ones[: len(here)].clone())
                 ones[: len(here)] += _bits([e.ones for e in here], device)
             first += len(here)
@@ -112,11 +112,12 @@ class Chain:
         self.constant = torch.zeros_like(ones) if whole else ones
         self._matrix = None
         if matrices:
-            self._matrix = WholeMatrix(torch.cat(matrices), least, torch.cat(offsets))
+            build = WholeMatrix if weights.dim() == 2 else WholeMatrices
+            self._matrix = build(torch.cat(matrices, -2), least, torch.cat(offsets))
 
     def __call__(
-        self, operand: Int8[Tensor, "rows m"], sums: Int32[Tensor, "n m"] | None = None
-    ) -> Int32[Tensor, "n m"]:
+        self, operand: Int8[Tensor, "... rows m"], sums: Int32[Tensor, "... n m"] | None = None
+    ) -> Int32[Tensor, "... n m"]:
         """Drops, or sums whose lower bits are right.
 
         Args:
@@ -131,26 +132,28 @@ class Chain:
                 multipliers.drop_(drops, operand, self._zero)
             if accumulators is not None:
                 assert passing is not None
-                drops = self._dropped(passing[accumulators.sums], accumulators.faulty, drops)
+                sums_there = passing[..., accumulators.sums, :]
+                drops = self._dropped(sums_there, accumulators.faulty, drops)
         if not self._whole:
             return self._none(operand) if drops is None else drops
         assert passing is not None
-        found = passing[-self._n :]
+        found = passing[..., -self._n :, :]
         return found if drops is None else found.sub_(drops)
 
-    def at_rest(self) -> Int32[Tensor, "n 1"]:
+    def at_rest(self) -> Int32[Tensor, "... n 1"]:
         """The moves of all outputs while no activation is other than zero."""
-        operand = torch.full_like(self._weights[:1].T, self._zero, dtype=torch.int8)
+        operand = torch.full_like(self._weights[..., :1, :].mT, self._zero, dtype=torch.int8)
         return self.constant - self(operand)
 
     def _dropped(self, passing: Tensor, faulty: Tensor, drops: Tensor | None) -> Tensor:
         """Drops up to here and at the next stuck accumulators."""
-        count = len(passing)
+        count = passing.shape[-2]
         if drops is None and count == self._n:
             return passing.bitwise_and_(faulty)
         if drops is None:
-            drops = passing.new_zeros(self._n, passing.shape[1])
-        drops[:count].add_(passing.sub_(drops[:count]).bitwise_and_(faulty))
+            drops = passing.new_zeros(*passing.shape[:-2], self._n, passing.shape[-1])
+        here = drops[..., :count, :]
+        here.add_(passing.sub_(here).bitwise_and_(faulty))
         return drops
 
     def _multipliers(
@@ -161,18 +164,19 @@ class Chain:
             (output, event)
             for output, each in enumerate(before)
             for event in each.get(level, ())
-            if event.row < self._weights.shape[1]
+            if event.row < self._weights.shape[-1]
         ]
         if not met:
             return None
         device = self._weights.device
         outputs = torch.tensor([output for output, _ in met], device=device)
         rows = torch.tensor([event.row for _, event in met], device=device)
-        weights = self._weights[outputs, rows].to(torch.int32)[:, None]
+        weights = self._weights[..., outputs, rows].to(torch.int32)[..., None]
         return _Multipliers(outputs, rows, weights, _bits([e.faulty for _, e in met], device))
 
     def _none(self, operand: Tensor) -> Tensor:
-        return operand.new_zeros(self._n, operand.shape[1], dtype=torch.int32)
+        *before, _, m = operand.shape
+        return operand.new_zeros(*before, self._n, m, dtype=torch.int32)
 
 
 def _by_next(multipliers: Sequence[Event], accumulators: Sequence[Event]) -> dict[int, list[Event]]:

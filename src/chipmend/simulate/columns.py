@@ -88,15 +88,15 @@ class StuckColumns:
         return self._events("accumulator")
 
     def registers(
-        self, weights: Float[Tensor, "n k"], row_of: Int64[np.ndarray, " k"]
-    ) -> Float[Tensor, "n k"]:
+        self, weights: Float[Tensor, "... n k"], row_of: Int64[np.ndarray, " k"]
+    ) -> Float[Tensor, "... n k"]:
         """What the weight registers hold once weights are loaded; nothing where PEs are bypassed.
 
         Args:
             weights: Whole numbers.
             row_of: The row of PEs of each column of the matrix.
         """
-        at = np.ix_(np.arange(len(weights)) % self.array.cols, row_of)
+        at = np.ix_(np.arange(weights.shape[-2]) % self.array.cols, row_of)
         held = weights.masked_fill(from_numpy(self.bypassed.T[at]).to(weights.device), 0)
         if not self._patterns("weight")[0].any():
             return held

@@ -18,11 +18,11 @@ Bounds = tuple[Int64[Tensor, "n passes"], Int64[Tensor, "n passes"]]
 """The least and the greatest sum of each output in each pass."""
 
 
-def bounds(weights: Float[Tensor, "n k"], grid: Grid, slices: Sequence[slice]) -> Bounds:
+def bounds(weights: Float[Tensor, "... n k"], grid: Grid, slices: Sequence[slice]) -> Bounds:
     """Bounds of the sums that passes give.
 
     Args:
-        weights: Whole numbers, arranged.
+        weights: Whole numbers, arranged; where there are several such, bounds are those of all.
         grid: The grid of the activations.
         slices: Which of them each pass has.
 
@@ -34,10 +34,10 @@ def bounds(weights: Float[Tensor, "n k"], grid: Grid, slices: Sequence[slice]) -
     up, down = weights.clamp(min=0).double(), weights.clamp(max=0).double()
 
     def sums(of_up: int, of_down: int) -> Tensor:
-        each = [(of_up * up[:, s] + of_down * down[:, s]).sum(1) for s in slices]
-        return torch.stack(each, 1).long()
+        each = [(of_up * up[..., s] + of_down * down[..., s]).sum(-1) for s in slices]
+        return torch.stack(each, -1).long().view(-1, weights.shape[-2], len(slices))
 
-    return sums(grid.least, grid.most), sums(grid.most, grid.least)
+    return sums(grid.least, grid.most).amin(0), sums(grid.most, grid.least).amax(0)
 
 
 def bits_for(least: int, most: int) -> int:

@@ -15,7 +15,8 @@ class Walk:
 
     Args:
         columns: The column of the array of each output.
-        weights: What the registers of their PEs hold, arranged.
+        weights: What the registers of their PEs hold, arranged. Where there are several such, each
+            has an operand of its own.
         multipliers: Stuck bits of multipliers.
         accumulators: Stuck bits of accumulators.
         array: The array.
@@ -26,7 +27,7 @@ class Walk:
     def __init__(
         self,
         columns: Sequence[int],
-        weights: Float[Tensor, "n k"],
+        weights: Float[Tensor, "... n k"],
         multipliers: Events,
         accumulators: Events,
         *,
@@ -41,20 +42,21 @@ class Walk:
             for events in (multipliers, accumulators)
         )
 
-    def __call__(self, operand: Int8[Tensor, "k m"]) -> Int32[Tensor, "n m"]:
+    def __call__(self, operand: Int8[Tensor, "... k m"]) -> Int32[Tensor, "... n m"]:
         """The sums.
 
         Args:
             operand: The arranged left operand; of unsigned numbers, 128 less.
         """
         held = self._array.accumulators
-        total = operand.new_zeros(len(self._weights), operand.shape[1], dtype=torch.int64)
+        sizes = *self._weights.shape[:-1], operand.shape[-1]
+        total = operand.new_zeros(sizes, dtype=torch.int64)
         for rows in self._slices:
-            numbers = operand[rows].long() - self._zero
+            numbers = operand[..., rows, :].long() - self._zero
             if held.tiles == "reentry":
-                total = self._down(numbers, self._weights[:, rows], total)
+                total = self._down(numbers, self._weights[..., rows], total)
                 continue
-            found = self._down(numbers, self._weights[:, rows], torch.zeros_like(total))
+            found = self._down(numbers, self._weights[..., rows], torch.zeros_like(total))
             total = _kept(total + found, held.outside_bits)
         return total.to(torch.int32)
 
@@ -62,8 +64,8 @@ class Walk:
         """One pass: sums that come in at the top, to those that leave at the bottom."""
         bits = self._array.accumulators.bits
         for row in range(self._array.rows):
-            if row < len(numbers):
-                products = weights[:, row, None] * numbers[row]
+            if row < numbers.shape[-2]:
+                products = weights[..., row, None] * numbers[..., row, None, :]
             else:
                 products = torch.zeros_like(sums)
             sums = _kept(sums + _moved(products, self._of_products, row), bits)

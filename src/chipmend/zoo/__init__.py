@@ -12,10 +12,11 @@ from chipmend.zoo.alexnet import alexnet
 from chipmend.zoo.mobilenet import mobilenet_v2
 from chipmend.zoo.resnet import resnet18
 from chipmend.zoo.vgg import vgg11, vgg16
+from chipmend.zoo.vit import vit
 from chipmend.zoo.weights import WEIGHTS, read_weights_, write_weights
 
 NETWORKS: Mapping[str, Callable[..., nn.Sequential]] = {
-    function.__name__: function for function in (alexnet, mobilenet_v2, resnet18, vgg11, vgg16)
+    function.__name__: function for function in (alexnet, mobilenet_v2, resnet18, vgg11, vgg16, vit)
 }
 """Constructors by name: each takes ``classes``, ``channels`` and ``width``."""
 
@@ -28,6 +29,7 @@ __all__ = [
     "trained",
     "vgg11",
     "vgg16",
+    "vit",
     "write_weights",
 ]
 

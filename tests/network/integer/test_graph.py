@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from chipmend.errors import NetworkError
+from chipmend.network.dynamic import DynamicProducts
 from chipmend.network.integer.graph import tensors_of, traced
-from chipmend.network.products import without_fused_attention
 
 
 class Residual(nn.Module):
@@ -57,7 +57,7 @@ def test_it_does_what_the_network_does(name):
     graph = pickle.loads(pickle.dumps(traced(model, torch.randn(2, *sizes))))
     assert model.training
     inputs, seen = torch.randn(5, *sizes), {}
-    with torch.no_grad(), without_fused_attention():
+    with torch.no_grad(), DynamicProducts(model, lambda _, right: right):
         found = graph.run({**tensors_of(model), **graph.constants}, inputs, seen.__setitem__)
         expected = model.eval()(inputs)
     assert torch.equal(found, expected)

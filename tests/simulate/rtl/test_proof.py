@@ -18,6 +18,14 @@ def test_simulator_and_verilog_agree_on_every_bit(seed):
     assert (found.cases, found.moved > 6) == (12, True)
 
 
+def test_products_of_activations_are_among_the_cases():
+    array = random_array(np.random.default_rng(1), most=4)
+    assert array.memory.bits == 8
+    found = prove(array, cases=30, seed=0)
+    assert found.mismatches == ()
+    assert found.pairs > 3
+
+
 def test_a_mistake_of_the_simulator_is_found(monkeypatch):
     array = random_array(np.random.default_rng(0), most=4)
 

@@ -9,7 +9,7 @@ import math
 import operator
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,10 +18,15 @@ from torch import Tensor, nn
 from torch.fx.node import Node, map_arg
 
 from chipmend.errors import NetworkError
+from chipmend.network.dynamic import DynamicProducts
 from chipmend.network.evaluate import evaluating
 
 NORMS = frozenset(("_native_batch_norm_legit_no_training.default",))
 """Operators of which only the first result is of any use when nothing is trained."""
+OWN = "alias.default"
+"""The operator that gives a tensor of the network's own where an activation is expected."""
+_TAKING_OWN = {"add.Tensor", "cat.default", "expand.default"}
+"""Operators that activations and the network's own tensors come together in."""
 VIEWS = {"view.default": "reshape.default", "_unsafe_view.default": "reshape.default"}
 """Operators that want numbers to lie in one order, and what does the same in any."""
 
@@ -67,7 +72,12 @@ class Operation:
     @property
     def holds(self) -> list[str]:
         """Names of the weights, statistics and constants that it takes."""
-        return [item.name for item in _leaves(list(self.given.values())) if isinstance(item, Held)]
+        return [item.name for item in self.held]
+
+    @property
+    def held(self) -> list[Held]:
+        """The weights, statistics and constants themselves."""
+        return [item for item in _leaves(list(self.given.values())) if isinstance(item, Held)]
 
     def __call__(self, found: Callable[[Value | Held], Any]) -> Any:
         """Carry it out.
@@ -161,7 +171,8 @@ def traced(model: nn.Module, inputs: Tensor) -> Graph:
         NetworkError: What it does depends on what comes in, or it gives more than one tensor.
     """
     batch = {0: torch.export.Dim.DYNAMIC}
-    with evaluating(model), torch.no_grad(), warnings.catch_warnings():
+    apart = DynamicProducts(model, lambda _, right: right)
+    with evaluating(model), torch.no_grad(), warnings.catch_warnings(), apart:
         warnings.simplefilter("ignore")
         try:
             program = torch.export.export(model, (inputs,), dynamic_shapes=(batch,))
@@ -185,15 +196,19 @@ def traced(model: nn.Module, inputs: Tensor) -> Graph:
             f"and gives {len(signature.user_outputs)} outputs",
             hint="wrap it in a module that takes one tensor and gives one",
         )
+    constants = {n: c for n, c in program.constants.items() if isinstance(c, Tensor)}
     (taken,), (given,) = signature.user_inputs, signature.user_outputs
     operations, renamed = _operations(program.graph.nodes, held)
     graph = Graph(
-        str(taken), tuple(inputs.shape[1:]), tuple(operations), renamed.get(str(given), str(given))
+        str(taken),
+        tuple(inputs.shape[1:]),
+        tuple(_with_own(operations, {**tensors_of(model), **constants})),
+        renamed.get(str(given), str(given)),
     )
     alive = tuple(_alive(graph))
     held_by = {name for each in alive for name in each.holds}
-    constants = {name: program.constants[name] for name in held_by & {*program.constants}}
-    return replace(graph, operations=alive, constants=constants)
+    used = {name: constants[name] for name in held_by & {*constants}}
+    return replace(graph, operations=alive, constants=used)
 
 
 def _operations(nodes: Any, held: Mapping[str, str]) -> tuple[list[Operation], dict[str, str]]:
@@ -227,6 +242,29 @@ def _operations(nodes: Any, held: Mapping[str, str]) -> tuple[list[Operation], d
             )
         )
     return operations, renamed
+
+
+def _with_own(operations: Iterable[Operation], held: Mapping[str, Tensor]) -> Iterator[Operation]:
+    """Operations, in which the network's own tensors are values wherever activations may be."""
+    given_out = set[Held]()
+    for each in operations:
+        if each.operator not in _TAKING_OWN:
+            yield each
+            continue
+        for item in {*each.held} - given_out:
+            given_out.add(item)
+            sizes = tuple(held[item.name].shape[1:])
+            yield Operation(OWN, {"self": item}, _own(item), sizes, item.name)
+        given = {name: _replaced(item, _as_value) for name, item in each.given.items()}
+        yield replace(each, given=given)
+
+
+def _as_value(item: Value | Held) -> Value:
+    return Value(_own(item)) if isinstance(item, Held) else item
+
+
+def _own(item: Held) -> str:
+    return f"own {item.name}"
 
 
 def _given(node: Node) -> dict[str, Any]:

@@ -96,6 +96,8 @@ def grids(
     inputs: Iterable[Tensor],
     wanted: Collection[str],
     choice: Choice,
+    *,
+    signed: Collection[str] = (),
 ) -> dict[str, Grid]:
     """Find the grids of a network's values.
 
@@ -105,6 +107,7 @@ def grids(
         inputs: Batches of calibration inputs.
         wanted: Names of the values that get a grid.
         choice: How a grid is chosen.
+        signed: Names of those whose numbers have a sign, whether any is below zero or not.
 
     Returns:
         A grid for each. One that is zero on all inputs gets a step of 1, which is told in the log.
@@ -112,7 +115,7 @@ def grids(
     Raises:
         NetworkError: A value that is not a finite number.
     """
-    seen = {name: _Seen() for name in wanted}
+    seen = {name: _Seen(signed=name in signed) for name in wanted}
     place = {graph.input: "the input", **{o.result: o.place for o in graph.operations}}
 
     def look(name: str, value: Any) -> None:
@@ -126,7 +129,7 @@ def grids(
 
 
 def _grid(place: str, seen: "_Seen", choice: Choice) -> Grid:
-    widest = Grid(1.0, signed=seen.least < 0)
+    widest = Grid(1.0, signed=seen.signed or seen.least < 0)
     reach = max(seen.most / widest.most, seen.least / widest.least if widest.signed else 0.0)
     if reach == 0:
         logger.warning("%s: no calibration input gives anything but zero", place)
@@ -138,6 +141,7 @@ def _grid(place: str, seen: "_Seen", choice: Choice) -> Grid:
 class _Seen:
     """What was seen of a value."""
 
+    signed: bool
     least: float = 0.0
     most: float = 0.0
     sample: list[Tensor] = field(default_factory=list)

@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import torch
-from jaxtyping import Float, Int8, Int32
+from jaxtyping import Float, Int8, Int32, Integer
 from torch import Tensor
 
 from chipmend.hardware.placement import WeightShape
+from chipmend.network.dynamic import Lost
 from chipmend.network.integer.arithmetic import SINGLE
 from chipmend.network.integer.graph import Operation, Value
 from chipmend.network.integer.grids import Grid
 from chipmend.network.integer.unrolled import unrolled
-from chipmend.network.integer.whole import WholeMatrix, signed
+from chipmend.network.integer.whole import WholeMatrices, WholeMatrix, signed
 from chipmend.network.window import Window
 
 
@@ -92,18 +94,71 @@ class Layer:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A product of two activations, of which the array holds the right one.
+
+    Args:
+        place: Where in the network it is, for people.
+        left: The grid of the left operand.
+        right: The grid of the right one, whose numbers have a sign as those of weights do.
+    """
+
+    place: str
+    left: Grid
+    right: Grid
+
+
 Product = Callable[[Tensor], Int32[Tensor, "outputs m"]]
 """A layer's product: its inputs, as PyTorch has them, to its accumulators."""
-Multiplier = Callable[[Layer], Product]
-"""What carries layers out: sound arithmetic, or a chip with faults."""
+PairProduct = Callable[
+    [Integer[Tensor, "... m k"], Int8[Tensor, "... k n"]], Int32[Tensor, "... m n"]
+]
+"""A product of two activations: whole numbers of their grids to accumulators."""
 
 
-def soundly(layer: Layer) -> Product:
-    """A layer's product where nothing is broken."""
-    if layer.shape.groups > 1:
-        return _in_groups(layer)
-    matrix = WholeMatrix(layer.numbers.flatten(1), layer.grid.least)
-    return lambda inputs: matrix(layer.columns(inputs).flatten(0, 1))
+class Multiplier(Protocol):
+    """What computes matrix products: sound arithmetic, or a chip with faults."""
+
+    def __call__(self, layer: Layer) -> Product:
+        """The product of a layer."""
+        ...
+
+    def pair(self, pair: Pair) -> PairProduct:
+        """A product of two activations."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """Sound arithmetic.
+
+    Args:
+        lost: What right operands lose; nothing by default. Weights are what they are.
+    """
+
+    lost: Lost | None = None
+
+    def __call__(self, layer: Layer) -> Product:
+        """The product of a layer."""
+        if layer.shape.groups > 1:
+            return _in_groups(layer)
+        matrix = WholeMatrix(layer.numbers.flatten(1), layer.grid.least)
+        return lambda inputs: matrix(layer.columns(inputs).flatten(0, 1))
+
+    def pair(self, pair: Pair) -> PairProduct:
+        """A product of two activations."""
+
+        def product(left: Tensor, right: Tensor) -> Tensor:
+            if self.lost is not None:
+                right = right.masked_fill(self.lost(*right.shape[-2:]).to(right.device), 0)
+            return WholeMatrices(right.mT, pair.left.least)(signed(left).mT).mT
+
+        return product
+
+
+soundly = Sound()
+"""Where nothing is broken."""
 
 
 def _in_groups(layer: Layer) -> Product:

@@ -6,7 +6,7 @@ multiplication and a shift. Biases and norms are in the offsets of that multipli
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,8 @@ def lowering(
     graph = traced(model, torch.cat([batch[:2] for batch in batches[:2]]))  # two at least
     stages = staged(graph, [gemm.name for gemm in gemms(model)], float_allowed=float_allowed)
     held = {**tensors_of(model), **graph.constants}
-    found = grids(graph, held, batches, _on_grids(stages), choice)
+    wanted, signed = _on_grids(stages), _sources(stages, _held_by_the_array(stages))
+    found = grids(graph, held, batches, wanted, choice, signed=signed)
     return Lowering(graph, tuple(stages), found)
 
 
@@ -73,6 +74,20 @@ def _on_grids(stages: Iterable[Stage]) -> set[str]:
     inherited = {s.result for s in stages if s.integer and s.kind not in REQUANTIZED}
     taken = {name for s in stages if s.kind is not Kind.FLOAT for name in s.tensors}
     return (own | taken) - inherited
+
+
+def _held_by_the_array(stages: Iterable[Stage]) -> set[str]:
+    """Activations that PEs hold as they hold weights."""
+    return {stage.tensors[1] for stage in stages if stage.kind is Kind.PAIR}
+
+
+def _sources(stages: Iterable[Stage], names: set[str]) -> set[str]:
+    """Some values, and those that they have their grids from."""
+    found = set(names)
+    for stage in reversed([*stages]):
+        if stage.result in found and stage.integer and stage.kind not in REQUANTIZED:
+            found.update(stage.tensors)
+    return found
 
 
 class IntegerNetwork(nn.Module):
@@ -108,7 +123,7 @@ class IntegerNetwork(nn.Module):
         )
         tensors = tensors_of(network) if isinstance(network, nn.Module) else network
         self.held = _held(lowering, tensors, codes)
-        self.codes, self.grids = codes, _of_all(lowering)
+        self.codes, self.grids, self.multiplier = codes, _of_all(lowering), multiplier
         self._units = [unit(s, self.grids, self.held, codes, multiplier) for s in lowering.stages]
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -140,5 +155,6 @@ def _of_all(lowering: Lowering) -> dict[str, Grid]:
     found = dict(lowering.grids)
     for stage in lowering.stages:
         if stage.integer and stage.tensors and stage.kind not in REQUANTIZED:
-            found[stage.result] = found[stage.tensors[0]]
+            taken = found[stage.tensors[0]]
+            found[stage.result] = replace(taken, step=taken.step * stage.factor)
     return found

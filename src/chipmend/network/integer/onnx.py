@@ -95,6 +95,7 @@ class _Quantizing(nn.Module):
     def __init__(self, network: IntegerNetwork) -> None:
         super().__init__()
         self._lowering, self._grids = network.lowering, network.grids
+        self._lost = getattr(network.multiplier, "lost", None)
         self._held = {name: tensor.cpu() for name, tensor in network.held.items()}
         self._products = {
             stage.result: self._product(f"product_{place}", stage, network.codes)
@@ -127,10 +128,20 @@ class _Quantizing(nn.Module):
     def _carried_out(self, stage: Stage, value: Callable[[str], Any]) -> Any:
         if stage.kind is Kind.PRODUCT:
             return _bounded(self._products[stage.result](value(stage.tensors[0])), stage.bounds)
+        if stage.kind is Kind.PAIR:
+            left, right = (value(name) for name in stage.tensors)
+            return _bounded(left @ self._as_held(right), stage.bounds)
         found = stage.operation(
             lambda item: value(item.name) if isinstance(item, Value) else self._held[item.name]
         )
         return _bounded(found, stage.bounds) if stage.kind in REQUANTIZED else found
+
+    def _as_held(self, right: Tensor) -> Tensor:
+        """The right operand of a product of activations without what the array loses."""
+        if self._lost is None:
+            return right
+        k, n = right.shape[-2:]
+        return right * (~self._lost(int(k), int(n))).to(right.dtype)
 
     def _product(
         self, here: str, stage: Stage, codes: Mapping[str, Codes]

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from chipmend.errors import NetworkError
-from chipmend.network.integer.graph import NORMS, Graph, Held, Operation, Value
+from chipmend.network.integer.graph import NORMS, OWN, Graph, Held, Operation, Value
 
 Bounds = tuple[float, float]
 Sizes = Mapping[str, tuple[int, ...]]
@@ -23,24 +23,51 @@ class Kind(Enum):
     """What a stage does."""
 
     PRODUCT = "a matrix product with weights of the array"
+    PAIR = "a matrix product of two activations, of which the array holds the right one"
     NORM = "a norm by itself"
     SUM = "a sum of two tensors"
     AVERAGE = "averages over places"
     JOIN = "tensors side by side"
+    CONSTANT = "a tensor of the network's own, where activations are expected"
+    TABLE = "a function of each number by itself"
+    SHARES = "shares of exponentials"
+    LAYER_NORM = "a norm over the last axes"
+    SCALE = "numbers that are worth more or less"
     BOUND = "an activation by itself, which only bounds"
     MOVE = "numbers put elsewhere, or the greatest of some"
     NUMBER = "something about sizes"
     FLOAT = "anything else, on real numbers"
 
 
-REQUANTIZED = {Kind.PRODUCT, Kind.NORM, Kind.SUM, Kind.AVERAGE, Kind.JOIN}
+ON_THE_ARRAY = {Kind.PRODUCT, Kind.PAIR}
+"""Stages that the array computes: what comes in is brought to a grid, whatever it was."""
+REQUANTIZED = {
+    *ON_THE_ARRAY,
+    *(Kind.NORM, Kind.SUM, Kind.AVERAGE, Kind.JOIN),
+    *(Kind.CONSTANT, Kind.TABLE, Kind.SHARES, Kind.LAYER_NORM),
+}
 """Stages at whose end numbers are brought to a grid of their own."""
-_OF_TENSORS = {Kind.SUM: 2, Kind.AVERAGE: 1, Kind.JOIN: 1, Kind.BOUND: 1, Kind.MOVE: 1}
+_OF_TENSORS = {
+    **dict.fromkeys((Kind.PAIR, Kind.SUM), 2),
+    **dict.fromkeys((Kind.AVERAGE, Kind.JOIN, Kind.BOUND, Kind.MOVE), 1),
+    **dict.fromkeys((Kind.TABLE, Kind.SHARES, Kind.SCALE), 1),
+}
 """How many computed tensors stages take that take nothing else."""
 PRODUCTS = {
     *(f"{name}.default" for name in ("conv1d", "conv2d", "conv3d", "linear")),
     *(f"{name}.padding" for name in ("conv1d", "conv2d", "conv3d")),
 }
+_PAIRS = {"matmul.default", "bmm.default", "mm.default"}
+_TABLES = {
+    f"{name}.default"
+    for name in (
+        *("gelu", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "mish", "softplus"),
+        *("elu", "selu", "celu", "leaky_relu", "log_sigmoid", "exp", "erf", "abs", "neg", "square"),
+    )
+}
+"""Functions of one number."""
+_FACTORS = {"mul.Tensor": 1, "mul.Scalar": 1, "div.Tensor": -1, "div.Scalar": -1}
+"""Operators that may scale by a number, and to which power they take it."""
 _POOLS = {f"avg_pool{dims}d.default": dims for dims in (1, 2, 3)}
 _ADAPTIVE_POOLS = {f"adaptive_avg_pool{dims}d.default" for dims in (1, 2, 3)}
 _MOVES = {
@@ -88,6 +115,7 @@ class Stage:
         norm: The norm that it ends with, or is.
         bounds: Between which real numbers its activation bounds the result.
         places: Over how many places each of its averages goes.
+        factor: How much more a number is worth behind it.
         integer: Whether the result is integers; else it is real numbers.
     """
 
@@ -98,6 +126,7 @@ class Stage:
     norm: Norm | None = None
     bounds: Bounds = UNBOUNDED
     places: int = 1
+    factor: float = 1.0
     integer: bool = True
 
 
@@ -166,6 +195,7 @@ def _alone(graph: Graph, placed: Collection[str]) -> dict[str, Stage]:
             _norm_of(each) if kind is Kind.NORM else None,
             _bounds_of(each) or UNBOUNDED,
             _places_of(each, sizes),
+            _factor_of(each) or 1.0,
             kind is not Kind.FLOAT,
         )
     return stages
@@ -176,8 +206,20 @@ def _kind_of(each: Operation, placed: Collection[str], sizes: Sizes) -> Kind:
     weight = given.get("weight")
     if name in PRODUCTS and isinstance(weight, Held) and weight.name in placed:
         return Kind.PRODUCT
+    if name in _PAIRS:
+        return Kind.PAIR
     if name in NORMS:
         return Kind.NORM
+    if name == OWN:
+        return Kind.CONSTANT
+    if name in _TABLES:
+        return Kind.TABLE
+    if name == "softmax.int" and each.given["dim"] in (-1, len(each.sizes)):
+        return Kind.SHARES
+    if name == "layer_norm.default" and len(each.takes) == 1:
+        return Kind.LAYER_NORM
+    if _factor_of(each) is not None:
+        return Kind.SCALE
     if _bounds_of(each) is not None:
         return Kind.BOUND
     if name == "add.Tensor" and isinstance(given["other"], Value) and given["alpha"] == 1:
@@ -197,7 +239,7 @@ def _on_integers(stages: Iterable[Stage]) -> Iterator[Stage]:
     """Stages, of which those that get real numbers compute on these, unless they are products."""
     real = set[str]()
     for stage in stages:
-        if stage.kind is not Kind.PRODUCT and not real.isdisjoint(stage.tensors):
+        if stage.kind not in ON_THE_ARRAY and not real.isdisjoint(stage.tensors):
             stage = replace(stage, kind=Kind.FLOAT, integer=False)
         if not stage.integer:
             real.add(stage.result)
@@ -210,7 +252,7 @@ def _read_in_full(stages: Sequence[Stage]) -> Iterator[Stage]:
         name for stage in stages if stage.kind is not Kind.FLOAT for name in stage.tensors
     }
     for stage in stages:
-        wide = stage.kind in (Kind.PRODUCT, Kind.NORM, Kind.AVERAGE)
+        wide = stage.kind in (*ON_THE_ARRAY, Kind.NORM, Kind.AVERAGE)
         yield replace(
             stage, integer=stage.integer and not (wide and stage.result not in on_integers)
         )
@@ -219,7 +261,7 @@ def _read_in_full(stages: Sequence[Stage]) -> Iterator[Stage]:
 def _check_known(stages: Sequence[Stage]) -> None:
     reaches, unknown = set[str](), list[Operation]()
     for stage in reversed(stages):
-        if stage.kind is Kind.PRODUCT or stage.result in reaches:
+        if stage.kind in ON_THE_ARRAY or stage.result in reaches:
             reaches.update(stage.tensors)
             if stage.kind is Kind.FLOAT:
                 unknown.append(stage.operation)
@@ -242,6 +284,14 @@ def _norm_of(each: Operation) -> Norm:
     assert mean is not None
     assert variance is not None
     return Norm(mean, variance, name("weight"), name("bias"), each.given["eps"])
+
+
+def _factor_of(each: Operation) -> float | None:
+    """By which number above 0 an operator multiplies; none if it does anything else."""
+    power, other = _FACTORS.get(each.operator), each.given.get("other")
+    if power is None or each.given.get("rounding_mode") or not isinstance(other, int | float):
+        return None
+    return float(other) ** power if 0 < other < math.inf else None
 
 
 def _bounds_of(each: Operation) -> Bounds | None:

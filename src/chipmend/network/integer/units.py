@@ -11,9 +11,10 @@ from torch import Tensor
 
 from chipmend.network.integer.arithmetic import AT_ONCE, FixedPoint
 from chipmend.network.integer.codes import LARGEST_WEIGHT, Codes
+from chipmend.network.integer.functions import layer_norm, looked_up, on_grid, softmax, table
 from chipmend.network.integer.graph import Held, Operation, Value
 from chipmend.network.integer.grids import Grid
-from chipmend.network.integer.layers import Layer, Multiplier
+from chipmend.network.integer.layers import Layer, Multiplier, Pair
 from chipmend.network.integer.pooling import POOLS, max_pooled
 from chipmend.network.integer.stages import Bounds, Kind, Norm, Stage
 
@@ -86,6 +87,8 @@ def unit(
     match stage.kind:
         case Kind.PRODUCT:
             return _product(stage, grids, held, codes, multiplier)
+        case Kind.PAIR:
+            return _pair(stage, grids, multiplier)
         case Kind.NORM:
             return _norm(stage, grids, held)
         case Kind.SUM:
@@ -94,6 +97,16 @@ def unit(
             return _average(stage, grids)
         case Kind.JOIN:
             return _join(stage, grids)
+        case Kind.CONSTANT:
+            return _constant(stage, grids, held)
+        case Kind.TABLE:
+            return _table(stage, grids)
+        case Kind.SHARES:
+            return _shares(stage, grids)
+        case Kind.LAYER_NORM:
+            return _layer_norm(stage, grids, held)
+        case Kind.SCALE if stage.integer:
+            return lambda values: values.whole(stage.tensors[0])
         case Kind.BOUND if stage.integer:
             return _bound(stage, grids)
         case Kind.MOVE if stage.integer:
@@ -122,6 +135,22 @@ def _product(
     def run(values: Values) -> Tensor:
         inputs = values.whole(taken)
         return layer.arranged(end(product(inputs)), inputs)
+
+    return run
+
+
+def _pair(stage: Stage, grids: Mapping[str, Grid], multiplier: Multiplier) -> Unit:
+    left, right = stage.tensors
+    pair = Pair(stage.operation.place, grids[left], grids[right])
+    product = multiplier.pair(pair)
+    factor = torch.tensor([pair.left.step * pair.right.step], dtype=torch.float64)
+
+    def run(values: Values) -> Tensor:
+        operands = values.whole(left), values.whole(right)
+        largest = operands[1].shape[-2] * pair.left.largest * pair.right.largest
+        end = _end(stage, grids, factor, torch.zeros_like(factor), largest)
+        found = product(*operands).mT.contiguous()  # as products give it
+        return end(found.view(1, -1)).view(found.shape).mT
 
     return run
 
@@ -166,7 +195,11 @@ def _sum(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
     def added(one: Tensor, other: Tensor) -> Tensor:
         return fixed.sum([one, other]).clamp_(*edges).to(grid.dtype)
 
-    return lambda values: _elementwise(added, values.whole(first), values.whole(second))
+    def run(values: Values) -> Tensor:
+        terms = torch.broadcast_tensors(values.whole(first), values.whole(second))
+        return _elementwise(added, *terms)
+
+    return run
 
 
 def _join(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
@@ -181,6 +214,44 @@ def _join(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
     brought = {name: on_grid(name) for name in stage.tensors}
     return lambda values: _carried_out(
         stage.operation, lambda name: _elementwise(brought[name], values.whole(name)), {}
+    )
+
+
+def _constant(stage: Stage, grids: Mapping[str, Grid], held: Mapping[str, Tensor]) -> Unit:
+    (name,) = stage.operation.holds
+    grid = grids[stage.result]
+    numbers = on_grid(held[name].double(), grid, _edges(stage.bounds, grid))
+    return lambda _: numbers
+
+
+def _table(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
+    (taken,), given = stage.tensors, grids[stage.result]
+    entries = table(stage.operation, grids[taken], given, _edges(stage.bounds, given))
+    return lambda values: looked_up(values.whole(taken), entries)
+
+
+def _shares(stage: Stage, grids: Mapping[str, Grid]) -> Unit:
+    (taken,), given = stage.tensors, grids[stage.result]
+    edges = _edges(stage.bounds, given)
+    return lambda values: softmax(values.whole(taken), grids[taken], given, edges)
+
+
+def _layer_norm(stage: Stage, grids: Mapping[str, Grid], held: Mapping[str, Tensor]) -> Unit:
+    (taken,), given, options = stage.tensors, grids[stage.result], stage.operation.given
+    edges = _edges(stage.bounds, given)
+    weight, bias = (
+        held[item.name] if isinstance(item, Held) else None
+        for item in (options["weight"], options["bias"])
+    )
+    return lambda values: layer_norm(
+        values.whole(taken),
+        grids[taken],
+        given,
+        edges,
+        axes=len(options["normalized_shape"]),
+        epsilon=options["eps"],
+        weight=weight,
+        bias=bias,
     )
 
 

@@ -84,6 +84,35 @@ class WholeMatrix:
         return list(runs(self._numbers, 128))
 
 
+class WholeMatrices:
+    """Left operands of as many products of whole numbers, in floating point that holds every sum.
+
+    Args:
+        numbers: From -128 to 127, whole.
+        least: No number of the right operands is less; -128 or 0.
+        added: What is added to each row of the products; nothing by default.
+    """
+
+    def __init__(
+        self,
+        numbers: Float[Tensor, "... n k"],
+        least: int,
+        added: Int32[Tensor, "n 1"] | None = None,
+    ) -> None:
+        self._zero, self._added = 0 if least < 0 else -128, added
+        reach = numbers.shape[-1] * 128 * (128 if least < 0 else 255)
+        self._numbers = numbers.to(torch.float32 if reach < SINGLE else torch.float64)
+
+    def __call__(self, columns: Int8[Tensor, "... k m"]) -> Int32[Tensor, "... n m"]:
+        """The products.
+
+        Args:
+            columns: Whole numbers of 8 bits; of unsigned ones, 128 less.
+        """
+        found = (self._numbers @ (columns.to(self._numbers.dtype) - self._zero)).to(torch.int32)
+        return found if self._added is None else found.add_(self._added)
+
+
 def signed(numbers: Tensor) -> Int8[Tensor, "..."]:
     """Bytes with a sign: of unsigned ones, 128 less."""
     return numbers if numbers.dtype == torch.int8 else (numbers ^ 128).view(torch.int8)
