@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional
 
-from campaigns import ARRAY, CONSTRAINT, records
+from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, records
 from chipmend.bundle import Key, read_base, read_bundle
 from chipmend.bundle.base import base_beside
 from chipmend.errors import BundleError, MissingExtraError, PlanError
@@ -17,9 +20,10 @@ from chipmend.fleet.bundling import chosen, folder_name
 from chipmend.fleet.ledger import Bin
 from chipmend.hardware import Accumulators, WeightMemory
 from chipmend.network import gemms, scores
-from chipmend.policy import FixedSteps
+from chipmend.policy import Cascade, FixedSteps
 from chipmend.simulate import on_chip
-from chipmend.steps import FAQ, Prune, Quantize, Remap
+from chipmend.steps import FAQ, Compensate, Prune, Quantize, Remap
+from conftest import tiny_task
 
 CODED = FixedSteps(steps=(Prune(), Quantize(form=FAQ(), samples=64)), label="FAQ")
 MIXED = FixedSteps(steps=(Remap(), Prune(), Quantize(form=FAQ(), samples=64)), label="Remapped FAQ")
@@ -215,8 +219,65 @@ def test_how_large_a_sample_is(bundled, expected, all_verified):
     assert len(chosen(lot, "all", 0)) == bundled
     assert chosen(lot, "none", 0) == []
     assert chosen(lot, "sample", 0) == chosen(lot, "sample", 0)
-    with pytest.raises(PlanError, match="bundles to verify: 'some'"):
-        chosen(lot, "some", 0)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "said"),
+    [
+        ({"verify": "some"}, PlanError, "bundles to verify: 'some'"),
+        ({"key": "no such key"}, BundleError, "cannot read the key"),
+        ({"key": "no such key", "run": None}, PlanError, "no folder to write them to"),
+    ],
+)
+def test_what_bundles_cannot_be_made_with_is_told_before_any_chip_is_mended(
+    how, error, said, task, lot, array, tmp_path
+):
+    run = how.pop("run", tmp_path / "run")
+    with pytest.raises(error, match=said):
+        run_of(task, lot[:1], array, run, **how)
+    assert not (tmp_path / "run").exists()
+
+
+class Attending(nn.Module):
+    """Rows of the picture as tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.norm, self.last = nn.Linear(6, 24), nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x[:, 0]).chunk(3, -1)
+        return self.last(self.norm(functional.scaled_dot_product_attention(q, k, v)).mean(1))
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_networks_with_attention_ship_and_hold_on_their_chips(coded, tmp_path):
+    torch.manual_seed(0)
+    task = tiny_task(Attending())
+    words = sum(gemm.weight.numel() for gemm in gemms(task.model))
+    array = replace(ARRAY, memory=WeightMemory(words=words), accumulators=Accumulators(bits=24))
+    lot = make_chips(array, rate=0.2, count=3, stuck=StuckAt(rate=0.03) if coded else None)
+    steps = (Prune(), Quantize(form=FAQ(), samples=64)) if coded else (Prune(), Compensate())
+    outcome = run_of(
+        task, lot, array, tmp_path, policies=[FixedSteps(steps=steps, label="mine")], verify="all"
+    )
+    for record in outcome.records:
+        assert record.bundle.verified.holds, record.reason
+        agreement = record.bundle.verified.agreement
+        assert agreement == 1.0 if coded else agreement is None
+
+
+def test_live_faults_alone_have_the_cascade_ship_codes(task, array, tmp_path):
+    lot = make_chips(array, rate=0.05, count=3, macs=MacsAt(count=1, bits=(0, 3)))
+    cascade = Cascade(retrain=RETRAIN, most=0.4)
+    outcome = run_of(
+        task, lot, array, tmp_path, policies=[cascade], analysis=ANALYSIS, verify="all"
+    )
+    shipped = [record for record in outcome.records if record.bundle]
+    assert shipped
+    for record in shipped:
+        assert record.bundle.verified.holds, record.reason
+        assert read_bundle(tmp_path / record.bundle.folder).in_codes
 
 
 def test_folders_have_plain_names_of_their_own():

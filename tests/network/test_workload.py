@@ -86,6 +86,8 @@ def test_attention_is_measured_part_by_part():
     sizes = gemm_sizes(layer, torch.zeros(1, 5, 8))
     assert [(s.m, s.shape.outputs, s.shape.inputs) for s in sizes] == [
         (5, 24, 8),
+        *[(5, 5, 4)] * 2,  # each head's queries with its keys
+        *[(5, 4, 5)] * 2,  # and what comes of it with its values
         (5, 8, 8),
         (5, 16, 8),
         (5, 8, 16),

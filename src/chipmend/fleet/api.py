@@ -14,7 +14,7 @@ from chipmend.faults.maps import Chip
 from chipmend.files import cache_folder
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.arrangement import Arrangement, cores, fastest
-from chipmend.fleet.bundling import Which
+from chipmend.fleet.bundling import Which, check_shipping
 from chipmend.fleet.campaign import Campaign, Setup, calibration_of
 from chipmend.fleet.fingerprint import conditions
 from chipmend.fleet.jobs import check_chips
@@ -84,6 +84,7 @@ def mend(
         ChipmendError: Says what is wrong, where, and what to do.
     """
     check_constraint(constraint)
+    check_shipping(verify, None if key is None else Path(key), run)
     setup = Setup(
         array=array,
         constraint=constraint,

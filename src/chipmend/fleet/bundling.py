@@ -81,6 +81,32 @@ class Bundling:
         )
 
 
+def check_shipping(which: object, key: Path | None, run: object) -> None:
+    """Refuse what could not be done once all chips are mended.
+
+    Args:
+        which: Which bundles are to be verified.
+        key: File of the key that is to sign them, if any is.
+        run: The run folder, if there is one.
+
+    Raises:
+        PlanError: There is no such choice, or bundles are to be signed and none is written.
+        BundleError: The file is missing, or no key.
+        MissingExtraError: The extra ``signing`` is not installed.
+    """
+    if which not in get_args(Which):
+        raise PlanError(
+            f"bundles to verify: {which!r}", hint=f"give {' or '.join(get_args(Which))}"
+        )
+    if key is not None and run is None:
+        raise PlanError(
+            "a key to sign bundles with, and no folder to write them to",
+            hint="give a run folder as well",
+        )
+    if key is not None:
+        read_key(key)
+
+
 def folder_name(chip: str) -> str:
     """A name for the folder of a chip's bundle, whatever the chip is called.
 
@@ -135,14 +161,7 @@ def chosen(records: Sequence[ChipRecord], which: Which, seed: int) -> list[str]:
         records: What became of all chips.
         which: Whether all are, or a sample: a twentieth, and three at least.
         seed: Chooses the sample.
-
-    Raises:
-        PlanError: There is no such choice.
     """
-    if which not in get_args(Which):
-        raise PlanError(
-            f"bundles to verify: {which!r}", hint=f"give {' or '.join(get_args(Which))}"
-        )
     bundled = [record.chip for record in records if record.bundle is not None]
     if which == "none":
         return []

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float64, Int8, Integer
 from torch import Tensor
 
+from chipmend.network.integer.arithmetic import SINGLE
 from chipmend.network.integer.graph import Operation, Value
 from chipmend.network.integer.grids import Grid
 
@@ -66,10 +67,10 @@ def softmax(
         [[128, 128, 0]]
     """
     below = torch.arange(256, dtype=torch.float64) * -taken.step
-    entries = (below.exp() * 2**EXPONENTIAL_BITS + 0.5).floor_()
-    whole = numbers.to(torch.int32)
+    entries = (below.exp() * 2**EXPONENTIAL_BITS + 0.5).to(torch.int32)
+    whole = numbers.contiguous().to(torch.int32)
     found = entries.to(numbers.device)[whole.amax(-1, keepdim=True) - whole]
-    return on_grid(found / found.sum(-1, keepdim=True), given, edges)
+    return on_grid(found.double() / found.sum(-1, keepdim=True), given, edges)
 
 
 def layer_norm(
@@ -100,10 +101,12 @@ def layer_norm(
     """
     over = tuple(range(-axes, 0))
     count = math.prod(numbers.shape[-axes:])
-    whole = numbers.double()
-    total, squares = whole.sum(over, keepdim=True), whole.square().sum(over, keepdim=True)
+    fits = count * taken.largest**2 < SINGLE  # sums in single precision, if that holds them
+    whole = numbers.contiguous().to(torch.float32 if fits else torch.float64)
+    total = whole.sum(over, keepdim=True).double()
+    squares = whole.square().sum(over, keepdim=True).double()
     spread = (count * squares - total.square() + count**2 * (epsilon / taken.step**2)).sqrt_()
-    found = (count * whole).sub_(total).div_(spread)
+    found = whole.mul_(count).double().sub_(total).div_(spread)
     if weight is not None:
         found.mul_(weight.double())
     if bias is not None:
