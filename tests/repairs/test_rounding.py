@@ -38,7 +38,7 @@ def test_compensation_loses_less_than_the_nearest_and_least_with_faulty_words_fi
     along = step[:, None].float()
     nearest = words.nearest(optimum / along) * along
     (in_turn, *told), (first, *told_first) = (
-        rounded_with_compensation(optimum, words, step, known, factor, faulty_first=faults)
+        rounded_with_compensation(optimum, words, step, known, factor, faulty_first=faults, hold=0)
         for faults in (False, True)
     )
     for codes, (loss, _) in ((in_turn, told), (first, told_first)):
@@ -51,13 +51,35 @@ def test_compensation_loses_less_than_the_nearest_and_least_with_faulty_words_fi
     assert by_faults < by_turns < 0.6 * loss_of(nearest, optimum, h)
 
 
+def test_what_is_held_differs_less_from_the_nearest_codes_and_makes_up_for_less():
+    memory = WeightMemory()
+    words, _, _ = words_of_a_weight(memory, n=8, k=60, share=0.2)
+    optimum = torch.randn(8, 60, generator=seeded())
+    known = moments(60).with_inverse()
+    step, factor = plain_steps(optimum, memory.highest), factor_of(known.inverse)
+    nearest = words.nearest(optimum / step[:, None].float())
+    changed, losses = [], []
+    for hold in (0, 2, 8, 1000):
+        codes, loss, _ = rounded_with_compensation(
+            optimum, words, step, known, factor, faulty_first=False, hold=hold
+        )
+        found = loss_of(codes.weight(), optimum, known.matrix[0])
+        assert float(2 * loss.sum()) == pytest.approx(found, rel=1e-3), "what is held is billed"
+        changed.append(int((codes.numbers != nearest).sum()))
+        losses.append(found)
+    assert changed[0] > changed[1] > changed[2] > changed[3] == 0
+    assert max(losses[:3]) < 0.8 * losses[3]
+
+
 def test_inputs_too_many_for_a_factor_make_up_for_faulty_words_alone():
     memory, k = WeightMemory(), 200
     words, _, _ = words_of_a_weight(memory, n=4, k=k, share=0.2)
     optimum = torch.randn(4, k, generator=seeded())
     known = Inputs.of(torch.randn(50, k, generator=seeded(4)), 0.01)
     step = plain_steps(optimum, memory.highest)
-    codes, _, _ = rounded_with_compensation(optimum, words, step, known, None, faulty_first=False)
+    codes, _, _ = rounded_with_compensation(
+        optimum, words, step, known, None, faulty_first=False, hold=0
+    )
     assert torch.equal(codes.numbers, words.nearest(codes.numbers))
     h = known.rows.mT @ known.rows + known.damping * torch.eye(k)
     along = step[:, None].float()

@@ -166,5 +166,11 @@ def _made_up_for(
     """Weights that make up for one another, as ``rounded_with_compensation`` gives them."""
     step = best_steps(best, words, importance, shares=form.steps_tried, turned=form.turned)
     return rounded_with_compensation(
-        best, words, step, known, factor, faulty_first=form.faulty_first
+        best,
+        words,
+        step,
+        known,
+        factor,
+        faulty_first=form.faulty_first,
+        hold=form.hold if isinstance(form, CompensatedFAQ) else 0.0,
     )

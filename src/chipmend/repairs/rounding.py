@@ -53,6 +53,7 @@ def rounded_with_compensation(
     factor: Float[Tensor, "blocks k k"] | None,
     *,
     faulty_first: bool,
+    hold: float,
 ) -> tuple[Codes, Float[Tensor, " n"] | None, int]:
     """Round weights so that those rounded later make up for those rounded before.
 
@@ -65,12 +66,14 @@ def rounded_with_compensation(
             too many for one: all that are not faulty are then rounded at once.
         faulty_first: Whether weights in faulty words are settled first, and the others move to
             where they make up best for that before they are rounded.
+        hold: Weights that would be moved by fewer codes stay where they were.
 
     Returns:
         The codes; what they cost each output, in units of half its mean squared error, where that
         comes of it; and the multiply-adds that it took.
     """
     along, work, loss = step[:, None].to(optimum.dtype), 0, torch.zeros(())
+    clean = optimum
     first = faulty_first or factor is None
     faulty, settled = words.faulty, words.nearest(optimum / along)
     if first:
@@ -79,9 +82,13 @@ def rounded_with_compensation(
     if factor is None:
         return Codes(words.nearest(optimum / along), step), None, work
     held, is_held = settled.mT.contiguous(), faulty.mT.contiguous()
+    start = (clean / along).mT.contiguous()
 
     def to(at: int, wanted: Tensor) -> Tensor:
-        found = words.nearest_of(at, wanted.flatten())
+        wished = wanted.flatten()
+        if hold:
+            wished = torch.where((wished - start[at]).abs() < hold, start[at], wished)
+        found = words.nearest_of(at, wished)
         if first:  # what is settled stays, and is no weight that was left to choose
             found = torch.where(is_held[at], held[at], found)
         return found.view_as(wanted)

@@ -1,5 +1,6 @@
 """Quantization: how codes are chosen, and the steps of activations."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -52,6 +53,8 @@ class CompensatedFAQ:
         faulty_first: Whether weights in words with stuck bits are settled before all others.
         steps_tried: As of ``FAQ``.
         turned: As of ``FAQ``.
+        hold: Weights that others would move by fewer codes than this stay as they were, so that
+            less of a chip's network differs from what all chips share.
     """
 
     __pydantic_config__ = _STRICT
@@ -61,9 +64,12 @@ class CompensatedFAQ:
     faulty_first: bool = False
     steps_tried: tuple[float, ...] = STEPS_TRIED
     turned: bool = True
+    hold: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps_tried", _steps("compensated_faq", self.steps_tried))
+        if not 0 <= self.hold < math.inf:
+            raise PlanError(f"compensated_faq: a hold of {self.hold} codes", hint="give 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
