@@ -71,9 +71,10 @@ def test_terms_of_a_sum_share_a_shift():
 
 
 @pytest.mark.parametrize(("least", "most", "dtype"), [(0, 255, "uint8"), (-128, 90, "int8")])
-def test_what_is_narrowed_is_what_integers_say(least, most, dtype):
+@pytest.mark.parametrize("largest", [2**31, 300])  # faults may bring sums beyond what was expected
+def test_what_is_narrowed_is_what_integers_say(least, most, dtype, largest):
     factor = torch.randn(3, generator=seeded(), dtype=torch.float64) * 1e-3
-    fixed = FixedPoint.of(factor, 10 * factor.sign(), largest=2**31)
+    fixed = FixedPoint.of(factor, 10 * factor.sign(), largest=largest)
     accumulators = torch.randint(-(2**31), 2**31, (3, AT_ONCE + 5), generator=seeded(3))
     accumulators[:, 5:] //= 2**12
     found = fixed.narrowed(accumulators.to(torch.int32), least, most, getattr(torch, dtype))

@@ -56,15 +56,3 @@ def test_one_and_three_dimensions():
                 inside = all(0 <= a < size for a, size in zip(at, sizes, strict=True))
                 expected = inputs[:, :, *at] if inside else torch.full((2, 3), -128)
                 assert torch.equal(found[:, *tap, *place].T.int(), expected.int())
-
-
-@pytest.mark.parametrize("padding", ["valid", "same", [1], [2, 0], 1])
-def test_padding_is_what_pytorch_makes_of_it(padding):
-    given = {"stride": [1], "padding": padding, "dilation": [2, 1]}
-    window = Window.of((2, 3), given)
-    weight = torch.ones(1, 1, 2, 3)
-    pad = [0, 0] if padding == "valid" else padding
-    expected = torch.nn.functional.conv2d(
-        torch.zeros(1, 1, 8, 9), weight, stride=1, padding=pad, dilation=(2, 1)
-    )
-    assert window.places((8, 9)) == tuple(expected.shape[2:])

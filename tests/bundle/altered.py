@@ -1,0 +1,25 @@
+"""Bundles that somebody altered, and that are refused."""
+
+import json
+import re
+
+import pytest
+
+from chipmend.bundle import read_bundle
+from chipmend.bundle.container import digest_of_manifest
+from chipmend.errors import BundleError
+
+
+def altered(folder, *, reseal=False, **changes):
+    path = folder / "manifest.json"
+    manifest = {**json.loads(path.read_bytes()), **changes}
+    if reseal:
+        manifest["digest"] = digest_of_manifest(manifest)
+    path.write_text(json.dumps(manifest))
+    return folder
+
+
+def refused(folder, said):
+    with pytest.raises(BundleError, match=re.escape(said)) as caught:
+        read_bundle(folder)
+    assert caught.value.hint
