@@ -14,6 +14,9 @@ Bundles: lots of 20 chips with 4 % of their memory's bits stuck (base: per bit),
 with compensated FAQ, and by the cascade with faulty PEs as well. All bundles are verified: the
 accuracy on the bit-exact chip is the campaign's, and onnxruntime predicts the same on 99.9 % of the
 test images.
+
+Attention: the same of a quarter-width vision transformer, whose products of activations go through
+the array too, and a lot of it that the cascade mends.
 """
 
 import copy
@@ -72,6 +75,7 @@ def proofs(seed: int) -> dict[str, Any]:
         "cases": found.cases,
         "sums": found.sums,
         "moved": found.moved,
+        "pairs": found.pairs,
         "mismatches": len(found.mismatches),
     }
 
@@ -98,11 +102,11 @@ def bypassed() -> FaultyArray:
 
 
 def forward_passes(
-    rounds: int, threads: int, kinds: Sequence[tuple[int, str, str]]
+    name: str, rounds: int, threads: int, kinds: Sequence[tuple[int, str, str]]
 ) -> list[dict[str, Any]]:
     """Forward passes of one network, sound and on chips, in turn with the float one."""
     keep_freed_memory()
-    model, data = cm.trained("vgg11").eval(), cm.fashion_mnist()
+    model, data = cm.trained(name).eval(), cm.fashion_mnist()
     inputs = next(iter(batches(data.test, PICTURES)))[0]
     lowered = lowering(model, [inputs])
     codes = {gemm.name: Codes.nearest(gemm.weight) for gemm in gemms(model)}
@@ -122,6 +126,7 @@ def forward_passes(
     reference = min(seconds["float32"], seconds["float32, channels last"])
     return [
         {
+            "network": name,
             "forward": key if isinstance(key, str) else " ".join(map(str, key)),
             "threads": threads,
             "seconds": found,
@@ -195,20 +200,26 @@ def lot_of(words: int, *, rate: float | tuple[float, float], count: int) -> tupl
     )
 
 
+def task_of(network: str) -> cm.Task:
+    """A network of the zoo, and Fashion-MNIST."""
+    data = cm.fashion_mnist()
+    return cm.Task(
+        cm.trained(network), train=data.train, validation=data.validation, test=data.test
+    )
+
+
 def shipped(count: int, *, quick: bool) -> list[dict[str, Any]]:
     """Lots that are mended, and all of whose bundles are verified."""
-    data = cm.fashion_mnist()
-    task = cm.Task(
-        cm.trained("vgg11"), train=data.train, validation=data.validation, test=data.test
-    )
-    words = sum(gemm.weight.numel() for gemm in gemms(task.model))
-    lots: list[tuple[str, Any, Any]] = [
-        ("FAQ", cm.FixedSteps(steps=FAQ, label="FAQ"), 0.0),
-        ("compensated FAQ", cm.FixedSteps(steps=COMPENSATED, label="compensated FAQ"), 0.0),
-        ("cascade", cm.Cascade(), (0.0, 0.2)),
+    lots: list[tuple[str, str, Any, Any]] = [
+        ("FAQ", "vgg11", cm.FixedSteps(steps=FAQ, label="FAQ"), 0.0),
+        ("compensated FAQ", "vgg11", cm.FixedSteps(steps=COMPENSATED, label="compensated"), 0.0),
+        ("attention", "vit", cm.Cascade(), (0.0, 0.1)),
+        ("cascade", "vgg11", cm.Cascade(), (0.0, 0.2)),
     ]
     rows = []
-    for name, policy, rate in lots[:2] if quick else lots:
+    for name, network, policy, rate in lots[:2] if quick else lots:
+        task = task_of(network)
+        words = sum(gemm.weight.numel() for gemm in gemms(task.model))
         array, lot = lot_of(words, rate=rate, count=count)
         with tempfile.TemporaryDirectory() as run:
             outcome = cm.mend(
@@ -253,18 +264,23 @@ def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     alone = [row for row in rows if row.get("threads") == 1]
 
     def over_float(
-        rate: float, size: int = 64, overflow: str = "wrap", site: str = "accumulator"
+        rate: float,
+        size: int = 64,
+        overflow: str = "wrap",
+        site: str = "accumulator",
+        network: str = "vgg11",
     ) -> float | None:
+        names = ("network", "size", "overflow", "site", "rate")
         found = [
             row["over_float"]
             for row in alone
-            if (row.get("size"), row.get("overflow"), row.get("site"), row.get("rate"))
-            == (size, overflow, site, rate)
+            if tuple(map(row.get, names)) == (network, size, overflow, site, rate)
         ]
         return statistics.mean(found) if found else None
 
-    def of(name: str, over: str) -> float:
-        return next(row[over] for row in alone if row["forward"] == name)
+    def of(name: str, over: str, network: str = "vgg11") -> float:
+        found = ((row["network"], row["forward"], row[over]) for row in alone)
+        return next(ratio for *which, ratio in found if which == [network, name])
 
     proved = [row for row in rows if "proof" in row]
     bundles = [row for row in rows if "lot" in row]
@@ -287,6 +303,11 @@ def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         "delta_faq_over_full": delta("FAQ"),
         "delta_compensated_over_full": delta("compensated FAQ"),
         "delta_cascade_over_full": delta("cascade"),
+        "delta_attention_over_full": delta("attention"),
+        "attention_int8_over_float": of("int8", "over_float", "vit"),
+        "attention_bypass_over_int8": of("bypass", "over_int8", "vit"),
+        "attention_faulty_1_percent_over_float": over_float(0.01, network="vit"),
+        "rtl_pairs": sum(row["pairs"] for row in proved) if proved else None,
     }
     for size, overflow, site in kinds():
         for rate in RATES:
@@ -313,7 +334,8 @@ def main() -> None:
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         for threads in (1,) if quick else (1, 2):
             rounds = 5 if quick else ROUNDS
-            rows += pool.submit(forward_passes, rounds, threads, kinds(quick=quick)).result()
+            for name, met in (("vgg11", kinds(quick=quick)), ("vit", kinds(quick=True))):
+                rows += pool.submit(forward_passes, name, rounds, threads, met).result()
         if found_icarus():
             rows.append(pool.submit(beside_verilog, 1 if quick else 2).result())
     rows += shipped(1 if quick else LOT, quick=quick)
