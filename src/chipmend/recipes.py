@@ -96,6 +96,11 @@ def makes_up_for_losses(recipe: Recipe) -> bool:
     return isinstance(form, CompensatedFAQ)
 
 
+def has_made_up_for_losses(recipe: Recipe) -> bool:
+    """Whether a step of a recipe made up for what a clean network loses."""
+    return any(makes_up_for_losses(recipe[:length]) for length in range(1, len(recipe) + 1))
+
+
 def is_quantized(recipe: Sequence[Step]) -> bool:
     """Whether a recipe ends in a network of integers."""
     return any(isinstance(step, Quantize) for step in merged(tuple(recipe)))

@@ -74,3 +74,22 @@ def test_what_json_gives_back_computes_the_same(name):
     assert dict(found.grids) == dict(lowered.grids)
     one, other = (IntegerNetwork(each, model, codes) for each in (lowered, found))
     assert torch.equal(one(inputs), other(inputs))
+
+
+def test_what_stays_in_float_is_kept_too():
+    """Places that are made in every pass, causal attention and padding."""
+
+    class Causal(Attending):
+        def forward(self, x):
+            x = functional.pad(self.take_in(x), (0, 0, 0, 1)) + torch.ones(6)
+            x = functional.scaled_dot_product_attention(x, x, x, is_causal=True)
+            return self.last(x.mean(1))
+
+    torch.manual_seed(0)
+    model, inputs = Causal().eval(), torch.randn(8, 5, 4)
+    codes = {gemm.name: Codes.nearest(gemm.weight) for gemm in gemms(model)}
+    lowered = lowering(model, [inputs], float_allowed=True)
+    record = json.loads(json.dumps(record_of(lowered)))
+    found = lowering_of(record, lowered.graph.constants, [*codes])
+    one, other = (IntegerNetwork(each, model, codes) for each in (lowered, found))
+    assert torch.equal(one(inputs), other(inputs))

@@ -15,7 +15,6 @@ from chipmend.network.dynamic import (
     DynamicProducts,
     Lost,
     attention,
-    einsum,
     has_dynamic_products,
     lose_in_products_,
 )
@@ -74,23 +73,74 @@ def test_products_with_what_the_network_holds_are_none():
     assert not met
 
 
+class Odd(nn.Module):
+    """What a forward pass may do with what the network holds, and with activations."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.w, self.h = nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.randn(2))
+        self.register_buffer("last", torch.zeros(4, 4))
+        self.register_buffer("adj", torch.eye(4).to_sparse())
+        self.made = forward
+
+    def forward(self, x):
+        return self.made(self, x)
+
+
+def kept(self, x):
+    """A buffer that is set anew in every pass."""
+    self.last = x.mean(0)
+    return x @ self.last.T.clone()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
-    "equation", ["bij,bkj->bik", "ibj,jbk->ibk", "bij,bjk->kib", "ij,jk->ik", "abij,abjk->abik"]
+    ("forward", "expected"),
+    [
+        (lambda self, x: x @ x.mT, 1),
+        (lambda self, x: x.float() @ self.w.float(), 0),  # a copy of what the network holds
+        (lambda self, x: x @ (self.w @ self.w.T).softmax(-1), 0),
+        (lambda self, x: x * torch.einsum("i,j->ij", torch.arange(4.0), torch.ones(4)), 0),
+        (lambda self, x: torch.einsum("bij,bi->bij", x, x.mean(-1)), 0),  # nothing is summed up
+        (lambda self, x: torch.sparse.mm(self.adj.float(), x[0].float()), 0),
+        (kept, 1),
+        (lambda self, x: x @ x.mean((0, 1)), 1),  # a matrix and a row
+        (lambda self, x: x.mean((0, 1)) @ x.mT, 1),
+        (lambda self, x: torch.zeros_like(x).copy_(x) @ x.mT, 1),
+        (lambda self, x: x @ torch.zeros(4, 4).add_(x[0]).to(x.dtype), 1),
+    ],
 )
-def test_einsums_are_einsteins(equation):
-    taken, _ = equation.split("->")
-    sizes = {"a": 2, "b": 3, "i": 4, "j": 5, "k": 6}
-    tensors = [torch.randn([sizes[axis] for axis in axes]) for axes in taken.split(",")]
-    assert torch.allclose(einsum(equation, tensors), torch.einsum(equation, *tensors), atol=1e-5)
+def test_activations_are_what_depends_on_the_input(forward, expected, dtype):
+    network, x, met = Odd(forward), torch.randn(3, 4, 4).to(dtype), []
+
+    def meet(left, right):
+        assert left.dim() > 1
+        assert right.dim() > 1
+        met.append(right)
+        return right
+
+    plain = network.to(dtype)(x)
+    for _ in range(3):
+        met.clear()
+        with DynamicProducts(network, meet):
+            found = network(x)
+        assert len(met) == expected
+        assert torch.allclose(found.float(), plain.float(), atol=1e-2)
 
 
 @pytest.mark.parametrize(
-    "equation", ["bij,bkj->bi", "bii,bij->bj", "...ij,...jk->...ik", "bij,bjk"]
+    "forward",
+    [
+        lambda self, x: torch.einsum("bij,bkj,b->bik", x, x, self.h[:1].expand(3)),
+        lambda self, x: torch.tensordot(x, x, ([2], [2])),
+        lambda self, x: torch.inner(x, x),
+        lambda self, x: torch.mv(x[0], x[0, 0]),
+    ],
 )
-def test_an_einsum_that_is_no_product_of_matrices_is_refused(equation):
-    with pytest.raises(NetworkError, match="cannot be laid on the array") as error:
-        einsum(equation, [X, X])
-    assert "matmul" in error.value.hint
+def test_products_that_cannot_be_laid_on_the_array_are_refused_by_name(forward):
+    network = Odd(forward)
+    with pytest.raises(NetworkError, match="cannot be laid on the array"):
+        has_dynamic_products(network, torch.randn(3, 4, 4))
 
 
 @pytest.mark.parametrize(
@@ -110,6 +160,17 @@ def test_attention_in_parts_is_attention(options):
         k, v = k[:, :2], v[:, :2]
     expected = functional.scaled_dot_product_attention(q, k, v, **options)
     assert torch.allclose(attention(q, k, v, **options), expected, atol=1e-5)
+
+
+def test_who_sees_nobody_takes_nothing():
+    q, k, v = torch.randn(3, 2, 4, 8)
+    seen = torch.ones(4, 4, dtype=torch.bool)
+    seen[1] = False
+    expected = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+    assert torch.allclose(attention(q, k, v, attn_mask=seen), expected, atol=1e-5)
+    assert torch.equal(attention(q, k, v, scale=0.0), v.mean(-2, keepdim=True).expand(2, 4, 8)) or (
+        torch.allclose(attention(q, k, v, scale=0.0), v.mean(-2, keepdim=True), atol=1e-6)
+    )
 
 
 def test_dropout_within_attention_drops():
@@ -206,6 +267,27 @@ def test_copies_of_a_network_that_loses_operands_lose_them_too():
         assert torch.equal(network(x), expected)
     with torch.no_grad():
         assert torch.equal(Attending.forward(network, x), clean), "forward itself is as it was"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
+def test_whatever_cuts_a_pass_off_products_elsewhere_stay_whole(error):
+    class CutOff(nn.Module):
+        def forward(self, x):
+            raise error
+
+    network = CutOff()
+    lose_in_products_(network, Lost(np.ones((2, 2), dtype=bool), Array(rows=2, cols=2)))
+    with pytest.raises(error):
+        network(torch.ones(2, 2))
+    assert (torch.ones(2, 4, 4) @ torch.ones(2, 4, 4) == 4).all()
+
+
+def test_losing_twice_is_losing_as_told_last():
+    torch.manual_seed(0)
+    network, x = Attending(), torch.randn(3, 5, 4)
+    lose_in_products_(network, Lost(np.ones((3, 2), dtype=bool), ARRAY))
+    lose_in_products_(network, Lost(FAULTY, ARRAY))
+    assert torch.allclose(network(x), by_hand(network, x), atol=1e-6)
 
 
 def test_an_error_on_the_way_leaves_nothing_behind():

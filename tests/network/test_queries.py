@@ -52,7 +52,7 @@ def made(model):
     ],
 )
 def test_queries_are_found_through_whatever_moves_and_scales_them(model, weight):
-    (query,) = queries(made(model), X)
+    ((query,), _) = queries(made(model), X)
     assert (query.product, query.weight) == (0, weight)
     assert query.outputs.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert query.heads.tolist() == [0, 1] * 5, "head after head, for each sample"
@@ -69,11 +69,11 @@ def test_queries_are_found_through_whatever_moves_and_scales_them(model, weight)
     ],
 )
 def test_what_cannot_be_mixed_ahead_is_none(ask):
-    assert queries(made(lambda: Attending(ask)), X) == []
+    assert queries(made(lambda: Attending(ask)), X)[0] == []
 
 
 def test_networks_without_attention_have_none():
-    assert queries(nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2)), X) == []
+    assert queries(nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2)), X)[0] == []
 
 
 def test_outputs_are_replaced_by_mixtures_of_them():
@@ -91,3 +91,35 @@ def test_mixtures_of_heads_are_put_where_their_outputs_are():
     assert torch.allclose(mixed[[4, 0]], mixtures[0] @ outputs[[4, 0]])
     assert torch.allclose(mixed[[1, 3]], mixtures[1] @ outputs[[1, 3]])
     assert mixed[2] == outputs[2]
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda self, x: self.b(x[0]) @ self.a(x[0]).T,  # one matrix for all samples
+        lambda self, x: self.b(self.own) @ self.a(x).mT,  # of no sample
+        lambda self, x: self.b(x[:1]) @ self.a(x).mT,  # the same for all
+    ],
+)
+def test_operands_that_are_no_matrix_for_each_sample_are_none(forward):
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.own = (
+                nn.Linear(6, 6),
+                nn.Linear(6, 6),
+                nn.Parameter(torch.randn(1, 3, 6)),
+            )
+
+        def forward(self, x):
+            return forward(self, x)
+
+    assert queries(Odd(), X)[0] == []
+
+
+def test_networks_of_several_outputs_are_tried_by_all():
+    class Several(Attending):
+        def forward(self, x):
+            return super().forward(x), {"more": x.sum()}
+
+    assert len(queries(made(Several), X)[0]) == 1

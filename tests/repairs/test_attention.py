@@ -8,10 +8,13 @@ from attending import ARRAY, INPUTS, faults, losing, network, task
 from chipmend.faults import StuckMacs
 from chipmend.network.dynamic import DynamicProducts
 from chipmend.repairs import Workbench, prune_, pruned_weights
+from chipmend.repairs.calibration import Queries
+from chipmend.repairs.cost import Cost
 from chipmend.steps import (
     FAQ,
     Compensate,
     CompensatedFAQ,
+    Match,
     OneShot,
     Prune,
     Quantize,
@@ -95,6 +98,7 @@ def test_queries_are_fitted_to_what_is_left_of_keys(form):
         on_bench = bench()
         if not fits:
             on_bench.calibration.queries = []
+            on_bench.calibration._costs[Queries()] = Cost()
         on_bench.carry_out(recipe[:1])
         found = on_bench.network(recipe)
         errors.append((scores_of(found) - wanted).square().mean())
@@ -127,3 +131,24 @@ def test_channels_within_attention_keep_their_places():
     moved = {(m.name, m.axis) for c in bench().calibration.couplings for m in c.moved}
     assert ("qkv.weight", 1) in moved, "those that come in may move"
     assert not moved & {("qkv.weight", 0), ("qkv.bias", 0), ("proj.weight", 1)}
+
+
+def test_matching_afterwards_goes_by_the_fitted_queries():
+    recipe = (Prune(), Compensate(form=Sequential(samples=64, places=400)))
+    wanted, on_bench = scores_of(network().eval()), bench()
+    errors = [
+        (scores_of(on_bench.network(done)) - wanted).square().mean()
+        for done in (recipe, (*recipe, Recalibrate(form=Match(samples=64))))
+    ]
+    assert errors[1] < 1.1 * errors[0]
+
+
+def test_finding_queries_is_billed_to_all_chips_together():
+    calibration = bench().calibration
+    step = Compensate(form=OneShot(samples=64, places=400))
+    with_queries = calibration.bill([step]).recalibrate
+    passes = calibration._costs[Queries()].recalibrate * 3 * 160 / 64
+    assert passes == 4, "two to number outputs, one as it is, one to try what was found"
+    del calibration._costs[Queries()], calibration.__dict__["queries"]
+    calibration.has_dynamic_products = False
+    assert with_queries - calibration.bill([step]).recalibrate == pytest.approx(passes * 64 / 480)

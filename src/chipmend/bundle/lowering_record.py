@@ -24,7 +24,10 @@ from chipmend.network.integer.grids import Grid
 from chipmend.network.integer.network import Lowering
 from chipmend.network.integer.stages import staged
 
-_TEXTS = {"same", "valid", "none", "tanh", "floor", "trunc"}
+_TEXTS = {
+    *("same", "valid", "none", "tanh", "floor", "trunc"),
+    *("constant", "reflect", "replicate", "circular"),
+}
 """Texts that operators of layers take."""
 _TYPES = {"dtype": torch.dtype, "layout": torch.layout, "memory_format": torch.memory_format}
 
@@ -107,6 +110,8 @@ def _plain(item: Any) -> Any:
             return [_plain(part) for part in item]
         case float() if not math.isfinite(item):
             return {"float": str(item)}
+        case torch.device():
+            return None  # wherever the network is then
         case None | bool() | int() | float():
             return item
         case str() if item in _TEXTS:

@@ -39,6 +39,11 @@ class GemmSize:
     m: int
     shape: WeightShape
 
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds that it takes."""
+        return self.m * self.shape.weights
+
     def __post_init__(self) -> None:
         if self.m < 1:
             raise NetworkError(

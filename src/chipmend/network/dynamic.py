@@ -9,9 +9,10 @@ References:
 """
 
 import functools
+import inspect
 import math
 import types
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,27 +22,36 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from chipmend.errors import NetworkError
 from chipmend.hardware.array import Array
 from chipmend.hardware.placement import WeightShape, weights_on
+from chipmend.network.einsums import as_product
 from chipmend.network.evaluate import evaluating
 
 Meet = Callable[[Float[Tensor, "... m k"], Float[Tensor, "... k n"]], Float[Tensor, "... k n"]]
 """Is given the operands of a product beforehand; gives the right one that is computed with."""
 
-_PLAIN = (
+_PRODUCTS = {
     *(torch.matmul, torch.linalg.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__),
     *(torch.bmm, torch.Tensor.bmm, torch.mm, torch.Tensor.mm),
-)
-_ADDED_TO = (
-    *(torch.baddbmm, torch.Tensor.baddbmm, torch.Tensor.baddbmm_),
-    *(torch.addmm, torch.Tensor.addmm, torch.Tensor.addmm_),
-)
-_OPERANDS = {**dict.fromkeys(_PLAIN, 0), **dict.fromkeys(_ADDED_TO, 1)}
-"""Products, and the place of the left operand among their arguments."""
-_NAMES = ("input", "other", "mat1", "mat2", "batch1", "batch2")
-"""What their operands may be called where they are named, each left one before its right one."""
+}
+_RIGHT = ("other", "mat2")
+"""What the right operand may be called where it is named."""
+_ADDED_TO = {
+    **dict.fromkeys((torch.baddbmm, torch.Tensor.baddbmm, torch.Tensor.baddbmm_), "batch"),
+    **dict.fromkeys((torch.addmm, torch.Tensor.addmm, torch.Tensor.addmm_), "mat"),
+}
+"""Products that are added to something, and what their operands are called."""
+_UNKNOWN = {
+    *(torch.tensordot, torch.inner, torch.Tensor.inner, torch.mv, torch.Tensor.mv),
+    *(torch.chain_matmul, torch.linalg.multi_dot, torch.addbmm, torch.Tensor.addbmm),
+    *(torch.addmv, torch.Tensor.addmv, torch.linalg.vecdot, torch.dot, torch.Tensor.dot),
+    *(torch.cdist, functional.bilinear),
+}
+"""Other products, which no one lays on the array."""
 
 
 def attention(
@@ -60,8 +70,9 @@ def attention(
     Arguments and result are those of PyTorch's ``scaled_dot_product_attention``.
     """
     if enable_gqa:
-        key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key, value))
-    scores = (query @ key.transpose(-2, -1)) * (scale or 1 / math.sqrt(query.shape[-1]))
+        key, value = (_for_groups(held, query.shape[-3]) for held in (key, value))
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = (query @ key.transpose(-2, -1)) * scale
     if is_causal:
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(later, -math.inf)
@@ -70,49 +81,18 @@ def attention(
     elif attn_mask is not None:
         scores = scores + attn_mask
     shares = scores.softmax(-1)
+    if attn_mask is not None:  # who sees nobody takes nothing
+        shares = shares.masked_fill((scores == -math.inf).all(-1, keepdim=True), 0.0)
     if dropout_p > 0:
         shares = functional.dropout(shares, dropout_p)
     return shares @ value
 
 
-def einsum(equation: str, operands: Sequence[Tensor]) -> Tensor:
-    """Einstein's sum over two tensors, as one batched product.
-
-    Raises:
-        NetworkError: It is not a product of two matrices, or of batches of them.
-
-    Example:
-        >>> x, y = torch.rand(2, 3, 4), torch.rand(2, 5, 4)
-        >>> bool((einsum("bij,bkj->bik", [x, y]) == x @ y.mT).all())
-        True
-    """
-    first, second, given = _axes_of(equation, operands)
-    inner = [a for a in first if a in second and a not in given]
-    batch = [a for a in first if a in second and a in given]
-    of_left, of_right = ([a for a in axes if a not in batch + inner] for axes in (first, second))
-    left = operands[0].permute([first.index(a) for a in batch + of_left + inner])
-    right = operands[1].permute([second.index(a) for a in batch + inner + of_right])
-    sizes = left.shape[: len(batch) + len(of_left)] + right.shape[len(batch) + len(inner) :]
-    width = math.prod(left.shape[len(batch) + len(of_left) :])
-    left = left.reshape(*left.shape[: len(batch)], -1, width)
-    right = right.reshape(*right.shape[: len(batch)], width, -1)
-    found = (left @ right).reshape(sizes)
-    order = batch + of_left + of_right
-    return found.permute([order.index(a) for a in given])
-
-
-def _axes_of(equation: str, operands: Sequence[Tensor]) -> tuple[list[str], list[str], list[str]]:
-    """Names of the axes of two tensors, and of those of their product."""
-    taken, arrow, given = equation.replace(" ", "").partition("->")
-    axes = [list(each) for each in (*taken.split(","), given)]
-    plain = bool(arrow) and len(axes) == 3 == len(operands) + 1
-    plain = plain and all(len({*each}) == len(each) and "." not in each for each in axes)
-    if not plain or {*axes[0]} ^ {*axes[1]} != {*axes[2]} - ({*axes[0]} & {*axes[1]}):
-        raise NetworkError(
-            f"a product of activations written as einsum {equation!r} cannot be laid on the array",
-            hint="write it as products of two matrices, with matmul",
-        )
-    return axes[0], axes[1], axes[2]
+def _for_groups(held: Tensor, heads: int) -> Tensor:
+    """Keys or values of fewer heads, each for as many heads of queries."""
+    *before, own, tokens, size = held.shape
+    each = held.unsqueeze(-3).expand(*before, own, heads // own, tokens, size)
+    return each.reshape(*before, heads, tokens, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,13 +123,38 @@ def lose_in_products_(network: nn.Module, lost: Lost) -> None:
     """Have a network lose operands of its products of activations whenever it is run, in place.
 
     Args:
-        network: The network, which stays a plain module: a pair of hooks does it, and copies of the
-            network have them too.
+        network: The network, which stays a plain module; copies and pickles of it lose them too.
+            Gradient checkpointing, which runs parts of it by themselves, does not go with it.
         lost: What is lost.
     """
-    losing = _Losing(network, lost)
-    network.register_forward_pre_hook(losing.begin)
-    network.register_forward_hook(losing.end, always_call=True)
+    before = network.__dict__.get("forward")
+    inner = before.inner if isinstance(before, _Losing) else before
+    network.forward = _Losing(network, lost, inner)
+
+
+class _Losing:
+    """The forward pass of a network that loses operands."""
+
+    def __init__(self, network: nn.Module, lost: Lost, inner: Callable[..., Any] | None) -> None:
+        self._network, self._lost, self.inner = network, lost, inner
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        bound = self.inner or types.MethodType(type(self._network).forward, self._network)
+        return inspect.signature(bound)
+
+    @property
+    def __code__(self) -> types.CodeType:
+        return (self.inner or type(self._network).forward).__code__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with DynamicProducts(self._network, self._meet):
+            if self.inner is not None:
+                return self.inner(*args, **kwargs)
+            return type(self._network).forward(self._network, *args, **kwargs)
+
+    def _meet(self, left: Tensor, right: Tensor) -> Tensor:  # noqa: ARG002
+        return right.masked_fill(self._lost(*right.shape[-2:]).to(right.device), 0)
 
 
 def has_dynamic_products(network: nn.Module, inputs: Tensor) -> bool:
@@ -169,28 +174,71 @@ def has_dynamic_products(network: nn.Module, inputs: Tensor) -> bool:
 class DynamicProducts(TorchFunctionMode):
     """While it is entered, hands every product of two activations to ``meet`` beforehand.
 
-    Products with weights, buffers or views of such are none: those are on the array for good, or
-    taken to be healthy.
+    What does not depend on the network's input is no activation: parameters, buffers, and what is
+    computed of these alone. Products with such are on the array for good, or taken to be healthy.
 
     Args:
         network: The network whose products these are.
         meet: Gives the right operand to compute with.
+
+    Raises:
+        NetworkError: From within, a product of activations that cannot be laid on the array.
     """
 
     def __init__(self, network: nn.Module, meet: Meet) -> None:
         super().__init__()
-        self._network, self._meet = network, meet
-        self._stored: Collection[int] = ()
+        self._network, self._meet, self._depth = network, meet, 0
+        self._own = WeakTensorKeyDictionary()
 
     def __enter__(self) -> "DynamicProducts":
-        tensors: Iterable[Tensor] = (*self._network.parameters(), *self._network.buffers())
-        self._stored = {_storage(tensor) for tensor in tensors}
+        if self._depth == 0:
+            self._own = WeakTensorKeyDictionary()
+            self._note_own()
+            # tracing puts other tensors in the place of parameters once the network is called
+            self._handle = self._network.register_forward_pre_hook(self._begin, with_kwargs=True)
+        self._depth += 1
         return super().__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._handle.remove()
+        super().__exit__(*exception)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        given = self._given(func, args, kwargs)
+        if all(map(self._is_own, _tensors((args, kwargs)))):
+            for tensor in _tensors(given):
+                self._own[tensor] = True
+        else:
+            for tensor in _changed(func, args, kwargs):
+                self._own.pop(tensor, None)
+        return given
+
+    def _begin(self, _: nn.Module, args: object, kwargs: object) -> None:
+        self._note_own()
+        for tensor in _tensors((args, kwargs)):
+            self._own.pop(tensor, None)
+
+    def _note_own(self) -> None:
+        for tensor in (*self._network.parameters(), *self._network.buffers()):
+            self._own[tensor] = True
+
+    def _is_own(self, tensor: Tensor) -> bool:
+        return tensor in self._own
+
+    def _are_activations(self, *operands: object) -> bool:
+        return all(isinstance(o, Tensor) and not self._is_own(o) for o in operands)
+
+    def _given(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a function gives, its products of activations met."""
+        if func in _PRODUCTS:
+            return self._product(func, args, kwargs)
+        if func in _ADDED_TO:
+            return self._added(func, args, kwargs)
         if func is functional.scaled_dot_product_attention:
             with self:
                 return attention(*args, **kwargs)
@@ -199,53 +247,67 @@ class DynamicProducts(TorchFunctionMode):
                 return _opened(func)(*args, **kwargs)
         if func is torch.einsum:
             return self._einsum(func, *args)
-        if func in _OPERANDS:
-            return func(*self._met(args, kwargs, _OPERANDS[func]), **kwargs)
+        if func in _UNKNOWN and sum(map(self._are_activations, _tensors((args, kwargs)))) > 1:
+            raise _cannot_be_laid(f"{func.__name__}(...)")
         return func(*args, **kwargs)
 
-    def _einsum(self, func: Any, equation: Any, *operands: Any) -> Tensor:
-        tensors = operands[0] if len(operands) == 1 and not isinstance(operands[0], Tensor) else ()
-        tensors = tensors or operands
-        if not isinstance(equation, str) or any(map(self._is_stored, tensors)) or len(tensors) < 2:
-            return func(equation, *operands)
+    def _product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        left = args[0] if args else kwargs["input"]
+        named = next((name for name in _RIGHT if name in kwargs), None)
+        right = args[1] if named is None else kwargs[named]
+        if not self._are_activations(left, right):
+            return func(*args, **kwargs)
+        found = self._meet(
+            left if left.dim() > 1 else left[None], right if right.dim() > 1 else right[:, None]
+        )
+        found = found if right.dim() > 1 else found[:, 0]
+        if named is None:
+            return func(args[0], found, *args[2:], **kwargs)
+        return func(*args, **{**kwargs, named: found})
+
+    def _added(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A product that is added to something, as both apart."""
+        names = ("input", f"{_ADDED_TO[func]}1", f"{_ADDED_TO[func]}2")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        if not self._are_activations(*(given[name] for name in names[1:])):
+            return func(*args, **kwargs)
         with self:
-            return einsum(equation, tensors)
+            found = (given[names[1]] @ given[names[2]]) * given.get("alpha", 1)
+            if given.get("beta", 1) != 0:
+                found = given["input"] * given.get("beta", 1) + found
+            return given["input"].copy_(found) if func.__name__.endswith("_") else found
 
-    def _met(self, args: tuple[Any, ...], kwargs: dict[str, Any], place: int) -> tuple[Any, ...]:
-        """Arguments that are not named; those that are get changed in place."""
-        named = [name for name in _NAMES[0 if place == 0 else 2 :] if name in kwargs]
-        operands = [*args[place:], *(kwargs[name] for name in named)][:2]
-        if any(map(self._is_stored, operands)):
-            return args
-        right = self._meet(*operands)
-        if named:
-            kwargs[named[-1]] = right
-            return args
-        return (*args[: place + 1], right, *args[place + 2 :])
-
-    def _is_stored(self, tensor: Tensor) -> bool:
-        return _storage(tensor) in self._stored
-
-
-class _Losing:
-    """The hooks of a network that loses operands: copied with it, they are those of the copy."""
-
-    def __init__(self, network: nn.Module, lost: Lost) -> None:
-        self._lost, self._products = lost, DynamicProducts(network, self._meet)
-
-    def begin(self, *_: object) -> None:
-        self._products.__enter__()
-
-    def end(self, *_: object) -> None:
-        self._products.__exit__(None, None, None)
-
-    def _meet(self, left: Tensor, right: Tensor) -> Tensor:  # noqa: ARG002
-        return right.masked_fill(self._lost(*right.shape[-2:]).to(right.device), 0)
+    def _einsum(self, func: Any, equation: Any, *operands: Any) -> Any:
+        tensors = operands[0] if operands and not isinstance(operands[0], Tensor) else operands
+        if not isinstance(equation, str):
+            tensors = [each for each in (equation, *operands) if isinstance(each, Tensor)]
+        if sum(map(self._are_activations, tensors)) < 2:
+            return func(equation, *operands)
+        if not isinstance(equation, str) or len(tensors) > 2:
+            raise _cannot_be_laid(f"einsum {equation!r}" if isinstance(equation, str) else "einsum")
+        with self:
+            found = as_product(equation, tensors)
+        return func(equation, *operands) if found is None else found
 
 
-def _storage(tensor: Tensor) -> int:
-    """What tells where a tensor's numbers lie; views of it lie there too."""
-    return tensor.untyped_storage()._cdata
+def _tensors(held: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(held) if isinstance(leaf, Tensor)]
+
+
+def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Tensor]:
+    """What a function writes to."""
+    name = getattr(func, "__name__", "")
+    in_place = name.endswith("_") and not name.endswith("__")
+    in_place = in_place or (name.startswith("__i") and name.endswith("__"))
+    first = args[:1] if in_place or name == "__setitem__" else ()
+    return _tensors((first, kwargs.get("out")))
+
+
+def _cannot_be_laid(product: str) -> NetworkError:
+    return NetworkError(
+        f"a product of activations written as {product} cannot be laid on the array",
+        hint="write it as products of two matrices, with matmul",
+    )
 
 
 @functools.cache

@@ -6,13 +6,14 @@ and right operands as it takes to make up for it; the network has to do what it 
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from chipmend.network.dynamic import DynamicProducts
 from chipmend.network.evaluate import device_of, evaluating
@@ -40,16 +41,21 @@ class Query:
     heads: Int64[Tensor, " matrices"]
 
 
-def queries(model: nn.Module, inputs: Tensor) -> list[Query]:
+def queries(model: nn.Module, inputs: Tensor) -> tuple[list[Query], int]:
     """Find the left operands that are outputs of a weight, and of no further use.
 
     Args:
         model: The network; it is left as it was.
         inputs: Inputs to try it on; what is found holds for as many inputs.
+
+    Returns:
+        What was found, and how often the inputs went through the network for it.
     """
     inputs = inputs.to(device_of(model))
-    proposed = [query for query in _proposed(model, inputs) if query is not None]
-    return [query for query in proposed if _is_one(model, query, inputs)]
+    found = [query for query in _proposed(model, inputs) if query is not None]
+    with evaluating(model), torch.no_grad():
+        expected = tree_leaves(model(inputs))
+    return [q for q in found if _is_one(model, q, inputs, expected)], 3 + len(found)
 
 
 def mixed_(network: nn.Module, gemm: Gemm, mixing: Float[Tensor, "outputs outputs"]) -> None:
@@ -131,15 +137,22 @@ def _proposed(model: nn.Module, inputs: Tensor) -> Iterator[Query | None]:
     found = [_numbered(model, inputs, ones=ones) for ones in (True, False)]
     (scales, _), (operands, numbered) = found
     for place, (scale, left) in enumerate(zip(scales, operands, strict=True)):
-        yield _query(place, left / scale, numbered)
+        if scale is not None and left is not None:
+            yield _query(place, left / scale, numbered)
 
 
-def _numbered(model: nn.Module, inputs: Tensor, *, ones: bool) -> tuple[list[Tensor], "_Numbered"]:
-    """Left operands once outputs of weights are numbers, and which numbers those are."""
-    numbered, found = _Numbered(model, ones=ones), list[Tensor]()
+def _numbered(
+    model: nn.Module, inputs: Tensor, *, ones: bool
+) -> tuple[list[Tensor | None], "_Numbered"]:
+    """Left operands once outputs of weights are numbers, and which numbers those are.
+
+    Those are left out that are no matrix for each sample and head.
+    """
+    numbered, found = _Numbered(model, ones=ones), list[Tensor | None]()
 
     def meet(left: Tensor, right: Tensor) -> Tensor:
-        found.append(left)
+        apart = left.dim() > 2 and left.shape[:-2] == right.shape[:-2]
+        found.append(left if apart else None)
         return right
 
     with evaluating(model), torch.no_grad(), DynamicProducts(model, meet), numbered:
@@ -149,7 +162,7 @@ def _numbered(model: nn.Module, inputs: Tensor, *, ones: bool) -> tuple[list[Ten
 
 def _query(place: int, left: Tensor, numbered: _Numbered) -> Query | None:
     """The source of a left operand, given the numbers that are in it."""
-    rows = left.flatten(0, -3) if left.dim() > 2 else left[None]
+    rows = left.flatten(0, -3)
     if not torch.isfinite(rows).all() or not (rows - rows.round()).abs().max() < 0.01:
         return None
     if not (rows == rows[:, :1]).all() or not rows.min() >= 1:
@@ -163,7 +176,7 @@ def _query(place: int, left: Tensor, numbered: _Numbered) -> Query | None:
     return Query(place, names.pop(), outputs, heads)
 
 
-def _is_one(model: nn.Module, query: Query, inputs: Tensor) -> bool:
+def _is_one(model: nn.Module, query: Query, inputs: Tensor, expected: Sequence[object]) -> bool:
     """Whether mixed outputs are made up for by what that takes of the right operand."""
     network, generator = copy.deepcopy(model), torch.Generator().manual_seed(0)
     gemm = next(g for g in gemms(network) if g.name == query.weight)
@@ -173,18 +186,20 @@ def _is_one(model: nn.Module, query: Query, inputs: Tensor) -> bool:
     mixed_(network, gemm, mixing_of(query.outputs, mixtures, len(gemm.weight)))
     met = 0
 
-    def meet(left: Tensor, right: Tensor) -> Tensor:
+    def meet(left: Tensor, right: Tensor) -> Tensor:  # noqa: ARG001
         nonlocal met
         met += 1
         if met - 1 != query.product:
             return right
-        sizes = *left.shape[:-2], *right.shape[-2:]
-        matrices = right.expand(sizes).flatten(0, -3)
-        return (back.to(right.dtype) @ matrices).view(sizes)
+        return (back.to(right.dtype) @ right.flatten(0, -3)).view(right.shape)
 
-    with evaluating(model), evaluating(network), torch.no_grad():
-        expected = model(inputs)
-        with DynamicProducts(network, meet):
-            found = network(inputs)
-    spread = float(expected.std()) or 1.0
-    return bool((found - expected).abs().max() < TOLERANCE * spread)
+    with evaluating(network), torch.no_grad(), DynamicProducts(network, meet):
+        found = tree_leaves(network(inputs))
+    return all(map(_alike, expected, found))
+
+
+def _alike(before: object, after: object) -> bool:
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor):
+        return True
+    spread = float(before.double().std(correction=0)) or 1.0
+    return bool((after - before).abs().max() < TOLERANCE * spread)

@@ -6,7 +6,7 @@ Moments and targets are kept by all that they depend on, so that workers share t
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from chipmend.errors import DataError
 from chipmend.hardware.memory import Filled, WeightMemory
 from chipmend.network.coupling import Coupling, couplings
 from chipmend.network.dynamic import has_dynamic_products
-from chipmend.network.evaluate import evaluating
 from chipmend.network.filling import filled
 from chipmend.network.gemm import gemms
 from chipmend.network.grams import grams
@@ -27,10 +26,10 @@ from chipmend.network.integer.grids import least_squares, percentile
 from chipmend.network.integer.network import Lowering, lowering
 from chipmend.network.intercepts import Intercept, intercepts
 from chipmend.network.memory import Footprint, footprint
-from chipmend.network.products import Products
 from chipmend.network.queries import Query, queries
 from chipmend.network.sensitivity import Sensitivity, sensitivities
 from chipmend.network.task import Task
+from chipmend.network.workload import gemm_sizes
 from chipmend.records import digest_of
 from chipmend.repairs.closed_form import Moments
 from chipmend.repairs.cost import Cost, forward_pass
@@ -69,8 +68,16 @@ logger = logging.getLogger(__name__)
 
 Kept = OneShot | tuple[int, int]
 """What is kept: moments of some form, or targets of so many samples at so many places."""
-Shared = Kept | Quantize
-"""What is shared by all chips: what is kept, or how a network is carried out in integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Stands for where the queries of a network's attention come from."""
+
+
+Shared = Kept | Quantize | Queries
+"""What is shared by all chips: what is kept, how a network is carried out in integers, or where the
+queries of its attention come from."""
 LARGEST_BATCH = 256
 ROOM = 2**31
 """Bytes that what goes through the network at once may take."""
@@ -179,6 +186,8 @@ class Calibration:
                 self.layers(key)
             elif isinstance(key, Quantize):
                 self.lowering(key)
+            elif isinstance(key, Queries):
+                _ = self.queries
             else:
                 self.targets(*key)
         return sum((self._costs[key] for key in used), Cost())
@@ -187,16 +196,14 @@ class Calibration:
         """Work out all that a step goes by, so that the step's own time is its own."""
         self.bill((step,))
         match step:
-            case Compensate() | Quantize(form=SequentialFAQ()):
-                _ = self.intercepts, self.queries
-            case Recalibrate(form=Match()):
+            case Compensate() | Recalibrate(form=Match()) | Quantize(form=SequentialFAQ()):
                 _ = self.intercepts
             case Remap(saliency=kind):
                 _ = self.couplings, self.saliency(kind)
             case Assess(moments=moments):
                 self.saliency(ClosedForm(moments=moments))
             case Quantize(form=CompensatedFAQ(moments=moments)):
-                _ = self.factors(moments), self.queries
+                self.factors(moments)
             case _:
                 pass
 
@@ -266,9 +273,16 @@ class Calibration:
     @cached_property
     def queries(self) -> list[Query]:
         """Left operands of products of two activations that a weight gives out."""
+        self._costs[Queries()] = Cost()
         if not self.has_dynamic_products:
             return []
-        return queries(self.task.model, self.inputs_at_once(QUERIED))
+        started, inputs = time.perf_counter(), self.inputs_at_once(QUERIED)
+        found, passes = queries(self.task.model, inputs)
+        self._costs[Queries()] = Cost(
+            recalibrate=forward_pass(passes * len(inputs), self.task),
+            seconds=time.perf_counter() - started,
+        )
+        return found
 
     @cached_property
     def couplings(self) -> list[Coupling]:
@@ -281,12 +295,8 @@ class Calibration:
 
     @cached_property
     def _multiply_adds_of_a_sample(self) -> float:
-        met: list[int] = []
         few = self.inputs(FEW)
-        products = Products(gemms(self.task.model), lambda p: met.append(p.multiply_adds))
-        with evaluating(self.task.model), torch.no_grad(), products:
-            self.task.model(few.to(self.task.device))
-        return sum(met) / len(few)
+        return sum(size.multiply_adds for size in gemm_sizes(self.task.model, few)) / len(few)
 
     @cached_property
     def _footprint(self) -> Footprint:
@@ -373,15 +383,15 @@ def _used_by(step: Step) -> list[Shared]:
     """What a step goes by."""
     match step:
         case Quantize(form=CompensatedFAQ(moments=moments)):
-            return [moments, _without_codes(step)]
+            return [moments, _without_codes(step), Queries()]
         case Quantize(form=SequentialFAQ(samples=samples, places=places)):
-            return [(samples, places), _without_codes(step)]
+            return [(samples, places), _without_codes(step), Queries()]
         case Quantize():
             return [_without_codes(step)]
         case Compensate(form=OneShot() as form):
-            return [form]
+            return [form, Queries()]
         case Compensate(form=Sequential(samples=samples, places=places)):
-            return [(samples, places)]
+            return [(samples, places), Queries()]
         case Remap(saliency=ClosedForm(moments=moments)) | Assess(moments=moments):
             return [moments]
         case Recalibrate(form=Match(samples=samples)):

@@ -11,6 +11,7 @@ from functools import cached_property
 from torch import nn
 
 from chipmend.network.dynamic import Lost, lose_in_products_
+from chipmend.recipes import has_made_up_for_losses
 from chipmend.repairs.calibration import QUERIED, Calibration
 from chipmend.repairs.cost import Cost, forward_pass
 from chipmend.repairs.one_shot import CleanLayer
@@ -22,7 +23,7 @@ from chipmend.repairs.queries import (
     with_mixed_weights,
 )
 from chipmend.repairs.sequential import Targets
-from chipmend.steps import OneShot
+from chipmend.steps import OneShot, Recipe
 
 
 class Losing:
@@ -48,6 +49,15 @@ class Losing:
         mixing, cost = self._fitted
         mix_(network, mixing)
         return cost
+
+    def meant(self, recipe: Recipe, samples: int, places: int) -> tuple[nn.Module, Targets]:
+        """What a network is meant to compute after a recipe: the clean one, or it once fitted."""
+        known = self._known
+        if not has_made_up_for_losses(recipe) or not self._fitted[0]:
+            return known.task.model, known.targets(samples, places)
+        network = known.task.fresh_network()
+        mix_(network, self._fitted[0])
+        return network, self.targets(samples, places)
 
     def targets(self, samples: int, places: int) -> Targets:
         """What its layers have to give out once queries are fitted."""

@@ -5,7 +5,7 @@ can say part of what those lost said: the mixture ``A`` is sought for which ``Q 
 ``Q K``, where ``K'`` is what is left of ``K``. It goes into the weights that give ``Q`` out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,10 +17,11 @@ from chipmend.network.evaluate import device_of, evaluating
 from chipmend.network.gemm import gemms
 from chipmend.network.queries import Query, mixed_, mixing_of
 from chipmend.repairs.closed_form import share_of
-from chipmend.repairs.factors import cholesky, solve
 from chipmend.repairs.one_shot import CleanLayer
 from chipmend.repairs.sequential import Target, Targets
 
+MOST_STEPS, TOLERANCE = 200, 1e-4
+"""Conjugate gradients go on until what is missing has become so much smaller, or so far."""
 DAMPING = 0.01
 """Share of the mean second moment by which mixtures are held to what queries were."""
 Mixing = Mapping[str, Float[Tensor, "outputs outputs"]]
@@ -41,9 +42,6 @@ def fitted_queries(
     Returns:
         The mixtures by name of the weight, none where nothing is lost; and the multiply-adds that
         they took beside the forward pass.
-
-    Raises:
-        RepairError: Moments are singular.
     """
     sizes = {gemm.name: len(gemm.weight) for gemm in gemms(model)}
     by_product = {query.product: query for query in found}
@@ -55,8 +53,7 @@ def fitted_queries(
         gone = lost(*right.shape[-2:]).to(right.device)
         if query is None or not bool(gone.any()):
             return right
-        before = left.shape[:-2]
-        keys = right.expand(*before, *right.shape[-2:]).flatten(0, -3)
+        keys = right.flatten(0, -3)
         mixtures, spent = _fit(left.flatten(0, -3), keys, keys.masked_fill(gone, 0), query)
         here = mixing_of(query.outputs, mixtures, sizes[query.weight])
         mixing[query.weight] = here @ mixing.get(query.weight, torch.eye(len(here)).to(here))
@@ -117,14 +114,47 @@ def _fit(
     outer, inner, wanted = queries.mT @ queries, left @ left.mT, keys @ left.mT
     heads, k = query.outputs.shape
     of_head = query.heads.to(outer.device)
-    members = [of_head == head for head in range(heads)]
-    moments = torch.stack(
-        [torch.einsum("bij,bkl->ikjl", outer[m], inner[m]).reshape(k * k, -1) for m in members]
-    )
-    missing = torch.zeros_like(outer[:heads]).index_add_(0, of_head, outer @ (wanted - inner))
-    added = share_of(moments.diagonal(dim1=1, dim2=2).mean(1), DAMPING)
-    moments.diagonal(dim1=1, dim2=2).add_(added[:, None])
-    moved = solve(cholesky(moments), missing.reshape(heads, k * k, 1)).view(heads, k, k)
-    work = len(queries) * (queries.shape[1] + 3 * left.shape[-1]) * k**2
-    work += len(queries) * k**4 + heads * k**6 // 3
+
+    def summed(matrices: Tensor) -> Tensor:
+        return matrices.new_zeros(heads, k, k).index_add_(0, of_head, matrices)
+
+    powers, kept = (each.diagonal(dim1=1, dim2=2) for each in (outer, inner))
+    diagonal = summed(powers[:, :, None] * kept[:, None])
+    added = share_of(diagonal.mean((1, 2)), DAMPING)[:, None, None]
+
+    def normal(moved: Tensor) -> Tensor:
+        return summed(outer @ moved[of_head] @ inner) + added * moved
+
+    moved, steps = _solved(normal, summed(outer @ (wanted - inner)), diagonal + added)
+    work = len(queries) * (queries.shape[1] + 2 * left.shape[-1] + (1 + 2 * steps) * k) * k**2
     return torch.eye(k).to(moved) + moved.mT, work
+
+
+def _solved(
+    normal: Callable[[Tensor], Tensor], wanted: Float[Tensor, "heads k k"], diagonal: Tensor
+) -> tuple[Float[Tensor, "heads k k"], int]:
+    """The solution of positive definite systems by conjugate gradients, and the steps it took.
+
+    Args:
+        normal: The systems, as functions of what is sought: they would not fit into memory.
+        wanted: Their right-hand sides.
+        diagonal: Their diagonals, by which each number is scaled.
+    """
+    found, left = torch.zeros_like(wanted), wanted.clone()
+    scaled = left / diagonal
+    way, size = scaled, _dots(left, scaled)
+    enough = TOLERANCE**2 * size
+    for steps in range(MOST_STEPS):
+        if bool((size <= enough).all()):
+            return found, steps
+        pulled = normal(way)
+        length = size / _dots(way, pulled).clamp_min(torch.finfo(size.dtype).tiny)
+        found, left = found + length * way, left - length * pulled
+        scaled = left / diagonal
+        size, before = _dots(left, scaled), size
+        way = scaled + size / before.clamp_min(torch.finfo(size.dtype).tiny) * way
+    return found, MOST_STEPS
+
+
+def _dots(one: Tensor, other: Tensor) -> Float[Tensor, "heads 1 1"]:
+    return (one * other).sum((1, 2), keepdim=True)

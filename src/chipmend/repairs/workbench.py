@@ -333,7 +333,7 @@ class Workbench:
         """Carry out a recipe's last step, which trains nothing, in place."""
         known, pruned = self.calibration, self.pruned(recipe)
         if isinstance(step, Recalibrate):
-            return Cost(recalibrate=self._recalibrated_(network, step.form))
+            return Cost(recalibrate=self._recalibrated_(network, step.form, recipe))
         fitted = self._losing.fit_queries_(network) if makes_up_for_losses(recipe) else Cost()
         if isinstance(step, Quantize):
             return fitted + Cost(
@@ -387,13 +387,13 @@ class Workbench:
         mapping = self.mapping(recipe)
         return None if mapping is None else (self.calibration.couplings, mapping.positions)
 
-    def _recalibrated_(self, network: nn.Module, form: Match | Reestimate) -> float:
+    def _recalibrated_(self, network: nn.Module, form: Match | Reestimate, recipe: Recipe) -> float:
         """Correct the norms of a network, in place; EE that it took."""
         known = self.calibration
         if isinstance(form, Match):
             inputs = known.inputs_at_once(form.samples)
-            clean = known.targets(form.samples, MATCHED_PLACES)
-            matched_(network, self.task.model, inputs, clean, known.intercepts)
+            model, clean = self._losing.meant(recipe, form.samples, MATCHED_PLACES)
+            matched_(network, model, inputs, clean, known.intercepts)
             used = len(inputs)
         else:
             used = reestimate_(network, self.task.train, known.estimation(form.samples))
@@ -436,7 +436,7 @@ class Workbench:
         network = trajectory.network()
         if trajectory.coding is not None:
             self._codes = trajectory.coding.codes_of(network)
-        cost = Cost(recalibrate=self._recalibrated_(network, step.recalibrate))
+        cost = Cost(recalibrate=self._recalibrated_(network, step.recalibrate, before))
         self._work(cost.ee)
         once = replace(cost, seconds=time.perf_counter() - started)
         self._stops[*before, step] = Stop(along=along, once=once)

@@ -227,3 +227,16 @@ def test_what_is_moved_on_real_numbers_stays_whole():
     with torch.no_grad():
         expected = real_weights(model, codes)(inputs)
     assert (found - expected).abs().mean() < 0.02 * expected.std()
+
+
+def test_whole_numbers_stay_exact_where_others_are_computed_in_fewer_bits():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+    ).eval()
+    inputs = torch.randn(8, 4, 6, 6)
+    codes = {gemm.name: Codes.nearest(gemm.weight) for gemm in gemms(model)}
+    network = IntegerNetwork(lowering(model, [inputs]), model, codes)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(inputs)
+    assert torch.equal(found, network(inputs))

@@ -269,3 +269,101 @@ def test_functions_of_one_number_are_tables(name):
     assert kinds(model, 2, 6, 6)[1] is Kind.TABLE
     off, spread = off_by(model, 2, 6, 6)
     assert off < 0.15 * spread
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        lambda x: x.softmax(-1),
+        torch.tanh,
+        lambda x: x / 2,
+        lambda x: x.mean(1),
+        lambda x: x[:, 0],
+        functional.relu,
+    ],
+)
+def test_whatever_ends_a_network_its_last_product_keeps_all_bits(ending):
+    class Ended(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 6)
+
+        def forward(self, x):
+            return ending(self.last(self.first(x).relu()))
+
+    found = stages_of(Ended(), 5, 6)
+    assert [s.integer for s in found if s.kind is Kind.PRODUCT] == [True, False]
+    assert {s.kind for s in found if not s.integer} <= {Kind.PRODUCT, Kind.FLOAT}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda own, x: x @ own.expand(3, 3).T,
+        lambda own, x: torch.einsum("bj,kj->bk", x, own.expand(3, 3)),
+        lambda own, x: (x[:, None] @ own.expand(x.shape[0], 3, 3))[:, 0],
+    ],
+)
+def test_products_with_what_the_network_holds_are_no_pairs(function):
+    with pytest.raises(NetworkError, match="integer hardware does not know"):
+        stages_of(Own(function), 3)
+    assert Kind.PAIR not in kinds(Own(function), 3, float_allowed=True)
+
+
+@pytest.mark.parametrize("large", [-1e4, -math.inf])
+def test_masks_that_are_added_are_no_constants(large):
+    class Masked(Heads):
+        def __init__(self):
+            super().__init__(scores=lambda s: s + self.mask)
+            self.register_buffer("mask", torch.full((5, 5), large).triu(1))
+
+    with pytest.raises(NetworkError, match=r"add\.Tensor"):
+        stages_of(Masked(), 5, 8)
+    torch.manual_seed(0)
+    off, spread = off_by(Masked(), 5, 8, float_allowed=True)
+    assert off < 0.1 * spread
+
+
+def test_only_numbers_of_the_networks_own_are_constants():
+    class Looked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.last = nn.Embedding(4, 3), nn.Linear(3, 2)
+            self.register_buffer("places", torch.arange(3))
+
+        def forward(self, x):
+            return self.last(x + self.table(self.places.expand(3)))
+
+    assert Kind.CONSTANT not in kinds(Looked(), 3, 3, float_allowed=True)
+
+
+def test_what_is_computed_of_the_networks_own_alone_is_left_in_float():
+    class Latent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.own, self.first, self.last = (
+                nn.Parameter(torch.randn(1, 3)),
+                nn.Linear(3, 3),
+                nn.Linear(3, 2),
+            )
+
+        def forward(self, x):
+            return self.last(x * self.first(self.own).mean(-1, keepdim=True))
+
+    torch.manual_seed(0)
+    off, spread = off_by(Latent(), 3, float_allowed=True)
+    assert off < 0.1 * spread
+
+
+def test_added_products_are_products_and_sums():
+    class Added(Heads):
+        def forward(self, x):
+            q, k, v = self.qkv(x).chunk(3, -1)
+            seen = torch.baddbmm(x, torch.bmm(q, k.mT).softmax(-1), v, beta=2, alpha=0.5)
+            return self.proj(self.norm(seen))
+
+    torch.manual_seed(0)
+    found = kinds(Added(), 5, 8)
+    assert found.count(Kind.PAIR) == 2
+    off, spread = off_by(Added(), 5, 8)
+    assert off < 0.1 * spread

@@ -57,3 +57,12 @@ def test_no_run_of_a_sum_can_leave_single_precision(k):
     for run in found:
         reach = weight[:, run.start : run.stop].abs().double().sum(1) * 255
         assert (reach < 2**24).all()
+
+
+@pytest.mark.parametrize("least", [-128, 0])
+def test_a_single_row_is_multiplied_as_any_other(least):
+    numbers = torch.randint(-128, 128, (5, 1), generator=torch.Generator().manual_seed(0)).float()
+    right = torch.randint(least, least + 256, (1, 7), generator=torch.Generator().manual_seed(1))
+    columns = (right if least else right - 128).to(torch.int8)
+    for given in (columns, columns.T.contiguous().T):
+        assert torch.equal(WholeMatrix(numbers, least)(given).long(), numbers.long() @ right)

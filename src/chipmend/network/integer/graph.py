@@ -27,6 +27,8 @@ OWN = "alias.default"
 """The operator that gives a tensor of the network's own where an activation is expected."""
 _TAKING_OWN = {"add.Tensor", "cat.default", "expand.default"}
 """Operators that activations and the network's own tensors come together in."""
+MASKING = 1e3
+"""Numbers of such a magnitude are there to overrule others."""
 VIEWS = {"view.default": "reshape.default", "_unsafe_view.default": "reshape.default"}
 """Operators that want numbers to lie in one order, and what does the same in any."""
 
@@ -248,7 +250,7 @@ def _with_own(operations: Iterable[Operation], held: Mapping[str, Tensor]) -> It
     """Operations, in which the network's own tensors are values wherever activations may be."""
     given_out = set[Held]()
     for each in operations:
-        if each.operator not in _TAKING_OWN:
+        if each.operator not in _TAKING_OWN or not all(_is_plain(held[i.name]) for i in each.held):
             yield each
             continue
         for item in {*each.held} - given_out:
@@ -257,6 +259,13 @@ def _with_own(operations: Iterable[Operation], held: Mapping[str, Tensor]) -> It
             yield Operation(OWN, {"self": item}, _own(item), sizes, item.name)
         given = {name: _replaced(item, _as_value) for name, item in each.given.items()}
         yield replace(each, given=given)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers for 8 bits, and does not mask anything by large ones."""
+    if not tensor.is_floating_point():
+        return False
+    return tensor.numel() == 0 or bool(tensor.abs().max() < MASKING)  # nor by infinite ones
 
 
 def _as_value(item: Value | Held) -> Value:

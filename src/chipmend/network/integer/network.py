@@ -128,6 +128,10 @@ class IntegerNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The outputs, as real numbers."""
+        with torch.autocast(inputs.device.type, enabled=False):
+            return self._carried_out(inputs)
+
+    def _carried_out(self, inputs: Tensor) -> Tensor:
         graph = self.lowering.graph
         values, left = Values(self.grids), graph.uses()
         values.put(graph.input, inputs, whole=False)

@@ -148,7 +148,7 @@ def staged(graph: Graph, placed: Collection[str], *, float_allowed: bool) -> lis
     stages = list(_fused(graph, placed))
     if not float_allowed:
         _check_known(stages)
-    return list(_read_in_full(list(_on_integers(stages))))
+    return list(_read_in_full(list(_on_integers(stages, _ahead_of_the_array(stages)))))
 
 
 def _fused(graph: Graph, placed: Collection[str]) -> Iterator[Stage]:
@@ -180,13 +180,16 @@ def _fused(graph: Graph, placed: Collection[str]) -> Iterator[Stage]:
 def _alone(graph: Graph, placed: Collection[str]) -> dict[str, Stage]:
     """Every operation as a stage of its own, by its result."""
     sizes, numbers, stages = graph.sizes(), set[str](), dict[str, Stage]()
+    computed = {graph.input}
     for each in graph.operations:
         kind = _kind_of(each, placed, sizes)
         if kind is Kind.NUMBER:
             numbers.add(each.result)
         tensors = tuple(name for name in each.takes if name not in numbers)
-        if kind in _OF_TENSORS and (each.holds or len(tensors) < _OF_TENSORS[kind]):
-            kind = Kind.FLOAT  # the network's own tensors have no grid
+        if not computed.isdisjoint(tensors):
+            computed.add(each.result)
+        if not _can_be(kind, each, tensors, computed, sizes):
+            kind = Kind.FLOAT
         stages[each.result] = Stage(
             kind,
             each,
@@ -199,6 +202,19 @@ def _alone(graph: Graph, placed: Collection[str]) -> dict[str, Stage]:
             kind is not Kind.FLOAT,
         )
     return stages
+
+
+def _can_be(
+    kind: Kind, each: Operation, tensors: tuple[str, ...], computed: Collection[str], sizes: Sizes
+) -> bool:
+    """Whether an operation has what its kind takes: mostly activations, and nothing else."""
+    if kind in (Kind.NUMBER, Kind.CONSTANT, Kind.FLOAT):
+        return True
+    if kind is Kind.PAIR:  # what the network holds is no activation, and neither is a row alone
+        return all(name in computed and sizes[name] for name in tensors) and len(tensors) == 2
+    if kind in _OF_TENSORS and (each.holds or len(tensors) < _OF_TENSORS[kind]):
+        return False  # the network's own tensors have no grid
+    return bool(tensors)
 
 
 def _kind_of(each: Operation, placed: Collection[str], sizes: Sizes) -> Kind:
@@ -235,11 +251,24 @@ def _kind_of(each: Operation, placed: Collection[str], sizes: Sizes) -> Kind:
     return Kind.FLOAT
 
 
-def _on_integers(stages: Iterable[Stage]) -> Iterator[Stage]:
-    """Stages, of which those that get real numbers compute on these, unless they are products."""
+def _ahead_of_the_array(stages: Sequence[Stage]) -> set[str]:
+    """Results that something hangs on which the array computes."""
+    found = set[str]()
+    for stage in reversed(stages):
+        if stage.kind in ON_THE_ARRAY or stage.result in found:
+            found.update(stage.tensors)
+    return found
+
+
+def _on_integers(stages: Iterable[Stage], ahead: Collection[str]) -> Iterator[Stage]:
+    """Stages, of which those that get real numbers compute on these, unless they are products.
+
+    So do those behind the last product, which keeps all bits that it has.
+    """
     real = set[str]()
     for stage in stages:
-        if stage.kind not in ON_THE_ARRAY and not real.isdisjoint(stage.tensors):
+        on_array = stage.kind in (*ON_THE_ARRAY, Kind.NUMBER)
+        if not on_array and (stage.result not in ahead or not real.isdisjoint(stage.tensors)):
             stage = replace(stage, kind=Kind.FLOAT, integer=False)
         if not stage.integer:
             real.add(stage.result)
@@ -252,22 +281,18 @@ def _read_in_full(stages: Sequence[Stage]) -> Iterator[Stage]:
         name for stage in stages if stage.kind is not Kind.FLOAT for name in stage.tensors
     }
     for stage in stages:
-        wide = stage.kind in (*ON_THE_ARRAY, Kind.NORM, Kind.AVERAGE)
+        wide = stage.kind in (*ON_THE_ARRAY, Kind.NORM, Kind.AVERAGE, Kind.CONSTANT)
         yield replace(
             stage, integer=stage.integer and not (wide and stage.result not in on_integers)
         )
 
 
 def _check_known(stages: Sequence[Stage]) -> None:
-    reaches, unknown = set[str](), list[Operation]()
-    for stage in reversed(stages):
-        if stage.kind in ON_THE_ARRAY or stage.result in reaches:
-            reaches.update(stage.tensors)
-            if stage.kind is Kind.FLOAT:
-                unknown.append(stage.operation)
+    ahead = _ahead_of_the_array(stages)
+    unknown = [s.operation for s in stages if s.kind is Kind.FLOAT and s.result in ahead]
     if unknown:
         named = ", ".join(
-            f"{each.operator} in {each.place or 'the network itself'}" for each in reversed(unknown)
+            f"{each.operator} in {each.place or 'the network itself'}" for each in unknown
         )
         raise NetworkError(
             f"operators that integer hardware does not know: {named}",

@@ -97,7 +97,7 @@ def unit(
             return _average(stage, grids)
         case Kind.JOIN:
             return _join(stage, grids)
-        case Kind.CONSTANT:
+        case Kind.CONSTANT if stage.integer:
             return _constant(stage, grids, held)
         case Kind.TABLE:
             return _table(stage, grids)

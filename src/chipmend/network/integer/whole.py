@@ -59,7 +59,8 @@ class WholeMatrix:
         Args:
             columns: Whole numbers of 8 bits; of unsigned ones, 128 less.
         """
-        if columns.device.type == "cpu" and multiplies_bytes():
+        # of one row it is given, PyTorch 2.13 multiplies numbers that are not there
+        if columns.device.type == "cpu" and multiplies_bytes() and len(columns) > 1:
             found = _product_of_bytes(self._bytes, columns)
         else:
             found = self._in_single_precision(columns)
