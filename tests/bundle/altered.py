@@ -6,7 +6,7 @@ import re
 import pytest
 
 from chipmend.bundle import read_bundle
-from chipmend.bundle.container import digest_of_manifest
+from chipmend.bundle.container import digest_of_manifest, text_of
 from chipmend.errors import BundleError
 
 
@@ -15,7 +15,7 @@ def altered(folder, *, reseal=False, **changes):
     manifest = {**json.loads(path.read_bytes()), **changes}
     if reseal:
         manifest["digest"] = digest_of_manifest(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_bytes(text_of(manifest))
     return folder
 
 

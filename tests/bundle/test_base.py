@@ -8,6 +8,7 @@ import pytest
 from bundle.altered import altered
 from bundle.shipped import RECIPES
 from chipmend.bundle import container, read_base, read_bundle, write_base
+from chipmend.bundle.container import text_of
 from chipmend.errors import BundleError
 from conftest import same
 
@@ -53,7 +54,19 @@ def test_a_damaged_base_is_refused(all_shipped, tmp_path):
         altered(folder, reseal=True, **changes)
         with pytest.raises(BundleError, match="is no base"):
             read_base(folder)
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        (folder / "manifest.json").write_bytes(text_of(manifest))
     altered(folder, order=["0.weight"])
     with pytest.raises(BundleError, match="was altered"):
         read_base(folder)
+
+
+def test_a_damaged_base_is_written_anew(all_shipped, tmp_path):
+    base = all_shipped["faq"].base
+    path, digest = write_base(base, tmp_path)
+    there = (path / "base.safetensors").stat().st_mtime_ns
+    assert write_base(base, tmp_path) == (path, digest)
+    assert (path / "base.safetensors").stat().st_mtime_ns == there, "a sound one is left alone"
+    (path / "base.safetensors").write_bytes(b"cut off")
+    write_base(base, tmp_path)
+    assert read_base(path)[1] == digest
+    assert list(tmp_path.iterdir()) == [path]

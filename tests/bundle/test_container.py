@@ -1,5 +1,7 @@
 """Folders with a manifest: written whole or not at all, refused once anything was altered."""
 
+import os
+import re
 import shutil
 
 import pytest
@@ -85,3 +87,26 @@ def test_a_manifest_of_a_gigabyte_is_not_read(copy):
     with (folder / "manifest.json").open("r+b") as stream:
         stream.truncate(10**9)  # sparse: it takes no room
     refused(folder, "has 1,000,000,000 bytes, and no manifest has more")
+
+
+def test_a_manifest_that_says_a_thing_twice_or_otherwise_is_refused(copy):
+    """A reader that takes the first of two would take what nobody wrote."""
+    for place, change in enumerate(
+        (
+            lambda text: text.replace(b"{", b'{"accuracy": 0.9999,', 1),
+            lambda text: text.replace(b"\n ", b"\n  ", 1),
+            lambda text: text.rstrip(),
+            lambda text: re.sub(rb'"accuracy": [0-9.]+', b'"accuracy": NaN', text),
+            lambda text: re.sub(rb'"accuracy": [0-9.]+', b'"accuracy": 1e999', text),
+        )
+    ):
+        path = copy(("faq", "remapped", "float", "pruned", "live")[place]) / "manifest.json"
+        path.write_bytes(change(path.read_bytes()))
+        refused(path.parent, "is not as it was written")
+
+
+def test_a_pipe_is_not_waited_for(copy):
+    path = copy() / "manifest.json"
+    path.unlink()
+    os.mkfifo(path)
+    refused(path.parent, "is no file")

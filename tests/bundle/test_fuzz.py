@@ -14,7 +14,7 @@ import pytest
 
 import chipmend as cm
 from chipmend.bundle import read_base, read_bundle
-from chipmend.bundle.container import digest_of_manifest
+from chipmend.bundle.container import digest_of_manifest, text_of
 from chipmend.errors import BundleError, LotError
 from chipmend.faults import read_csv, read_lot, write_lot
 
@@ -173,6 +173,6 @@ def test_manifests_of_whoever_can_mend_digests(all_shipped, tmp_path, name):
         path = folder / "manifest.json"
         manifest = json.loads(path.read_bytes())
         for _ in range(BASES // 2):
-            path.write_text(json.dumps(with_junk(manifest, random)))
+            path.write_bytes(text_of(with_junk(manifest, random)))
             with contextlib.suppress(BundleError):
                 read(folder)

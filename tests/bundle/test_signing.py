@@ -5,6 +5,7 @@ import pytest
 
 from bundle.shipped import shipped
 from chipmend.bundle import Key, read_bundle, read_key
+from chipmend.bundle.container import text_of
 from chipmend.errors import BundleError, MissingExtraError
 
 PRIVATE = bytes(range(32))
@@ -55,7 +56,7 @@ def test_a_signature_that_does_not_hold_is_refused(signed, tmp_path, signature, 
     folder = shutil.copytree(signed.bundle.path, tmp_path / "b")
     manifest = json.loads((folder / "manifest.json").read_bytes())
     manifest["signature"].update(signature)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_bytes(text_of(manifest))
     with pytest.raises(BundleError, match=said):
         read_bundle(folder)
 
@@ -64,7 +65,7 @@ def test_a_signature_of_another_bundle_does_not_hold(signed, all_shipped, tmp_pa
     folder = shutil.copytree(all_shipped["compensated"].bundle.path, tmp_path / "b")
     theirs = json.loads((signed.bundle.path / "manifest.json").read_bytes())["signature"]
     manifest = json.loads((folder / "manifest.json").read_bytes())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "signature": theirs}))
+    (folder / "manifest.json").write_bytes(text_of({**manifest, "signature": theirs}))
     with pytest.raises(BundleError, match="does not hold"):
         read_bundle(folder)
 
@@ -80,7 +81,12 @@ def test_keys_are_kept_in_files_of_their_owner(tmp_path):
 def test_what_is_no_key_is_refused(tmp_path):
     with pytest.raises(BundleError, match="cannot read the key"):
         read_key(tmp_path / "nowhere")
-    for text, said in (("no hex", "is no private key"), ("00", "a private key of 1 bytes")):
+    for text, said in (
+        ("no key", "is no private key"),
+        ("00" * 32, "does not begin with"),  # as long as a public key
+        ("chipmend private key no hex", "is no private key"),
+        ("chipmend private key 00", "a private key of 1 bytes"),
+    ):
         (tmp_path / "key").write_text(text)
         with pytest.raises(BundleError, match=said):
             read_key(tmp_path / "key")

@@ -81,8 +81,26 @@ def test_a_network_of_real_numbers_has_weights_alone(workshop):
 def test_a_memory_that_is_filled_several_times_has_no_image(workshop):
     array = {"rows": 4, "cols": 4, "memory": {"words": 30}}
     workshop.done("mend", workshop.plan(policy=CODED, chips=CHIPS, array=array), "--verify", "all")
-    said = workshop.refused("bundle", "apply", BUNDLE, "-o", "out")
-    assert "fill the memory of 30 words several times" in said
+    said = workshop.done("bundle", "apply", BUNDLE, "-o", "out")
+    assert "network.onnx" in said
+    assert "memory.bin" not in said
+    assert not (workshop.folder / "out" / "memory.bin").exists()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("bundle", "show", BUNDLE, "--json", f"{BUNDLE}/manifest.json"),
+        ("verify", BUNDLE, "--json", f"{BUNDLE}/delta.safetensors"),
+        ("bundle", "apply", BUNDLE, "-o", "o", "--json", "o/network.onnx"),
+        ("bundle", "apply", BUNDLE, "-o", "o", "--json", f"{BUNDLE}/manifest.json"),
+        ("report", "run", "-o", "run/plan.json"),
+        ("report", "run", "-o", f"{BUNDLE}/manifest.json"),
+    ],
+)
+def test_what_is_read_is_not_written_over(mended, asked):
+    assert "would be written over" in mended.refused(*asked)
+    assert "it holds" in mended.done("verify", BUNDLE)
 
 
 def test_a_key_is_not_written_over(workshop):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from chipmend.bundle.container import text_of
 from chipmend.fleet import read_outcome
 
 CODED = {
@@ -87,6 +88,6 @@ def test_a_signature_is_asked_for(workshop):
     manifest = workshop.folder / BUNDLE / "manifest.json"
     content = json.loads(manifest.read_bytes())
     content.pop("signature")
-    manifest.write_text(json.dumps(content))
+    manifest.write_bytes(text_of(content))
     assert "is not signed" in workshop.refused("verify", BUNDLE, "--signed-by", public)
     assert "it holds" in workshop.done("verify", BUNDLE)

@@ -159,6 +159,35 @@ def test_a_bundle_that_does_not_hold_fails_its_chip(task, lot, array, tmp_path, 
     assert "should have" in found["chip-0003"].reason
     assert "cannot read" in found["chip-0004"].reason
     assert not any(found[f"chip-000{n}"].met for n in (2, 3, 4))
+    assert all("in a new run folder" in found[f"chip-000{n}"].reason for n in (2, 3, 4))
+
+
+def test_what_was_verified_once_is_looked_at_again(task, lot, array, tmp_path):
+    run_of(task, lot[:3], array, tmp_path, verify="all")
+    folder = tmp_path / "bundles"
+    path = folder / "chip-0002" / "delta.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    shutil.rmtree(folder / "chip-0003")
+    for verify in ("all", "none"):
+        outcome = run_of(task, lot[:3], array, tmp_path, verify=verify)
+        found = {record.chip: record for record in outcome.records}
+        assert found["chip-0001"].bin != Bin.FAILED
+        assert "was altered" in found["chip-0002"].reason
+        assert "cannot read" in found["chip-0003"].reason
+    shutil.rmtree(next(folder.glob("base-*")))
+    outcome = run_of(task, lot[:3], array, tmp_path)
+    assert all("base-" in record.reason for record in outcome.records[:1])
+
+
+def test_bundles_that_are_there_unsigned_get_signed(task, lot, array, tmp_path):
+    key = Key(bytes(range(32)))
+    key.write(tmp_path / "key")
+    before = run_of(task, lot[:2], array, tmp_path / "run", verify="none")
+    after = run_of(task, lot[:2], array, tmp_path / "run", verify="all", key=tmp_path / "key")
+    for record, again in zip(before.records, after.records, strict=True):
+        bundle = read_bundle(tmp_path / "run" / record.bundle.folder, signed_by=key.public)
+        assert bundle.digest == record.bundle.digest == again.bundle.digest
+        assert again.bundle.verified.holds
 
 
 def test_an_accuracy_that_is_another_on_the_chip_fails_the_chip(

@@ -118,8 +118,10 @@ def test_a_misspelt_rate_is_missing_and_unknown():
         ({"chips": {"rate": 0.1, "count": True}}, "chips.count: write a whole number, not True"),
         ({"constraint": {"drop": True}}, "constraint.drop: write a number, not True"),
         ({"policy": {"kind": "fixed", "epochs": "1"}}, "policy.epochs: write a number, not '1'"),
-        ({"execution": {"workers": 0}}, "execution: 0 workers (give 1 or more"),
-        ({"execution": {"threads": -1}}, "execution: -1 threads (give 1 or more"),
+        ({"execution": {"workers": 0}}, "execution: 0 workers (give 1 to 1,024"),
+        ({"execution": {"threads": -1}}, "execution: -1 threads (give 1 to 1,024"),
+        ({"execution": {"threads": 10**5}}, "execution: 100000 threads (give 1 to 1,024"),
+        ({"chips": "lot.npz"}, "chips: "),
         ({"policies": []}, "the plan: no policy (give at least one)"),
         (
             {"policies": [{"kind": "reduce"}, {"kind": "reduce"}]},

@@ -1,5 +1,6 @@
 """Apply a bundle: the files that a loader, a runtime or PyTorch wants, made of bundle and base."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,11 @@ from chipmend.errors import BundleError
 from chipmend.files import write_bytes
 from chipmend.network.integer.onnx import write_onnx
 
-WEIGHTS, MEMORY, RUNTIME, BYPASS = "network.safetensors", "memory.bin", "network.onnx", "bypass.csv"
+MADE = ("network.safetensors", "memory.bin", "network.onnx", "bypass.csv")
+"""Files that may be made."""
+logger = logging.getLogger(__name__)
+
+WEIGHTS, MEMORY, RUNTIME, BYPASS = MADE
 
 
 def apply_bundle(
@@ -33,11 +38,11 @@ def apply_bundle(
         ``network.safetensors``, parameters and buffers in PyTorch's names and order of channels;
         ``bypass.csv``, the PEs to bypass; and of networks of whole numbers ``memory.bin``, a byte
         for every word of the weight memory in order, channels where the chip has them, and
-        ``network.onnx``.
+        ``network.onnx``. Where weights fill the memory several times there is no one image of it,
+        which is told in the log.
 
     Raises:
-        BundleError: The bundle is for another base, or its weights fill the memory several times,
-            so that there is no one image of it.
+        BundleError: The bundle is for another base.
         StoreError: A file cannot be written.
     """
     repair = bundle.repair(base, base_digest)
@@ -47,7 +52,14 @@ def apply_bundle(
         write_bytes(folder / BYPASS, _bypass(repair).encode()),
     ]
     if repair.codes is not None:
-        made.append(write_bytes(folder / MEMORY, memory_image(repair, base).tobytes()))
+        if base.filled.wraps:
+            logger.warning(
+                "no %s: the memory of %d words is filled several times; load each layer when it is "
+                "computed, from %s",
+                *(MEMORY, base.filled.words, WEIGHTS),
+            )
+        else:
+            made.append(write_bytes(folder / MEMORY, memory_image(repair, base).tobytes()))
         if onnx:
             made.append(write_onnx(network_of(bundle, base, base_digest), folder / RUNTIME))
     return made

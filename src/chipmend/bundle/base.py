@@ -16,7 +16,7 @@ from torch import Tensor
 
 from chipmend.bundle.container import read_container, sealed, write_container
 from chipmend.bundle.lowering_record import lowering_of, record_of
-from chipmend.errors import BundleError, ChipmendError, StoreError, in_a_line
+from chipmend.errors import BundleError, ChipmendError, NetworkError, StoreError, in_a_line
 from chipmend.hardware.array import Array
 from chipmend.hardware.memory import Filled
 from chipmend.hardware.placement import WeightShape, weights_on
@@ -116,12 +116,21 @@ def write_base(base: Base, folder: Path) -> tuple[Path, str]:
     manifest, files = base.sealed()
     path = folder / _folder_name(manifest["digest"])
     try:
-        if not path.exists():
+        if not _is_whole(path):
             write_container(path, manifest, files)
     except StoreError:
         if not path.exists():  # else another worker has just written the same
             raise
     return path, manifest["digest"]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a base is there, byte by byte as it was written."""
+    try:
+        read_container(path, KIND, VERSION, {_FILE})
+    except BundleError:
+        return False
+    return True
 
 
 def base_beside(bundle: Path, digest: str) -> Path:
@@ -182,9 +191,18 @@ def _base(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Base:
         ],
         lowering=None if record is None else lowering_of(record, by_part["constant"], placed),
     )
+    if base.lowering is not None:
+        _check_runs(base.lowering)
     if sorted(base.order) != sorted(placed) or not placed.keys() <= base.tensors.keys():
         raise ValueError("weights that are named and not there, or the other way round")
     return base
+
+
+def _check_runs(lowering: Lowering) -> None:
+    try:
+        lowering.check()
+    except NetworkError as error:
+        raise ValueError(error.message) from error
 
 
 def _own(tensor: Tensor) -> Tensor:

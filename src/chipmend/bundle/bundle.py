@@ -210,6 +210,21 @@ def write_bundle(
     return _bundle(folder, whole, content, "" if key is None else key.public)
 
 
+def sign_bundle(folder: Path, key: Key) -> None:
+    """Sign a bundle, or sign it anew.
+
+    Args:
+        folder: The bundle's folder.
+        key: The key.
+
+    Raises:
+        BundleError: It is no bundle.
+        StoreError: It cannot be written.
+    """
+    manifest, files = read_container(folder, KIND, VERSION, {_FILE})
+    write_container(folder, {**manifest, SIGNATURE: key.signature(manifest["digest"])}, files)
+
+
 def read_bundle(folder: str | Path, *, signed_by: str | None = None) -> Bundle:
     """Read a bundle.
 
@@ -241,6 +256,8 @@ def read_bundle(folder: str | Path, *, signed_by: str | None = None) -> Bundle:
 
 
 def _bundle(path: Path, manifest: Mapping[str, Any], content: bytes, signer: str) -> Bundle:
+    if manifest["size"]["full"] < 1:
+        raise ValueError("a copy of nothing")
     said = {"accuracy": manifest["accuracy"], "samples": manifest["test_samples"]}
     return Bundle(
         path=path,

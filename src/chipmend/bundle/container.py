@@ -25,7 +25,7 @@ _AGAIN = "copy the folder again from where it came"
 def digest_of_manifest(manifest: Mapping[str, Any]) -> str:
     """Hex digest of a manifest but for its own digest and signature."""
     rest = {key: value for key, value in manifest.items() if key not in ("digest", SIGNATURE)}
-    return hashlib.sha256(_text(rest)).hexdigest()
+    return hashlib.sha256(text_of(rest)).hexdigest()
 
 
 def sealed(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def write_container(folder: Path, manifest: Mapping[str, Any], files: Mapping[st
     try:
         draft.mkdir(parents=True)
         try:
-            for name, content in {**files, MANIFEST: _text(manifest)}.items():
+            for name, content in {**files, MANIFEST: text_of(manifest)}.items():
                 with (draft / name).open("xb") as stream:
                     stream.write(content)
                     stream.flush()
@@ -116,6 +116,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         size = path.stat().st_size
+        if not path.is_file():
+            raise BundleError(f"{path} is no file", hint=_AGAIN)
         if size > MOST_BYTES_OF_A_MANIFEST:
             raise BundleError(
                 f"{path} has {size:,} bytes, and no manifest has more than "
@@ -134,7 +136,16 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{path} is no JSON: {error}", hint=_AGAIN) from error
     if not isinstance(found, dict):
         raise BundleError(f"{path} is no manifest", hint=_AGAIN)
+    if not _is_text_of(found, text):  # such as one that says a thing twice
+        raise BundleError(f"{path} was altered: it is not as it was written", hint=_AGAIN)
     return found
+
+
+def _is_text_of(manifest: dict[str, Any], text: bytes) -> bool:
+    try:
+        return text == text_of(manifest)
+    except ValueError:  # numbers that JSON has none of
+        return False
 
 
 def _content(path: Path, named: Any) -> bytes:
@@ -164,5 +175,6 @@ def _put(draft: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _text(value: Any) -> bytes:
+def text_of(value: Any) -> bytes:
+    """The one way in which a manifest is written."""
     return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()

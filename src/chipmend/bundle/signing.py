@@ -12,6 +12,8 @@ from chipmend.files import write_bytes
 _EXTRA = "signing"
 _KEYS = "cryptography.hazmat.primitives.asymmetric.ed25519"
 _BYTES = 32
+_PRIVATE = "chipmend private key "
+"""What a file of a private key begins with: a public one is as long."""
 
 
 class Key:
@@ -48,8 +50,8 @@ class Key:
         return {"public_key": self.public, "ed25519": self._key.sign(_message(digest)).hex()}
 
     def write(self, path: Path) -> Path:
-        """Write the private key as hex, for its owner alone."""
-        write_bytes(path, (self._key.private_bytes_raw().hex() + "\n").encode())
+        """Write the private key, for its owner alone."""
+        write_bytes(path, f"{_PRIVATE}{self._key.private_bytes_raw().hex()}\n".encode())
         path.chmod(0o600)
         return path
 
@@ -62,7 +64,10 @@ def read_key(path: Path) -> Key:
         MissingExtraError: The extra ``signing`` is not installed.
     """
     try:
-        return Key(bytes.fromhex(path.read_text().strip()))
+        text = path.read_text().strip()
+        if not text.startswith(_PRIVATE):
+            raise ValueError(f"it does not begin with {_PRIVATE!r}")
+        return Key(bytes.fromhex(text.removeprefix(_PRIVATE)))
     except OSError as error:
         raise BundleError(
             f"cannot read the key {path}: {error.strerror or error}",
@@ -72,7 +77,7 @@ def read_key(path: Path) -> Key:
         if isinstance(error, BundleError):
             raise
         raise BundleError(
-            f"{path} is no private key: {error}", hint="it holds 64 hexadecimal digits"
+            f"{path} is no private key: {error}", hint="make one: chipmend bundle key -o FILE"
         ) from error
 
 
@@ -105,6 +110,8 @@ def checked_signature(path: Path, manifest: Mapping[str, Any], signed_by: str | 
             f"{path} is signed with {public.hex()[:16]}..., not with {signed_by[:16]}...",
             hint="give the public key of whom you trust, or another bundle",
         )
+    if [public.hex(), signed.hex()] != [signature["public_key"], signature["ed25519"]]:
+        raise BundleError(f"{path} has a signature that is none", hint="sign it again")
     _check(path, public, signed, manifest["digest"])
     return public.hex()
 

@@ -174,6 +174,14 @@ def _of_real_numbers(
             f"{bundle.path} has weights on PEs that are bypassed", hint="mend the chip again"
         )
     held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    sizes = [
+        {name: tensor.shape for name, tensor in each.items()} for each in (held, repair.tensors)
+    ]
+    if sizes[0] != sizes[1]:
+        raise BundleError(
+            f"{bundle.path} holds another network than it was given to run with",
+            hint="give the plan of the network that it was made for",
+        )
     with torch.no_grad():
         for name, tensor in repair.tensors.items():
             held[name].copy_(tensor)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from chipmend.cli.app import Json, app, finish, say
+from chipmend.cli.app import Json, app, check_outputs, finish, say
 
 if TYPE_CHECKING:
     from chipmend.bundle import Base, Bundle
@@ -32,6 +32,7 @@ def show(folder: Path, /, *, signed_by: SignedBy = None, json: Json = None) -> N
     """
     from chipmend.bundle import read_bundle
 
+    check_outputs(json, inputs=files_of(folder))
     read = read_bundle(folder, signed_by=signed_by)
     finish(None, lambda: summary(read), json, lambda: describe(read))
 
@@ -58,7 +59,10 @@ def apply(
         json: Also write a machine-readable summary here.
     """
     from chipmend.bundle import apply_bundle, read_bundle
+    from chipmend.bundle.applying import MADE
 
+    check_outputs(json, inputs=[*files_of(folder), *(output / name for name in MADE)])
+    check_outputs(*(output / name for name in MADE), inputs=files_of(folder))
     read = read_bundle(folder, signed_by=signed_by)
     shared, digest = base_of(read, base)
     made = apply_bundle(read, shared, digest, output, onnx=onnx)
@@ -88,6 +92,14 @@ def key(*, output: Annotated[Path, Parameter(name=("--output", "-o"))]) -> None:
     made = Key.new()
     say(f"public key: {made.public}")
     finish(made.write(output), dict, None)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a bundle, and of what lies beside it."""
+    try:
+        return [path for path in folder.resolve().parent.glob("*/*") if path.is_file()]
+    except OSError:
+        return []
 
 
 def base_of(read: "Bundle", base: Path | None) -> "tuple[Base, str]":

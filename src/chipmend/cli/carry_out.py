@@ -59,8 +59,11 @@ def written_by(plan: "Plan") -> list[Path]:
     """Files that a plan reads, and those that its run is kept in."""
     from chipmend.fleet.outcome import FILE as OUTCOME
     from chipmend.fleet.store.sqlite import FILE as STORE
+    from chipmend.plan.reading import KEPT
 
-    return [*plan.files(), *(plan.execution.run / name for name in (REPORT, OUTCOME, STORE))]
+    run = plan.execution.run
+    bundles = [path for path in run.glob("bundles/*/*") if path.is_file()]
+    return [*plan.files(), *(run / name for name in (REPORT, OUTCOME, STORE, KEPT)), *bundles]
 
 
 def carried_out(

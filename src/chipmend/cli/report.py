@@ -26,10 +26,13 @@ def report(
     from chipmend.cli.carry_out import REPORT
     from chipmend.fleet.outcome import FILE, read_outcome
     from chipmend.fleet.store.sqlite import FILE as STORE
+    from chipmend.plan.reading import KEPT
     from chipmend.report import write_report
 
     made = output or run / REPORT
-    check_outputs(made, json, inputs=[run / FILE, run / STORE])
+    check_outputs(
+        made, json, inputs=[run / FILE, run / STORE, run / KEPT, *run.glob("bundles/*/*")]
+    )
     outcome = read_outcome(run)
     write_report(outcome, made)
     finish(made, lambda: outcome.summary(str(made)), json)

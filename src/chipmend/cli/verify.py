@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chipmend.cli.app import Json, app, finish, say
+from chipmend.cli.app import Json, app, check_outputs, finish, say
 from chipmend.cli.bundle import BaseFolder, SignedBy
 
 if TYPE_CHECKING:
@@ -33,11 +33,12 @@ def verify(
     """
     from chipmend.bundle import read_bundle
     from chipmend.bundle import verify as verified
-    from chipmend.cli.bundle import base_of
+    from chipmend.cli.bundle import base_of, files_of
     from chipmend.errors import BundleError
     from chipmend.fleet.bundling import has_runtime
     from chipmend.records import plain
 
+    check_outputs(json, inputs=files_of(bundle))
     read = read_bundle(bundle, signed_by=signed_by)
     shared, digest = base_of(read, base)
     asked = _plan(plan, read.path)
@@ -58,7 +59,12 @@ def verify(
         network=task.fresh_network(),
         runtime=has_runtime(),
     )
-    finish(None, lambda: {**plain(found), "holds": found.holds}, json, lambda: _tell(found))
+    finish(
+        None,
+        lambda: {**plain(found), "holds": found.holds},
+        json,
+        lambda: _tell(found, in_codes=read.in_codes),
+    )
     if not found.holds:
         raise BundleError(
             f"{bundle} does not hold: {found.reason}", hint="mend the chip again; do not ship this"
@@ -68,11 +74,12 @@ def verify(
 def _plan(path: Path | None, bundle: Path) -> "Plan":
     from chipmend.plan import read_kept_plan, read_plan
 
-    return read_plan(path)[0] if path else read_kept_plan(bundle.resolve().parents[1])
+    return read_plan(path)[0] if path else read_kept_plan(bundle.resolve().parent.parent)
 
 
-def _tell(found: "Verified") -> None:
-    say(f"chip {found.chip}: {100 * found.accuracy:.2f} % on its bit-exact model")
+def _tell(found: "Verified", *, in_codes: bool) -> None:
+    model = "bit-exact model" if in_codes else "PEs, in real numbers"
+    say(f"chip {found.chip}: {100 * found.accuracy:.2f} % on its {model}")
     say(f"  recorded by the campaign: {100 * found.recorded:.2f} %")
     if found.agreement is not None:
         say(f"  onnxruntime predicts the same on {100 * found.agreement:.2f} % of the images")

@@ -33,6 +33,9 @@ from chipmend.seeds import chip_seed
 SMALLEST_ALPHA = 0.1
 """Below it almost every die is either perfect or lost, and the sums overflow."""
 
+MOST_CHIPS = 10**6
+"""More than any lot has."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uniform:
@@ -220,6 +223,8 @@ def check_lot_of(rate: float | tuple[float, float], count: int) -> tuple[float, 
     _check_rates(*ends)
     if count < 1:
         raise LotError(f"{count} chips asked for: zero chips make no lot", hint="ask for 1 or more")
+    if count > MOST_CHIPS:
+        raise LotError(f"{count} chips asked for", hint=f"ask for {MOST_CHIPS:,} at most")
     return ends
 
 

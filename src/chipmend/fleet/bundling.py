@@ -7,16 +7,24 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from chipmend.bundle import Expected, Verified, read_base, read_bundle, read_key, verify, write_base
+from chipmend.bundle import (
+    Expected,
+    Verified,
+    read_base,
+    read_bundle,
+    read_key,
+    verify,
+    write_base,
+)
 from chipmend.bundle.base import base_beside
-from chipmend.bundle.bundle import write_bundle
+from chipmend.bundle.bundle import sign_bundle, write_bundle
 from chipmend.bundle.making import base_of, repair_for
-from chipmend.errors import MissingExtraError, PlanError
+from chipmend.errors import BundleError, ChipmendError, MissingExtraError, PlanError
 from chipmend.extras import imported
 from chipmend.faults.maps import Chip
 from chipmend.fleet.ledger import Bin, ChipRecord, ShippedBundle
@@ -32,6 +40,8 @@ logger = logging.getLogger(__name__)
 FOLDER = "bundles"
 Which = Literal["none", "sample", "all"]
 LEAST_SAMPLE, SAMPLE_SHARE = 3, 0.05
+_OURS = re.compile(r"base-.*|chip-[0-9a-f]{16}")
+"""Names that folders have here whose chip has no plain name."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
@@ -112,11 +122,11 @@ def folder_name(chip: str) -> str:
 
     Example:
         >>> folder_name("W3-07"), folder_name("../up")
-        ('W3-07', 'chip-8c722b8a')
+        ('W3-07', 'chip-8c722b8a9b7c3a10')
     """
-    if _PLAIN.fullmatch(chip) and not chip.startswith("base-"):
+    if _PLAIN.fullmatch(chip) and not _OURS.fullmatch(chip):
         return chip
-    return f"chip-{hashlib.sha256(chip.encode()).hexdigest()[:8]}"
+    return f"chip-{hashlib.sha256(chip.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +181,38 @@ def chosen(records: Sequence[ChipRecord], which: Which, seed: int) -> list[str]:
 
 def _share(count: int) -> int:
     return math.ceil(SAMPLE_SHARE * count)
+
+
+def as_written(
+    records: Iterable[ChipRecord], chips: Mapping[str, Chip], folder: Path, key: Path | None
+) -> Iterator[ChipRecord]:
+    """What became of chips, once their bundles were looked at: failed, if one was damaged since.
+
+    Args:
+        records: What became of them so far; each has a bundle.
+        chips: The chips by identity.
+        folder: The run folder.
+        key: File of the key that bundles have to be signed with; one that is not gets signed.
+    """
+    signing, sound = None if key is None else read_key(key), set[str]()
+    for record in records:
+        assert record.bundle is not None
+        path = folder / record.bundle.folder
+        try:
+            bundle = read_bundle(path)
+            bundle.check_is_for(chips[record.chip])
+            if bundle.digest != record.bundle.digest:
+                raise BundleError(f"{path} is another one than was written")
+            if bundle.base not in sound:
+                read_base(base_beside(path, bundle.base))
+                sound.add(bundle.base)
+            if signing is not None and bundle.signer != signing.public:
+                sign_bundle(path, signing)
+        except ChipmendError as error:
+            reason = f"its bundle is not as it was written: {error.message}"
+            hint = "put it back, or mend in a new run folder"
+            record = replace(record, bin=Bin.FAILED, reason=f"{reason}; {hint}", met=False)
+        yield record
 
 
 def has_runtime() -> bool:

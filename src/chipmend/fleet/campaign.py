@@ -21,7 +21,15 @@ from chipmend.errors import ChipmendError, PlanError
 from chipmend.faults.maps import Chip
 from chipmend.faults.picture import png_picture
 from chipmend.fleet.analyzing import Analyzing, resilience_table
-from chipmend.fleet.bundling import Bundling, Verifying, Which, chosen, has_runtime, with_verdict
+from chipmend.fleet.bundling import (
+    Bundling,
+    Verifying,
+    Which,
+    as_written,
+    chosen,
+    has_runtime,
+    with_verdict,
+)
 from chipmend.fleet.fingerprint import conditions, described, fingerprint
 from chipmend.fleet.jobs import Job, planned_jobs, rate_among
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
@@ -269,11 +277,17 @@ class Campaign:
 
     def _verify_bundles(self, found: dict[tuple[str, str], ChipRecord]) -> None:
         """Verify bundles, or a sample of them, and note what they came to."""
-        names = chosen([r for r in found.values() if r.bundle], self._verify, self.setup.seed)
-        if self._bundles is None or not names:
+        if self._bundles is None:
+            return
+        chips = {chip.id: chip for chip in self.chips}
+        bundled = [record for record in found.values() if record.bundle is not None]
+        looked_at = list(as_written(bundled, chips, self._bundles, self._key))
+        found.update({(record.policy, record.chip): record for record in looked_at})
+        whole = [record for record in looked_at if record.bin != Bin.FAILED]
+        names = chosen(whole, self._verify, self.setup.seed)
+        if not names:
             return
         policy = self.setup.policies[0].name
-        chips = {chip.id: chip for chip in self.chips}
         jobs = {name: (chips[name], found[policy, name].bundle) for name in names}
         work = Verifying(self.task, self._bundles, has_runtime())
         done = self._runner.results("verify", "verifying bundles", work, jobs)

@@ -89,7 +89,7 @@ def mistake(error: Mapping[str, Any], tables: Mapping[str, Any], written: Mappin
         place = ["policy", *place[1 if isinstance(written["policy"], list) else 2 :]]
     name = ".".join(map(str, place)) or "the plan"
     for rate in (["chips", "rate"], ["chips", "stuck", "rate"]):
-        given = functools.reduce(lambda held, part: held.get(part, {}), rate, tables)
+        given = functools.reduce(_part_of, rate, tables)
         if place[: len(rate)] == rate and given != {} and error["type"] not in _UNKNOWN:
             # either shape: pydantic tells what is wrong with each
             return f"{'.'.join(rate)}: write a number, or a list of two, not {given!r}"
@@ -137,3 +137,8 @@ def _known_fields(place: Sequence[str | int]) -> set[str]:
     if len(place) == 1:
         return {f.name for f in fields(Plan)} | {"policy"}
     return {f.name for kind in TABLES[str(place[0])] for f in fields(kind)}
+
+
+def _part_of(table: Any, name: str) -> Any:
+    """A field of a table; an empty table where there is none, or no table."""
+    return table.get(name, {}) if isinstance(table, dict) else {}

@@ -28,6 +28,8 @@ from chipmend.records import ByField
 from chipmend.resilience.analysis import Analysis
 from chipmend.zoo import read_weights_, trained
 
+MOST_AT_ONCE = 1024
+"""No machine has more processors to give."""
 _STRICT = {"extra": "forbid"}
 
 
@@ -175,8 +177,11 @@ class Execution:
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads"):
-            if (count := getattr(self, name)) is not None and count < 1:
-                raise PlanError(f"{count} {name}", hint="give 1 or more, or leave it out")
+            count = getattr(self, name)
+            if count is not None and not 1 <= count <= MOST_AT_ONCE:
+                raise PlanError(
+                    f"{count} {name}", hint=f"give 1 to {MOST_AT_ONCE:,}, or leave it out"
+                )
 
 
 KIND = "kind "

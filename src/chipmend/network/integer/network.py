@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from chipmend.errors import NetworkError
 from chipmend.network.gemm import gemms
 from chipmend.network.integer.codes import Codes
 from chipmend.network.integer.graph import Graph, tensors_of, traced
@@ -33,6 +34,21 @@ class Lowering:
     graph: Graph
     stages: tuple[Stage, ...]
     grids: Mapping[str, Grid]
+
+    def check(self) -> None:
+        """Refuse what takes values that are not there, or that have no grid.
+
+        Raises:
+            NetworkError: Names the first of them.
+        """
+        there, wanted = {self.graph.input}, _on_grids(self.stages)
+        for each in self.graph.operations:
+            missing = {*each.takes} - there
+            there.add(each.result)
+            if missing:
+                raise NetworkError(f"{each.result} takes {min(missing)}, which is not there")
+        if missing := ({self.graph.output} - there) | (wanted - self.grids.keys()):
+            raise NetworkError(f"{min(missing)} is not there, or has no grid")
 
 
 def lowering(
