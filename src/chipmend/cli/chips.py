@@ -137,7 +137,13 @@ def import_(
 
 
 @chips.command
-def export(lot: Path, /, *, output: Output, json: Json = None) -> None:
+def export(
+    lot: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    json: Json = None,
+) -> None:
     """Write a lot as a CSV of faults.
 
     Args:
