@@ -122,7 +122,7 @@ def folder_name(chip: str) -> str:
 
     Example:
         >>> folder_name("W3-07"), folder_name("../up")
-        ('W3-07', 'chip-8c722b8a9b7c3a10')
+        ('W3-07', 'chip-8c722b8ae2c9de45')
     """
     if _PLAIN.fullmatch(chip) and not _OURS.fullmatch(chip):
         return chip
