@@ -103,6 +103,11 @@ def test_what_is_read_is_not_written_over(mended, asked):
     assert "it holds" in mended.done("verify", BUNDLE)
 
 
+def test_files_are_made_anew_where_they_lie_beside_the_bundle(mended):
+    for _ in range(2):
+        mended.done("bundle", "apply", BUNDLE, "-o", "run/bundles/made")
+
+
 def test_a_key_is_not_written_over(workshop):
     workshop.done("bundle", "key", "-o", "my.key")
     before = (workshop.folder / "my.key").read_text()

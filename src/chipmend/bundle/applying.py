@@ -15,11 +15,11 @@ from chipmend.errors import BundleError
 from chipmend.files import write_bytes
 from chipmend.network.integer.onnx import write_onnx
 
-MADE = ("network.safetensors", "memory.bin", "network.onnx", "bypass.csv")
-"""Files that may be made."""
 logger = logging.getLogger(__name__)
 
-WEIGHTS, MEMORY, RUNTIME, BYPASS = MADE
+WEIGHTS, MEMORY, RUNTIME, BYPASS = "network.safetensors", "memory.bin", "network.onnx", "bypass.csv"
+MADE = (WEIGHTS, MEMORY, RUNTIME, BYPASS)
+"""Files that may be made."""
 
 
 def apply_bundle(

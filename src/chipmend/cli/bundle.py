@@ -95,11 +95,9 @@ def key(*, output: Annotated[Path, Parameter(name=("--output", "-o"))]) -> None:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files of a bundle, and of what lies beside it."""
-    try:
-        return [path for path in folder.resolve().parent.glob("*/*") if path.is_file()]
-    except OSError:
-        return []
+    """The files of a bundle, and of the bases beside it."""
+    own = folder.resolve()
+    return [path for path in (*own.glob("*"), *own.parent.glob("base-*/*")) if path.is_file()]
 
 
 def base_of(read: "Bundle", base: Path | None) -> "tuple[Base, str]":
