@@ -49,8 +49,10 @@ def test_a_policy_of_the_user_s_own_is_run(workshop):
 
 def test_a_policy_that_raises_is_in_the_records_and_the_run_goes_on(workshop):
     policy = {"factory": "shelf:Raising", "options": {"epochs": 0.5}}
-    shown = workshop.done("mend", workshop.plan(policy=policy), "--json", "s.json")
+    code, shown, error = workshop("mend", workshop.plan(policy=policy), "--json", "s.json")
+    assert code == 2
     assert "failed: the policy raised KeyError: 'oh' (3 of 3 records)" in shown
+    assert "nothing could be done for any chip" in error
     assert workshop.summary()["policies"]["Fixed(0.5)"]["bins"] == {"failed": 3}
     reasons = {r.reason for r in read_outcome(workshop.folder / "run").records}
     assert reasons == {"the policy raised KeyError: 'oh'"}

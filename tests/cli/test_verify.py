@@ -64,7 +64,9 @@ def test_the_plan_of_another_lot_is_refused(mended):
 def test_a_bundle_elsewhere_needs_its_base_and_its_plan(mended):
     (mended.folder / "away").mkdir()
     (mended.folder / BUNDLE).rename(mended.folder / "away" / "b")
-    assert "cannot read" in mended.refused("verify", "away/b")
+    said = mended.refused("verify", "away/b")
+    assert "builds on a base that is not beside it" in said
+    assert "give its folder with --base" in said
     (base,) = (mended.folder / "run" / "bundles").glob("base-*")
     assert "give the plan with --plan" in mended.refused("verify", "away/b", "--base", base)
     plan = mended.plan(policy=CODED)

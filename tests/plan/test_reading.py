@@ -80,3 +80,8 @@ def test_a_file_that_cannot_be_read_is_our_error(tmp_path, content):
         read_plan(path)
     with pytest.raises(PlanError, match="cannot read"):
         read_plan(tmp_path)
+
+
+def test_what_is_no_path_is_told_before_it_is_used():
+    with pytest.raises(PlanError, match=r"execution\.run is no path"):
+        plan(execution={"run": "a\0b"})

@@ -149,8 +149,9 @@ class Bundle:
             )
         if chip.faults.digest() != self.faults:
             raise BundleError(
-                f"{self.path} is for another fault map of chip {chip.id}: version "
-                f"{self.faults_version}, where the lot has version {chip.faults.version}",
+                f"{self.path} is for another fault map of chip {chip.id}: {self.faults[:16]}, "
+                f"version {self.faults_version}, where the lot has {chip.faults.digest()[:16]}, "
+                f"version {chip.faults.version}",
                 hint="mend the chip for its new map, or give the lot that the bundle was made for",
             )
 

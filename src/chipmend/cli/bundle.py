@@ -104,8 +104,14 @@ def base_of(read: "Bundle", base: Path | None) -> "tuple[Base, str]":
     """The base of a bundle: where it is said to be, or beside the bundle."""
     from chipmend.bundle import read_base
     from chipmend.bundle.base import base_beside
+    from chipmend.errors import BundleError
 
-    return read_base(base or base_beside(read.path, read.base))
+    if base is None and not (base := base_beside(read.path, read.base)).exists():
+        raise BundleError(
+            f"{read.path} builds on a base that is not beside it: {base} is missing",
+            hint="give its folder with --base",
+        )
+    return read_base(base)
 
 
 def summary(read: "Bundle") -> dict[str, Any]:

@@ -53,6 +53,7 @@ def carry_out(
     check_outputs(json_file, inputs=[*inputs, *written_by(plan)])
     outcome, report = carried_out(plan, tables, folder=folder, bundles=bundles)
     finish(report, lambda: outcome.summary(str(report)), json_file, lambda: show(outcome))
+    check_any_done(outcome)
 
 
 def written_by(plan: "Plan") -> list[Path]:
@@ -117,6 +118,22 @@ def show(outcome: "Outcome") -> None:
     failures = Counter(r.reason for r in outcome.records if r.bin == Bin.FAILED)
     for reason, count in failures.most_common(MOST_REASONS):
         say(f"failed: {reason} ({count} of {len(outcome.records)} records)")
+
+
+def check_any_done(outcome: "Outcome") -> None:
+    """Refuse to end well where nothing could be done for any chip.
+
+    Raises:
+        WorkerError: All chips failed.
+    """
+    from chipmend.errors import WorkerError
+    from chipmend.fleet import Bin
+
+    if all(record.bin == Bin.FAILED for record in outcome.records):
+        raise WorkerError(
+            "nothing could be done for any chip, for the reasons above",
+            hint="mend what they name, then begin again in a new run folder",
+        )
 
 
 def _show_bundles(outcome: "Outcome") -> None:

@@ -20,7 +20,7 @@ def demo(*, run: Path = Path("runs/demo"), data: Path | None = None, json: Json 
         data: Folder of Fashion-MNIST's IDX files; without one they are looked for, then fetched.
         json: Also write a machine-readable summary here.
     """
-    from chipmend.cli.carry_out import Bundles, carried_out, show, written_by
+    from chipmend.cli.carry_out import Bundles, carried_out, check_any_done, show, written_by
     from chipmend.plan import parse_plan
 
     tables = _tables(PLAN, run, data), _tables(SHIPPING, run / SHIPS, data)
@@ -34,6 +34,7 @@ def demo(*, run: Path = Path("runs/demo"), data: Path | None = None, json: Json 
     show(shipped)
     say(f"bundles: {ship.execution.run / 'bundles'}")
     finish(report, lambda: {**compared.summary(str(report)), "shipped": shipped.summary()}, json)
+    check_any_done(shipped)
 
 
 def _tables(plan: Path, run: Path, data: Path | None) -> dict[str, Any]:

@@ -122,9 +122,17 @@ def parse_plan(tables: Mapping[str, Any], where: str, folder: Path = Path()) -> 
 
 
 def _from(folder: Path, tables: dict[str, Any]) -> dict[str, Any]:
-    """Take relative paths from the plan's folder."""
+    """Take relative paths from the plan's folder.
+
+    Raises:
+        PlanError: One of them is no path.
+    """
     for table, key in _PATHS:
         found = tables.get(table)
         if isinstance(found, dict) and isinstance(found.get(key), str):
+            if "\0" in found[key]:
+                raise PlanError(
+                    f"{table}.{key} is no path: {found[key]!r}", hint="leave out its null character"
+                )
             tables[table] = {**found, key: folder / found[key]}
     return tables

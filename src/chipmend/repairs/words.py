@@ -164,7 +164,7 @@ def hit_words(filled: Filled, stuck: StuckBits) -> dict[str, HitWords]:
         raise FaultMapError(
             f"stuck bits of a memory of {stuck.words:,} words, where the network's weights lie in "
             f"{filled.words:,}",
-            hint="give the array the size of its memory: WeightMemory(words=...)",
+            hint="set array.memory.words to the words of its memory",
         )
     numbers = torch.from_numpy(patterns(stuck.ones, stuck.zeros))
     return {name: _of_tensor(filled, name, stuck.at, numbers) for name in filled.sizes}

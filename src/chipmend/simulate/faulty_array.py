@@ -59,7 +59,7 @@ class FaultyArray:
             raise ArrayError(
                 f"{pair.place or 'the network'}: a product of two activations, and weight "
                 f"registers of {self.array.memory.bits} bits",
-                hint=f"give the array WeightMemory(bits={ACTIVATION_BITS})",
+                hint=f"set array.memory.bits to {ACTIVATION_BITS}",
             )
         return _OfPair(pair, self.array, self._stuck)
 

@@ -74,7 +74,7 @@ def check_wide_enough(layer: str, found: Bounds, array: Array) -> None:
             raise ArrayError(
                 f"{layer}: the accumulators {where} have {there} bits, and sums of this layer need "
                 f"{needed}",
-                hint=f"give the array Accumulators({name}={needed})"
+                hint=f"set array.accumulators.{name} to {needed}"
                 if needed <= 32
                 else "no accumulator is as wide; the layer has too many inputs",
             )
