@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chipmend.fleet import Outcome, analyze, mend
     from chipmend.hardware import Accumulators, Array, PeShare, Throughput, WeightMemory
     from chipmend.network import Task, accuracy, gemm_sizes
-    from chipmend.network.integer.onnx import write_onnx
+    from chipmend.network.integer.onnx.writing import write_onnx
     from chipmend.policy import Cascade, Fixed, FixedSteps, Looks, Reduce, UntilMet
     from chipmend.repairs.calibration import Calibration
     from chipmend.repairs.chip import Repaired, repair
@@ -104,7 +104,7 @@ _HOMES = {
     "chipmend.fleet": ("Outcome", "analyze", "mend"),
     "chipmend.hardware": ("Accumulators", "Array", "PeShare", "Throughput", "WeightMemory"),
     "chipmend.network": ("Task", "accuracy", "gemm_sizes"),
-    "chipmend.network.integer.onnx": ("write_onnx",),
+    "chipmend.network.integer.onnx.writing": ("write_onnx",),
     "chipmend.policy": ("Cascade", "Fixed", "FixedSteps", "Looks", "Reduce", "UntilMet"),
     "chipmend.repairs.calibration": ("Calibration",),
     "chipmend.repairs.chip": ("Repaired", "repair"),

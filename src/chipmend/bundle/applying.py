@@ -13,7 +13,7 @@ from chipmend.bundle.delta import Repair
 from chipmend.bundle.verification import network_of
 from chipmend.errors import BundleError
 from chipmend.files import write_bytes
-from chipmend.network.integer.onnx import write_onnx
+from chipmend.network.integer.onnx.writing import write_onnx
 
 logger = logging.getLogger(__name__)
 

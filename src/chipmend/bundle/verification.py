@@ -24,7 +24,7 @@ from chipmend.network.dynamic import Lost, lose_in_products_
 from chipmend.network.evaluate import Metric, scores
 from chipmend.network.integer.layers import Sound
 from chipmend.network.integer.network import IntegerNetwork
-from chipmend.network.integer.onnx import write_onnx
+from chipmend.network.integer.onnx.writing import write_onnx
 from chipmend.network.samples import Samples, batches
 from chipmend.simulate.chip import on_chip
 

@@ -7,10 +7,10 @@ the 53 bits that double precision is exact in.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float64, Int32
+from jaxtyping import Float64, Int32, Shaped
 from torch import Tensor
 
 SINGLE, DOUBLE = 2**24, 2**53
@@ -33,6 +33,10 @@ class FixedPoint:
     multiplier: Float64[Tensor, " channels"]
     offset: Float64[Tensor, " channels"]
     shift: Float64[Tensor, " channels"]
+    factor: Float64[Tensor, " channels"] = field(init=False)
+    """``M / 2^S``."""
+    added: Float64[Tensor, " channels"] = field(init=False)
+    """``B / 2^S``."""
 
     @classmethod
     def of(
@@ -72,17 +76,22 @@ class FixedPoint:
         shift = apart.shift.min().expand_as(apart.shift)
         return cls((factor * 2**shift).round(), 2 ** (shift - 1), shift)
 
+    def __post_init__(self) -> None:
+        down = 2.0**-self.shift
+        object.__setattr__(self, "factor", self.multiplier * down)
+        object.__setattr__(self, "added", self.offset * down)
+
     def sum(self, terms: Sequence[Tensor]) -> Tensor:
         """``(a1 M1 + a2 M2 + ... + B) >> S``, in double precision.
 
         Args:
             terms: Whole numbers, a tensor for every factor.
         """
-        down = 2.0**-self.shift
-        total = terms[0].double() * float(self.multiplier[0] * down[0])
-        for term, factor in zip(terms[1:], (self.multiplier * down)[1:].tolist(), strict=True):
-            total = total.add_(term.double(), alpha=factor)
-        return total.add_(float(self.offset[0] * down[0])).floor_()
+        factors = self.factor.to(terms[0].device)
+        total = terms[0].double() * factors[0]
+        for term, factor in zip(terms[1:], factors[1:], strict=True):
+            total = total.addcmul_(term.double(), factor)
+        return total.add_(self.added[0].to(total.device)).floor_()
 
     def narrowed(
         self, accumulator: Int32[Tensor, "channels m"], least: int, most: int, dtype: torch.dtype
@@ -95,10 +104,9 @@ class FixedPoint:
             most: Nothing more is given.
             dtype: Of what is given: a type of 8 bits.
         """
-        down = 2.0**-self.shift
         factor, offset = (
-            (numbers * down).to(accumulator.device).expand(len(accumulator))[:, None]
-            for numbers in (self.multiplier, self.offset)
+            numbers.to(accumulator.device).expand(len(accumulator))[:, None]
+            for numbers in (self.factor, self.added)
         )
         found = torch.empty_like(accumulator, dtype=dtype)
         for block in _blocks(*accumulator.shape):
@@ -116,10 +124,9 @@ class FixedPoint:
             accumulator: Whole numbers.
             axis: Where the channels are; any axis if there is but one factor.
         """
-        down = 2.0**-self.shift
         factor, offset = (
-            _along((numbers * down).to(accumulator.device), accumulator.dim(), axis)
-            for numbers in (self.multiplier, self.offset)
+            along(numbers.to(accumulator.device), accumulator.dim(), axis)
+            for numbers in (self.factor, self.added)
         )
         return accumulator.double().mul_(factor).add_(offset).floor_()
 
@@ -132,7 +139,14 @@ def _blocks(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
             yield slice(row, row + high), slice(column, column + AT_ONCE)
 
 
-def _along(numbers: Tensor, dims: int, axis: int) -> Tensor:
+def along(numbers: Shaped[Tensor, " channels"], dims: int, axis: int) -> Tensor:
+    """Numbers of channels, shaped to be multiplied with a tensor.
+
+    Args:
+        numbers: One for every channel, or one for all.
+        dims: Axes of the tensor.
+        axis: Where its channels are.
+    """
     if len(numbers) == 1:
         return numbers.view(1)
     shape = [1] * dims

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from chipmend.network.integer.arithmetic import SINGLE
 from chipmend.network.integer.graph import Operation, Value
-from chipmend.network.integer.grids import Grid
+from chipmend.network.integer.grids import Grid, in_double
 
 EXPONENTIAL_BITS = 20
 """Bits behind the point of an exponential."""
@@ -22,7 +22,7 @@ EDGES = tuple[int, int]
 
 def on_grid(values: Float64[Tensor, "..."], grid: Grid, edges: EDGES) -> Tensor:
     """The nearest whole numbers, halves up, between two edges."""
-    return (values / grid.step + 0.5).floor_().clamp_(*edges).to(grid.dtype)
+    return (values / in_double(grid.step) + 0.5).floor_().clamp_(*edges).to(grid.dtype)
 
 
 def table(operation: Operation, taken: Grid, given: Grid, edges: EDGES) -> Integer[Tensor, "256"]:
@@ -44,7 +44,11 @@ def looked_up(numbers: Integer[Tensor, "..."], entries: Integer[Tensor, "256"]) 
     places = numbers.to(torch.int32)
     if numbers.dtype == torch.int8:
         places += 128
-    return entries.to(numbers.device)[places]
+    return _at(entries, places)
+
+
+def _at(entries: Tensor, places: Integer[Tensor, "..."]) -> Tensor:
+    return entries.to(places.device).index_select(0, places.flatten()).view(places.shape)
 
 
 def softmax(
@@ -67,10 +71,10 @@ def softmax(
         [[128, 128, 0]]
     """
     below = torch.arange(256, dtype=torch.float64) * -taken.step
-    entries = (below.exp() * 2**EXPONENTIAL_BITS + 0.5).to(torch.int32)
+    entries = (below.exp() * 2**EXPONENTIAL_BITS + 0.5).floor()
     whole = numbers.contiguous().to(torch.int32)
-    found = entries.to(numbers.device)[whole.amax(-1, keepdim=True) - whole]
-    return on_grid(found.double() / found.sum(-1, keepdim=True), given, edges)
+    found = _at(entries, whole.amax(-1, keepdim=True) - whole)
+    return on_grid(found / found.sum(-1, keepdim=True), given, edges)
 
 
 def layer_norm(
@@ -105,7 +109,8 @@ def layer_norm(
     whole = numbers.contiguous().to(torch.float32 if fits else torch.float64)
     total = whole.sum(over, keepdim=True).double()
     squares = whole.square().sum(over, keepdim=True).double()
-    spread = (count * squares - total.square() + count**2 * (epsilon / taken.step**2)).sqrt_()
+    least = in_double(count**2 * (epsilon / taken.step**2))
+    spread = (count * squares - total.square() + least).sqrt_()
     found = whole.mul_(count).double().sub_(total).div_(spread)
     if weight is not None:
         found.mul_(weight.double())

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from chipmend.errors import NetworkError
@@ -57,12 +58,17 @@ class Grid:
 
     def numbers(self, values: Tensor) -> Tensor:
         """The nearest whole numbers to real ones, halves up."""
-        found = (values.double() / self.step + 0.5).floor_()
+        found = (values.double() / in_double(self.step) + 0.5).floor_()
         return found.clamp_(self.least, self.most).to(self.dtype)
 
     def values(self, numbers: Tensor) -> Tensor:
         """The real numbers that whole ones stand for."""
         return numbers * self.step
+
+
+def in_double(number: float) -> Float64[Tensor, ""]:
+    """A number in double precision, and no less where a network is exported."""
+    return torch.tensor(number, dtype=torch.float64)
 
 
 Choice = Callable[[Tensor, Grid], Grid]

@@ -1,80 +1,22 @@
-"""Exported networks under onnxruntime, which knows nothing of ours, against the integer network."""
+"""Networks in operators that runtimes fuse, under onnxruntime, against the integer network."""
 
 import copy
-import sys
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
-from chipmend.errors import MissingExtraError, NetworkError, StoreError
-from chipmend.network.gemm import gemms
 from chipmend.network.integer.codes import Codes
-from chipmend.network.integer.network import IntegerNetwork, lowering
-from chipmend.network.integer.onnx import write_onnx
+from chipmend.network.integer.onnx.writing import write_onnx
 from chipmend.zoo import NETWORKS
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def lively_(model):
-    """Norms with statistics and factors of either sign."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.running_mean.normal_(0, 0.1, generator=seeded(1))
-            module.running_var.uniform_(0.5, 2, generator=seeded(2))
-            module.weight.data.normal_(1, 0.5, generator=seeded(3))
-            module.bias.data.normal_(0, 0.2, generator=seeded(4))
-    return model.eval()
-
-
-def in_integers(model, inputs, codes=None):
-    codes = codes or {gemm.name: Codes.nearest(gemm.weight) for gemm in gemms(model)}
-    return IntegerNetwork(lowering(model, [inputs]), model, codes)
-
-
-def by_onnxruntime(path, inputs, *, optimized=False):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(path, options)
-    return torch.from_numpy(session.run(["output"], {"input": inputs.numpy()})[0])
+from exported import Branches, by_onnxruntime, in_integers, lively_, seeded
 
 
 def apart(found, ours):
     """How far outputs are apart, as a share of their range."""
     return (found - ours).abs() / ours.abs().max()
-
-
-class Branches(nn.Module):
-    """Products of three kinds, sums, sides, averages, splits, bounds."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Conv2d(2, 6, 3, padding="same")
-        self.norm = nn.BatchNorm2d(6)
-        self.side = nn.Conv2d(6, 6, 3, padding=1, groups=3, bias=False)
-        self.alone = nn.BatchNorm2d(12)
-        self.along = nn.Linear(4, 4)
-        self.last = nn.Linear(48, 5)
-
-    def forward(self, x):
-        x = self.norm(self.first(x)).relu()
-        y = self.side(x)
-        x = functional.max_pool2d(functional.relu6(x + y), 2)
-        left, right = x.chunk(2, 1)
-        y = functional.avg_pool2d(y, 2).clamp(-1, 1)
-        x = self.alone(torch.cat([right, left, y], 1))
-        x = self.along(functional.adaptive_avg_pool2d(x, (1, 4)).flatten(2)).relu()
-        return self.last(x.flatten(1))
 
 
 def test_onnxruntime_gives_what_the_integer_network_gives(tmp_path):
@@ -138,56 +80,6 @@ def test_outputs_that_are_turned_keep_their_sign_even_where_a_number_has_no_nega
         path = write_onnx(network, tmp_path / "x")
         found = by_onnxruntime(path, inputs, optimized=optimized)
         assert (apart(found, ours) < 0.02).all()
-
-
-def test_any_number_of_samples_goes_in(tmp_path):
-    model = nn.Sequential(nn.Linear(4, 3)).eval()
-    inputs = torch.randn(64, 4, generator=seeded())
-    path = write_onnx(in_integers(model, inputs), tmp_path / "x")
-    assert [len(by_onnxruntime(path, inputs[:count])) for count in (1, 3, 64)] == [1, 3, 64]
-
-
-def test_the_same_network_gives_the_same_bytes(tmp_path):
-    model, inputs = lively_(Branches()), torch.randn(40, 2, 8, 8, generator=seeded())
-    network = in_integers(model, inputs)
-    first, second = (write_onnx(network, tmp_path / n).read_bytes() for n in "ab")
-    assert first == second
-
-
-def test_a_network_that_is_not_in_integers_is_refused(tmp_path):
-    with pytest.raises(NetworkError, match="a Linear is no network in integers"):
-        write_onnx(nn.Linear(2, 2), tmp_path / "x")
-
-
-def test_an_operator_that_onnx_does_not_know_is_told(tmp_path):
-    class Odd(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(4, 4)
-
-        def forward(self, x):
-            return torch.linalg.eigvals(self.layer(x).view(-1, 2, 2)).abs()
-
-    inputs = torch.randn(8, 4, generator=seeded())
-    network = in_integers(Odd().eval(), inputs)
-    with pytest.raises(NetworkError, match="cannot be written as ONNX"):
-        write_onnx(network, tmp_path / "x")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
-    (tmp_path / "file").touch()
-    network = in_integers(nn.Sequential(nn.Linear(4, 3)).eval(), torch.randn(8, 4))
-    with pytest.raises(StoreError):
-        write_onnx(network, tmp_path / "file" / "x")
-
-
-def test_without_the_library_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    network = in_integers(nn.Sequential(nn.Linear(4, 3)).eval(), torch.randn(8, 4))
-    with pytest.raises(MissingExtraError, match="onnxscript") as caught:
-        write_onnx(copy.copy(network), tmp_path / "x")
-    assert "chipmend[onnx]" in caught.value.hint
 
 
 class Clashing(nn.Module):

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from chipmend.network.integer.ends import ACCUMULATOR, in_accumulators, normed
 from chipmend.network.integer.stages import Norm
-from chipmend.network.integer.units import ACCUMULATOR, in_accumulators, normed
 
 
 def test_offsets_are_whole_numbers_of_an_accumulator_of_either_sign():

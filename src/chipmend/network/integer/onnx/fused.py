@@ -1,96 +1,32 @@
-"""Integer networks for other people's runtimes: ONNX with QuantizeLinear and DequantizeLinear.
+"""Integer networks in operators that runtimes fuse: QuantizeLinear and DequantizeLinear.
 
 Weights are stored as the integers that the chip's words read, with a scale per output in which a
 norm behind the product is taken in; every value that is brought to a grid of 8 bits passes a
 quantizing and a dequantizing operator. A runtime may carry that out in integers or as it stands.
 """
 
-import logging
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from chipmend.errors import NetworkError
-from chipmend.extras import imported
-from chipmend.files import write_bytes
 from chipmend.network.integer.codes import LARGEST_WEIGHT, Codes
+from chipmend.network.integer.ends import in_accumulators, normed
 from chipmend.network.integer.graph import Held, Value
 from chipmend.network.integer.grids import Grid
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.network.integer.stages import REQUANTIZED, UNBOUNDED, Bounds, Kind, Stage
-from chipmend.network.integer.units import in_accumulators, normed
-
-OPSET = 21
 
 
-def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
-    """Write a network in integers as ONNX; its first axis may have any length.
+class Fused(nn.Module):
+    """An integer network on real numbers, with ONNX's operators wherever they meet a grid.
 
     Args:
-        network: A repaired network, in integers.
-        path: The file to write.
-
-    Returns:
-        The path.
-
-    Raises:
-        NetworkError: It is not in integers, or has operators that ONNX does not know.
-        MissingExtraError: The extra ``onnx`` is not installed.
-        StoreError: The file cannot be written.
+        network: The network.
     """
-    if not isinstance(network, IntegerNetwork):
-        raise NetworkError(
-            f"a {type(network).__name__} is no network in integers",
-            hint="put Quantize into the recipe; float networks are exported by torch.onnx itself",
-        )
-    imported("onnxscript", extra="onnx")
-    graph = network.lowering.graph
-    example = torch.zeros(2, *graph.input_sizes)
-    try:
-        with _quietly():
-            program = torch.onnx.export(
-                _Quantizing(network).eval(),
-                (example,),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=["input"],
-                output_names=["output"],
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-                verbose=False,
-            )
-    except Exception as error:  # whatever the exporter does with operators that it does not know
-        raise NetworkError(
-            f"the network cannot be written as ONNX: {str(error).strip().splitlines()[0]}",
-            hint="see which operators torch.onnx knows",
-        ) from error
-    assert program is not None
-    program.model.producer_name = "chipmend"
-    return write_bytes(Path(path), program.model_proto.SerializeToString())
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without what the exporter says about libraries that are not needed."""
-    told = logging.getLogger("torch.onnx")
-    level = told.level
-    told.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        told.setLevel(level)
-
-
-class _Quantizing(nn.Module):
-    """An integer network on real numbers, with ONNX's operators wherever they meet a grid."""
 
     def __init__(self, network: IntegerNetwork) -> None:
         super().__init__()

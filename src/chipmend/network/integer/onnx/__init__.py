@@ -1,0 +1,1 @@
+"""Integer networks for other people's runtimes."""
