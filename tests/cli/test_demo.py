@@ -1,6 +1,7 @@
 import json
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 from chipmend.cli import demo
 from chipmend.plan import parse_plan
@@ -22,7 +23,7 @@ class Told:
     """What came of a plan, without any work."""
 
     def __init__(self, name):
-        self.name = name
+        self.name, self.records = name, [SimpleNamespace(bin="repaired")]
 
     def summary(self, report=None):
         return {"told": self.name, "report": report}
