@@ -100,3 +100,50 @@ def patches(inputs, kernel, stride, padding, dilation):
             ]
             rows.append(np.stack(taps, 1))
     return np.stack(rows)
+
+
+def upset_product(inputs, weights, array, flips, site):
+    """``Y[m, n] = X[m, k] W[k, n]`` of which bits flip on the way.
+
+    Args:
+        inputs: ``m x channels x taps``, whole.
+        weights: ``n x channels x taps`` for each of the ``m``.
+        array: The array.
+        flips: Bits by output, row of the operand, pass and row of PEs.
+        site: Whether products or accumulators flip.
+    """
+    sums, width = array.accumulators, array.bits_at(site)
+    m, channels, taps = inputs.shape
+    n = len(weights[0])
+    if array.placement == "im2col" or taps == 1:
+        places = [[(k // taps, k % taps)] for k in range(channels * taps)]
+    else:
+        places = [[(channel, tap) for tap in range(taps)] for channel in range(channels)]
+    tiles = [places[first : first + array.rows] for first in range(0, len(places), array.rows)]
+    passes = [[place[turn] for place in tile] for tile in tiles for turn in range(len(places[0]))]
+
+    def flipped(number, *where):
+        pattern = int(number) % 2**width
+        for bit in flips.get(where, []):
+            pattern ^= 2**bit
+        return int(signed(pattern, width))
+
+    found = np.zeros((m, n), dtype=np.int64)
+    for at, output in itertools.product(range(m), range(n)):
+        outside = carried = 0
+        for number, held in enumerate(passes):
+            total = carried if sums.tiles == "reentry" else 0
+            for row in range(array.rows):
+                times = 0
+                if row < len(held):
+                    times = int(inputs[at, *held[row]]) * int(weights[at][output, *held[row]])
+                where = output, at, number, row
+                if site == "product":
+                    times = flipped(times, *where)
+                total = int(summed(total + times, sums.bits, sums.overflow))
+                if site == "accumulator":
+                    total = flipped(total, *where)
+            carried = total
+            outside = int(summed(outside + total, sums.outside_bits, sums.overflow))
+        found[at, output] = carried if sums.tiles == "reentry" else outside
+    return found

@@ -2,5 +2,7 @@
 
 from chipmend.simulate.chip import on_chip
 from chipmend.simulate.faulty_array import FaultyArray
+from chipmend.simulate.flips import BitErrors, Guard
+from chipmend.simulate.upsets import UpsetArray
 
-__all__ = ["FaultyArray", "on_chip"]
+__all__ = ["BitErrors", "FaultyArray", "Guard", "UpsetArray", "on_chip"]

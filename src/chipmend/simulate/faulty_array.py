@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Int32
 from torch import Tensor
 
-from chipmend.errors import ArrayError
 from chipmend.faults.maps import FaultMap, check_map_fits
 from chipmend.hardware.array import Array
 from chipmend.hardware.placement import WeightShape, weights_on
@@ -19,9 +18,12 @@ from chipmend.network.integer.whole import WholeMatrices, signed
 from chipmend.simulate.columns import StuckColumns
 from chipmend.simulate.parts import Held
 from chipmend.simulate.passes import Passes
-from chipmend.simulate.reach import bounds, check_wide_enough
-
-ACTIVATION_BITS = 8
+from chipmend.simulate.reach import (
+    bounds,
+    check_holds_activations,
+    check_wide_enough,
+    check_wide_enough_for,
+)
 
 
 class FaultyArray:
@@ -55,12 +57,7 @@ class FaultyArray:
             ArrayError: Its weight registers do not hold activations; once operands are there, the
                 accumulators are too narrow for them.
         """
-        if self.array.memory.bits < ACTIVATION_BITS:
-            raise ArrayError(
-                f"{pair.place or 'the network'}: a product of two activations, and weight "
-                f"registers of {self.array.memory.bits} bits",
-                hint=f"set array.memory.bits to {ACTIVATION_BITS}",
-            )
+        check_holds_activations(pair, self.array)
         return _OfPair(pair, self.array, self._stuck)
 
 
@@ -97,7 +94,7 @@ class _OfPair:
         """Accumulators of what comes in."""
         *_, k, n = right.shape
         grid, passes = self._pair.left, Passes(WeightShape(n, k), self._array)
-        self._check_wide_enough(k, passes)
+        check_wide_enough_for(self._pair, k, passes.slices, self._array)
         before = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
         operand = signed(left).mT.expand(*before, k, -1)
         intended = right.mT.float().expand(*before, n, k)
@@ -107,13 +104,6 @@ class _OfPair:
             for part in Held(registers, grid, passes, self._stuck).parts():
                 part.put_(found, operand)
         return found.mT
-
-    def _check_wide_enough(self, k: int, passes: Passes) -> None:
-        """Refuse accumulators that some operands would overflow."""
-        least, most = self._pair.right.least, self._pair.right.most
-        extremes = torch.tensor([[float(least)], [float(most)]]).expand(2, k)
-        found = bounds(extremes, self._pair.left, passes.slices)
-        check_wide_enough(self._pair.place or "a product of activations", found, self._array)
 
 
 def _bypassed(layer: Layer, stuck: StuckColumns) -> Layer:

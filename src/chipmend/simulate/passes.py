@@ -45,6 +45,14 @@ class Passes:
         return [slice(r * self._down + a, r * self._down + b) for a, b in ends for r in turns]
 
     @cached_property
+    def pass_of(self) -> Int64[np.ndarray, " k"]:
+        """The pass that each row of the arranged operand belongs to."""
+        found = np.empty(self._turns * self._down, dtype=np.int64)
+        for number, rows in enumerate(self.slices):
+            found[rows] = number
+        return found
+
+    @cached_property
     def row_of(self) -> Int64[np.ndarray, " k"]:
         """The row of PEs that each row of the arranged operand enters by."""
         return np.tile(np.arange(self._down) % self.array.rows, self._turns)

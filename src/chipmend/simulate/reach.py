@@ -12,7 +12,9 @@ from torch import Tensor
 
 from chipmend.errors import ArrayError
 from chipmend.hardware.array import Array
+from chipmend.hardware.mac import ACTIVATION_BITS
 from chipmend.network.integer.grids import Grid
+from chipmend.network.integer.layers import Pair
 
 Bounds = tuple[Int64[Tensor, "n passes"], Int64[Tensor, "n passes"]]
 """The least and the greatest sum of each output in each pass."""
@@ -78,3 +80,38 @@ def check_wide_enough(layer: str, found: Bounds, array: Array) -> None:
                 if needed <= 32
                 else "no accumulator is as wide; the layer has too many inputs",
             )
+
+
+def check_holds_activations(pair: Pair, array: Array) -> None:
+    """Refuse weight registers that are too narrow for activations.
+
+    Args:
+        pair: A product of two activations.
+        array: The array.
+
+    Raises:
+        ArrayError: Names the product.
+    """
+    if array.memory.bits < ACTIVATION_BITS:
+        raise ArrayError(
+            f"{pair.place or 'the network'}: a product of two activations, and weight registers of "
+            f"{array.memory.bits} bits",
+            hint=f"set array.memory.bits to {ACTIVATION_BITS}",
+        )
+
+
+def check_wide_enough_for(pair: Pair, k: int, slices: Sequence[slice], array: Array) -> None:
+    """Refuse accumulators that a sound array would overflow with some activations.
+
+    Args:
+        pair: A product of two activations.
+        k: How many products each of its sums has.
+        slices: Which of them each pass has.
+        array: The array.
+
+    Raises:
+        ArrayError: Names the product, and the bits that it needs.
+    """
+    extremes = torch.tensor([[float(pair.right.least)], [float(pair.right.most)]]).expand(2, k)
+    found = bounds(extremes, pair.left, slices)
+    check_wide_enough(pair.place or "a product of activations", found, array)

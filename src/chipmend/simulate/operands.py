@@ -1,0 +1,162 @@
+"""What the multipliers on the way of single sums give, whatever the product.
+
+A *sum* is what one output has for one column of the left operand; a *piece* of it is what one pass
+adds, from the top of a column of PEs to its end.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from jaxtyping import Int8, Int64, Integer
+from torch import Tensor
+
+from chipmend.simulate.passes import Passes
+
+Index = Int64[Tensor, " walked"]
+
+
+class Operands(Protocol):
+    """The operands of a product."""
+
+    @property
+    def passes(self) -> Passes:
+        """How it goes through the array."""
+        ...
+
+    @property
+    def clean(self) -> "Operands":
+        """The same as they were before anything flipped in the memory."""
+        ...
+
+    def products(
+        self, outputs: Index, columns: Index, passes: Index
+    ) -> Int64[Tensor, "rows walked"]:
+        """What multipliers give, down the rows of PEs; idle ones give 0."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class OfLayer:
+    """The operands of a layer.
+
+    Args:
+        weights: Its weights, arranged.
+        operand: Its left operand, arranged; of unsigned numbers, 128 less.
+        zero: What of the left operand stands for zero.
+        passes: How it goes through the array.
+        flipped: What weights are off, for which samples.
+    """
+
+    weights: Int8[Tensor, "n k"]
+    operand: Int8[Tensor, "k m"]
+    zero: int
+    passes: Passes
+    flipped: "FlippedWeights | None" = None
+
+    @property
+    def clean(self) -> "OfLayer":
+        """The same as they were before anything flipped in the memory."""
+        return replace(self, flipped=None)
+
+    def products(
+        self, outputs: Index, columns: Index, passes: Index
+    ) -> Int64[Tensor, "rows walked"]:
+        """What multipliers give, down the rows of PEs; idle ones give 0."""
+        inside, k = _rows(self.passes, passes)
+        weights = self.weights[outputs, k].long()
+        if self.flipped is not None:
+            weights += self.flipped.moves(outputs, k, columns)
+        return weights.mul_(self.operand[k, columns].long() - self.zero).mul_(inside)
+
+
+@dataclass(frozen=True, eq=False)
+class OfPair:
+    """The operands of products of activations; outputs of all are numbered through.
+
+    Args:
+        left: Left operands.
+        right: Right operands.
+        passes: How each goes through the array.
+    """
+
+    left: Integer[Tensor, "products m k"]
+    right: Int8[Tensor, "products k n"]
+    passes: Passes
+
+    @property
+    def clean(self) -> "OfPair":
+        """Themselves: neither is in the memory of weights."""
+        return self
+
+    def products(
+        self, outputs: Index, columns: Index, passes: Index
+    ) -> Int64[Tensor, "rows walked"]:
+        """What multipliers give, down the rows of PEs; idle ones give 0."""
+        inside, k = _rows(self.passes, passes)
+        which, output = outputs // self.right.shape[-1], outputs % self.right.shape[-1]
+        right = self.right[which, k, output].long()
+        return right.mul_(self.left[which, columns, k].long()).mul_(inside)
+
+
+@dataclass(frozen=True, eq=False)
+class FlippedWeights:
+    """Weights of a layer some of whose bits flipped as they were read, for one sample each.
+
+    Args:
+        outputs: The output of each.
+        rows: Its row of the arranged operand.
+        samples: The sample for which it flipped.
+        by: By how much it is off.
+        places: How many columns of the operand a sample has.
+        samples_last: Whether samples lie innermost in the operand.
+        sizes: How many rows and samples there are.
+    """
+
+    outputs: Int64[Tensor, " flipped"]
+    rows: Int64[Tensor, " flipped"]
+    samples: Int64[Tensor, " flipped"]
+    by: Int64[Tensor, " flipped"]
+    places: int
+    samples_last: bool
+    sizes: tuple[int, int]
+
+    def moves(
+        self, outputs: Index, k: Int64[Tensor, "rows walked"], columns: Index
+    ) -> Int64[Tensor, "rows walked"]:
+        """By how much weights are off."""
+        keys, order = self._keys
+        wanted = self._key(outputs, k, self._sample_of(columns))
+        at = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
+        return self.by[order][at] * (keys[at] == wanted)
+
+    def columns(self) -> Int64[Tensor, "flipped places"]:
+        """The columns of the operand that each is read for."""
+        each = torch.arange(self.places, device=self.samples.device)
+        if self.samples_last:
+            return each * self.sizes[1] + self.samples[:, None]
+        return self.samples[:, None] * self.places + each
+
+    def _sample_of(self, columns: Index) -> Index:
+        return columns % self.sizes[1] if self.samples_last else columns // self.places
+
+    def _key(self, outputs: Tensor, rows: Tensor, samples: Tensor) -> Tensor:
+        return (outputs * self.sizes[0] + rows) * self.sizes[1] + samples
+
+    @cached_property
+    def _keys(self) -> tuple[Tensor, Tensor]:
+        keys = self._key(self.outputs, self.rows, self.samples)
+        order = keys.argsort()
+        return keys[order], order
+
+
+def _rows(passes: Passes, which: Index) -> tuple[Tensor, Tensor]:
+    """Which rows of PEs some passes use, and what of the operand enters there."""
+    starts, ends = (
+        torch.tensor([getattr(s, end) for s in passes.slices], device=which.device)
+        for end in ("start", "stop")
+    )
+    k = starts[which] + torch.arange(passes.array.rows, device=which.device)[:, None]
+    inside = k < ends[which]
+    return inside, k.where(inside, starts[which])
