@@ -124,25 +124,30 @@ class Graph:
         return Counter([*(name for each in self.operations for name in each.takes), self.output])
 
     def run(
-        self, held: Mapping[str, Tensor], inputs: Tensor, seen: Callable[[str, Any], object]
+        self, held: Mapping[str, Tensor], inputs: Tensor, seen: Callable[[str, Any], Any]
     ) -> Tensor:
         """Carry it out as it is.
 
         Args:
             held: Parameters and buffers of the network by name.
             inputs: A batch of inputs.
-            seen: Is shown every value once it is there.
+            seen: Is shown every value once it is there, and may give another in its place.
 
         Returns:
             The network's outputs.
         """
-        values, left = {self.input: inputs}, self.uses()
-        seen(self.input, inputs)
+        values, left = dict[str, Any](), self.uses()
+
+        def put(name: str, value: Any) -> None:
+            instead = seen(name, value)
+            values[name] = value if instead is None else instead
+
+        put(self.input, inputs)
         for each in self.operations:
-            values[each.result] = each(
-                lambda item: (values if isinstance(item, Value) else held)[item.name]
+            put(
+                each.result,
+                each(lambda item: (values if isinstance(item, Value) else held)[item.name]),
             )
-            seen(each.result, values[each.result])
             left.subtract(each.takes)
             for name in each.takes:
                 if not left[name]:

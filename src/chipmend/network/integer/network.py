@@ -141,23 +141,45 @@ class IntegerNetwork(nn.Module):
         self.held = _held(lowering, tensors, codes)
         self.codes, self.grids, self.multiplier = codes, _of_all(lowering), multiplier
         self._units = [unit(s, self.grids, self.held, codes, multiplier) for s in lowering.stages]
+        self._done_after = _done_after(lowering)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The outputs, as real numbers."""
-        with torch.autocast(inputs.device.type, enabled=False):
-            return self._carried_out(inputs)
+        values = self.begun(inputs)
+        self.go_on_(values)
+        return values.real(self.lowering.graph.output)
 
-    def _carried_out(self, inputs: Tensor) -> Tensor:
-        graph = self.lowering.graph
-        values, left = Values(self.grids), graph.uses()
-        values.put(graph.input, inputs, whole=False)
-        for stage, carry_out in zip(self.lowering.stages, self._units, strict=True):
-            values.put(stage.result, carry_out(values), whole=stage.integer)
-            for name in stage.operation.takes:
-                left[name] -= 1
-                if not left[name]:
+    def begun(self, inputs: Tensor) -> Values:
+        """What a forward pass knows before its first stage."""
+        values = Values(self.grids)
+        values.put(self.lowering.graph.input, inputs, whole=False)
+        return values
+
+    def go_on_(self, values: Values, first: int = 0, last: int | None = None) -> None:
+        """Carry out stages, and forget what no later one takes.
+
+        Args:
+            values: What is known when the first of them begins; what they give is put there.
+            first: The first stage.
+            last: The stage in front of which to stop; all that are left by default.
+        """
+        device = next(iter(self.held.values()), self.numbers[0]).device
+        with torch.autocast(device.type, enabled=False):
+            for at in range(len(self._units))[first:last]:
+                stage = self.lowering.stages[at]
+                values.put(stage.result, self._units[at](values), whole=stage.integer)
+                for name in self._done_after[at]:
                     values.drop(name)
-        return values.real(graph.output)
+
+
+def _done_after(lowering: Lowering) -> list[list[str]]:
+    """Of each stage the values that no later one takes."""
+    last = {name: at for at, s in enumerate(lowering.stages) for name in s.operation.takes}
+    last.pop(lowering.graph.output, None)
+    found: list[list[str]] = [[] for _ in lowering.stages]
+    for name, at in last.items():
+        found[at].append(name)
+    return found
 
 
 def _held(

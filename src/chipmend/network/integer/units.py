@@ -42,6 +42,10 @@ class Values:
         """Note a value."""
         (self._whole if whole else self._real)[name] = value
 
+    def copy(self) -> "Values":
+        """The same values, which others may be put beside."""
+        return Values(self.grids, dict(self._whole), dict(self._real))
+
     def drop(self, name: str) -> None:
         """Forget a value."""
         self._whole.pop(name, None)
