@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float64, Shaped
@@ -57,6 +57,14 @@ class End:
         if self.grid is None or self.fixed is None:
             return self._real(accumulator, axis)
         return self.fixed(accumulator, axis).clamp_(*edges(self.bounds, self.grid)).float()
+
+    def of_channel(self, channel: int) -> "End":
+        """What becomes of one channel's accumulators."""
+        only = slice(channel, channel + 1)
+        fixed = self.fixed and FixedPoint(
+            self.fixed.multiplier[only], self.fixed.offset[only], self.fixed.shift[only]
+        )
+        return replace(self, factor=self.factor[only], offset=self.offset[only], fixed=fixed)
 
     def _real(self, accumulator: Tensor, axis: int) -> Tensor:
         scale, moved = (

@@ -1,0 +1,6 @@
+"""Protection chosen before tape-out: which neurons and bits matter, and what shielding them costs.
+
+References:
+    [Liu2023] Liu et al., "Cross-Layer Optimization for Fault-Tolerant Deep Learning",
+        arXiv 2312.13754.
+"""
