@@ -16,8 +16,9 @@ from torch import Tensor
 from chipmend.hardware.array import Array
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.network.integer.units import Values
+from chipmend.protect.hits import move
 from chipmend.protect.layers import ByNeuron, ProtectedLayer
-from chipmend.protect.vulnerability import Batch, Loss, losses
+from chipmend.protect.slopes import Batch, Loss, losses
 from chipmend.seeds import chip_seed
 from chipmend.simulate.operands import OfLayer
 from chipmend.simulate.passes import Passes
@@ -133,11 +134,7 @@ class _HitLayer:
         products = self.operands.products(torch.full_like(columns, output), columns, passes)
         sums = products.cumsum(0)
         there = sums.expand(bits, -1, -1).gather(1, rows)[:, 0]
-        bit = torch.arange(bits)[:, None]
-        worth = torch.where(bit == bits - 1, -1, 1) << bit
-        flipped = sums[-1] + torch.where(there >> bit & 1 == 1, -worth, worth)
-        half = 2 ** (bits - 1)
-        return (flipped + half) % (2 * half) - half - sums[-1]
+        return move(there, sums[-1], torch.arange(bits)[:, None], bits)
 
     def _changed(self, neuron: Neuron, moves: Int64[Tensor, " samples"]) -> Tensor:
         """The change of each sample's loss if a sum is off by so much."""
