@@ -5,9 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from chipmend.hardware import Accumulators, Array
-from chipmend.network.gemm import gemms
-from chipmend.network.integer.codes import Codes
-from chipmend.network.integer.network import IntegerNetwork, lowering
+from exported import in_integers
 
 ARRAY = Array(rows=4, cols=3, accumulators=Accumulators(bits=22))
 
@@ -40,8 +38,3 @@ def network():
         model.norm.running_mean.normal_(0, 0.3)
         model.norm.running_var.uniform_(0.5, 2)
     return in_integers(model, samples(200, 0)[0])
-
-
-def in_integers(model, inputs):
-    codes = {gemm.name: Codes.nearest(gemm.weight) for gemm in gemms(model)}
-    return IntegerNetwork(lowering(model, [inputs]), model, codes)

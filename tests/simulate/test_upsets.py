@@ -199,6 +199,15 @@ def test_a_share_that_gets_through_is_that_share():
     assert counts[1] / counts[0] == pytest.approx(0.25, abs=0.04)
 
 
+def test_weights_of_which_none_happens_to_flip_are_sound():
+    rare = BitErrors(accumulator=SOME.accumulator, weights=1e-12)
+    (found,), sound = product_of(errors=rare)
+    assert found.shape == sound.shape
+    assert not torch.equal(found, sound)
+    (found,), sound = product_of(errors=BitErrors(weights=1e-12))
+    assert torch.equal(found, sound)
+
+
 def test_what_an_array_cannot_do_is_refused():
     layer, _ = layer_and_inputs("linear", ARRAY, is_signed=False, seed=0)
     layer.numbers[:] = 127

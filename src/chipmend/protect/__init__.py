@@ -1,4 +1,4 @@
-"""Protection chosen before tape-out: which neurons and bits matter, and what shielding them costs.
+"""Protection chosen before tape-out: which neurons and bits the loss answers to.
 
 References:
     [Liu2023] Liu et al., "Cross-Layer Optimization for Fault-Tolerant Deep Learning",

@@ -21,7 +21,6 @@ from chipmend.protect.layers import ByNeuron, ProtectedLayer
 from chipmend.protect.slopes import Batch, Loss, losses
 from chipmend.seeds import chip_seed
 from chipmend.simulate.operands import OfLayer
-from chipmend.simulate.passes import Passes
 
 Neuron = tuple[int, int]
 """An output and a place."""
@@ -105,13 +104,7 @@ class _HitLayer:
             entering = layer.inputs(values)
             network.go_on_(values, layer.at, layer.at + 1)
             accumulators = layer.accumulators(entering)
-            passes = Passes(layer.layer.shape, array)
-            operands = OfLayer(
-                passes.weights(layer.layer.dense()).to(torch.int8),
-                passes.columns(layer.layer.columns(entering)),
-                0 if layer.layer.grid.signed else -128,
-                passes,
-            )
+            operands = OfLayer.of(layer.layer, entering, array)
             results, behind = layer.results(accumulators), values.copy()
             network.go_on_(values, layer.at + 1)
             clean = losses(loss, values.real(network.lowering.graph.output), targets)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from chipmend.network.integer.network import IntegerNetwork
+from chipmend.network.integer.stages import Kind
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """The mean loss of outputs and targets."""
@@ -32,13 +33,13 @@ def activations(
         inputs: Samples.
 
     Returns:
-        Values in real units by name, and of products what enters each, in whole numbers, by the
+        Values in real units by name, and of each layer what enters it, in whole numbers, by the
         number of its stage.
     """
     exact, entering, values = dict[str, Tensor](), dict[int, Tensor](), network.begun(inputs)
     with torch.no_grad():
         for at, stage in enumerate(network.lowering.stages):
-            if stage.tensors and stage.tensors[0] in network.grids:
+            if stage.kind is Kind.PRODUCT:
                 entering[at] = values.whole(stage.tensors[0])
             network.go_on_(values, at, at + 1)
             found = values.copy().real(stage.result)

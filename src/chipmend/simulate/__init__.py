@@ -1,4 +1,4 @@
-"""A chip to the last bit: its array with all faults live, and the proof against Verilog."""
+"""A chip to the last bit: its array, all faults live or bits flipping, and the proof by Verilog."""
 
 from chipmend.simulate.chip import on_chip
 from chipmend.simulate.faulty_array import FaultyArray

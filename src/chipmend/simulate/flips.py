@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from chipmend.errors import ArrayError
+from chipmend.hardware.mac import ACTIVATION_BITS
 
 AT_ONCE = 2**20
 """Flips that are drawn together, about."""
 MOST_RATE = 0.5
-BYTE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,20 @@ def drawn(rng: np.random.Generator, positions: range, rate: float) -> Int64[np.n
     return found
 
 
+def worths(bits: Int64[np.ndarray, "..."], width: int) -> Int64[np.ndarray, "..."]:
+    """What bits of numbers in two's complement are worth, the sign less than nothing.
+
+    Args:
+        bits: The bits.
+        width: How many bits the numbers have.
+
+    Example:
+        >>> worths(np.array([0, 2, 3]), 4).tolist()
+        [1, 4, -8]
+    """
+    return np.where(bits == width - 1, -1, 1) * (1 << bits)
+
+
 def blocks(sums: int, bits_of_each: int, rate: float) -> Iterator[range]:
     """Sums in runs, in each of which not too many bits flip.
 
@@ -129,11 +143,11 @@ def with_flips(numbers: Tensor, rate: float, rng: np.random.Generator) -> Tensor
         return numbers
     found = numbers.contiguous().clone()
     flat = found.view(torch.uint8).view(-1)
-    for block in blocks(found.numel(), BYTE, rate):
-        at = drawn(rng, range(block.start * BYTE, block.stop * BYTE), rate)
-        places, rank = np.unique(at // BYTE, return_inverse=True)
+    for block in blocks(found.numel(), ACTIVATION_BITS, rate):
+        at = drawn(rng, range(block.start * ACTIVATION_BITS, block.stop * ACTIVATION_BITS), rate)
+        places, rank = np.unique(at // ACTIVATION_BITS, return_inverse=True)
         masks = np.zeros(len(places), dtype=np.uint8)
-        np.bitwise_or.at(masks, rank, (1 << at % BYTE).astype(np.uint8))
+        np.bitwise_or.at(masks, rank, (1 << at % ACTIVATION_BITS).astype(np.uint8))
         hit = torch.from_numpy(places).to(flat.device)
         flat[hit] ^= torch.from_numpy(masks).to(flat.device)
     return found

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Int8, Int64, Integer
 from torch import Tensor
 
+from chipmend.hardware.array import Array
+from chipmend.network.integer.layers import Layer
 from chipmend.simulate.passes import Passes
 
 Index = Int64[Tensor, " walked"]
@@ -54,6 +56,13 @@ class OfLayer:
     zero: int
     passes: Passes
     flipped: "FlippedWeights | None" = None
+
+    @classmethod
+    def of(cls, layer: Layer, inputs: Tensor, array: Array) -> "OfLayer":
+        """The operands of a layer, and of what comes in."""
+        passes = Passes(layer.shape, array)
+        weights = passes.weights(layer.dense()).to(torch.int8)
+        return cls(weights, passes.columns(layer.columns(inputs)), zero_of(layer), passes)
 
     @property
     def clean(self) -> "OfLayer":
@@ -149,6 +158,11 @@ class FlippedWeights:
         keys = self._key(self.outputs, self.rows, self.samples)
         order = keys.argsort()
         return keys[order], order
+
+
+def zero_of(layer: Layer) -> int:
+    """What stands for zero in a layer's left operand."""
+    return 0 if layer.grid.signed else -128
 
 
 def _rows(passes: Passes, which: Index) -> tuple[Tensor, Tensor]:

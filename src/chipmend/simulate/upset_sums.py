@@ -17,7 +17,7 @@ from torch import Tensor
 
 from chipmend.hardware.array import Array
 from chipmend.hardware.mac import Overflow, Site
-from chipmend.simulate.flips import BitErrors, Guard, blocks, drawn
+from chipmend.simulate.flips import BitErrors, Guard, blocks, drawn, worths
 from chipmend.simulate.operands import FlippedWeights, Operands
 
 LONG = 64
@@ -51,7 +51,7 @@ class _Flips:
         """
         at = np.searchsorted(walked, self.pieces)
         here = walked[np.minimum(at, len(walked) - 1)] == self.pieces
-        worth = np.where(self.bits == self.width - 1, -1, 1) * (1 << self.bits)
+        worth = worths(self.bits, self.width)
         found = np.zeros((rows, len(walked)), dtype=np.int64)
         np.add.at(found, (self.rows[here], at[here]), worth[here])  # no bit is there twice
         return torch.from_numpy(found)
@@ -117,10 +117,9 @@ class UpsetSums:
         if flipped is None:
             return np.empty(0, dtype=np.int64)
         sums = flipped.outputs[:, None] * self.found.shape[1] + flipped.columns()
-        passes = torch.from_numpy(self.operands.passes.pass_of).to(sums.device)[flipped.rows][
-            :, None
-        ]
-        return (sums * len(self.operands.passes.slices) + passes).unique().cpu().numpy()
+        pass_of = torch.from_numpy(self.operands.passes.pass_of).to(sums.device)
+        pieces = sums * len(self.operands.passes.slices) + pass_of[flipped.rows][:, None]
+        return pieces.unique().cpu().numpy()
 
     def _walk_(self, pieces: Int64[np.ndarray, " walked"], flips: _Flips, site: Site) -> None:
         held = self.array.accumulators
@@ -137,9 +136,8 @@ class UpsetSums:
         found = self._down(products, torch.zeros_like(before), flips, pieces, site)
         self.found.index_put_((outputs, columns), (found - before).int(), accumulate=True)
         bits = self.array.accumulators.outside_bits
-        self.found[outputs, columns] = _kept(
-            self.found[outputs, columns].long(), bits, "wrap"
-        ).int()
+        moved = self.found[outputs, columns].long()
+        self.found[outputs, columns] = _kept(moved, bits, "wrap").int()
 
     def _walk_sums_(self, sums: np.ndarray, flips: _Flips, site: Site) -> None:
         """Walk whole sums, pass by pass."""

@@ -21,8 +21,8 @@ from chipmend.hardware.array import Array
 from chipmend.hardware.placement import WeightShape
 from chipmend.network.integer.layers import Layer, Pair, PairProduct, Product, soundly
 from chipmend.seeds import chip_seed
-from chipmend.simulate.flips import BitErrors, Guard, drawn, with_flips
-from chipmend.simulate.operands import FlippedWeights, OfLayer, OfPair
+from chipmend.simulate.flips import BitErrors, Guard, drawn, with_flips, worths
+from chipmend.simulate.operands import FlippedWeights, OfLayer, OfPair, zero_of
 from chipmend.simulate.passes import Passes
 from chipmend.simulate.reach import (
     bounds,
@@ -106,7 +106,7 @@ class _Layer:
         operands = OfLayer(
             self._weights,
             self._passes.columns(self._layer.columns(inputs)),
-            0 if self._layer.grid.signed else -128,
+            zero_of(self._layer),
             self._passes,
             flipped,
         )
@@ -132,10 +132,11 @@ class _Layer:
             return None
         bits, numbers = self._on.array.memory.bits, self._layer.numbers
         at = drawn(rng, range(numbers.numel() * samples * bits), rate)
+        if not len(at):
+            return None
         words, rank = np.unique(at // bits, return_inverse=True)
-        worth = np.where(at % bits == bits - 1, -1, 1) * (1 << at % bits)
         masks = np.zeros(len(words), dtype=np.int64)
-        np.add.at(masks, rank, worth)
+        np.add.at(masks, rank, worths(at % bits, bits))
         mask, word = torch.from_numpy(masks), torch.from_numpy(words)
         before = numbers.flatten().cpu().long()[word // samples]
         outputs, rows = self._places_of_weights()

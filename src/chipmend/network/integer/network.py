@@ -163,8 +163,7 @@ class IntegerNetwork(nn.Module):
             first: The first stage.
             last: The stage in front of which to stop; all that are left by default.
         """
-        device = next(iter(self.held.values()), self.numbers[0]).device
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(self.numbers[0].device.type, enabled=False):
             for at in range(len(self._units))[first:last]:
                 stage = self.lowering.stages[at]
                 values.put(stage.result, self._units[at](values), whole=stage.integer)
