@@ -71,5 +71,20 @@ def test_losses_change_as_flips_on_the_way_of_a_sum_make_them(at, monkeypatch):
         assert torch.allclose(found[0, bit], (changed - clean).abs(), atol=1e-6)
 
 
+def test_of_a_sample_some_bits_alone_can_be_flipped_round_and_round():
+    network, batch = small.network(), small.samples(30, 3)
+    layer = layers_of(network)[1]
+    whole, some = (
+        injected(
+            network, layer, [(1, 2)], [batch], cross_entropy, array=small.ARRAY, seed=0, each=each
+        )[0]
+        for each in (None, 4)
+    )
+    there = ~some.isnan()
+    assert (there.sum(0) == 4).all()
+    assert 5 <= there.sum(1).min() <= there.sum(1).max() <= 6
+    assert torch.equal(some[there], whole[there])
+
+
 def _tensors(network):
     return {**network.held, **{name: codes.weight() for name, codes in network.codes.items()}}

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from chipmend.hardware.array import Array
 from chipmend.network.integer.network import IntegerNetwork
-from chipmend.network.integer.units import Values
 from chipmend.protect.hits import move
-from chipmend.protect.layers import ByNeuron, ProtectedLayer
-from chipmend.protect.slopes import Batch, Loss, losses
+from chipmend.protect.layers import ProtectedLayer
+from chipmend.protect.replay import Replay
+from chipmend.protect.slopes import Batch, Loss
 from chipmend.seeds import chip_seed
 from chipmend.simulate.operands import OfLayer
 
@@ -35,6 +35,7 @@ def injected(
     *,
     array: Array,
     seed: int,
+    each: int | None = None,
 ) -> Float[Tensor, "neurons bits samples"]:
     """Flip bits of neurons, and see what becomes of the loss.
 
@@ -46,82 +47,53 @@ def injected(
         loss: The mean loss of outputs and targets.
         array: The array that they are computed on; its sums wrap around.
         seed: Chooses where on its way a sum is hit.
+        each: How many bits of each neuron are flipped for a sample, all by default. Which they are
+            goes round from sample to sample.
 
     Returns:
         By how much the loss of each sample changes, in absolute terms, if a bit flips once, the
-        lowest bit first.
+        lowest bit first; no number for bits that were not flipped.
     """
-    found = []
-    for number, (inputs, targets) in enumerate(batches):
-        hit = _HitLayer.of(network, layer, inputs, targets, loss, array)
+    found, each = [], each or array.accumulators.bits
+    for number, batch in enumerate(batches):
+        replay = Replay.of(network, layer, batch, loss)
+        hit = _Injection(replay, OfLayer.of(layer.layer, replay.inputs, array), array)
         rng = np.random.Generator(np.random.PCG64(chip_seed(seed, layer.name, f"hit {number}")))
-        found.append(torch.stack([hit.changes(neuron, rng) for neuron in neurons]))
+        found.append(torch.stack([hit.changes(neuron, each, rng) for neuron in neurons]))
     return torch.cat(found, 2)
 
 
 @dataclass(frozen=True, eq=False)
-class _HitLayer:
-    """A layer that is hit, the samples of one batch, and what they come to otherwise.
+class _Injection:
+    """A layer that is hit, with one batch of samples.
 
     Args:
-        network: The network.
-        layer: The layer.
-        array: The array.
+        replay: What the batch comes to otherwise.
         operands: What the layer multiplies.
-        accumulators: What it comes to.
-        results: What becomes of that.
-        behind: What is known behind it.
-        targets: The samples' targets.
-        loss: The mean loss.
-        clean: Their losses.
+        array: The array.
     """
 
-    network: IntegerNetwork
-    layer: ProtectedLayer
-    array: Array
+    replay: Replay
     operands: OfLayer
-    accumulators: ByNeuron
-    results: ByNeuron
-    behind: Values
-    targets: Tensor
-    loss: Loss
-    clean: Float[Tensor, " samples"]
+    array: Array
 
-    @classmethod
-    def of(
-        cls,
-        network: IntegerNetwork,
-        layer: ProtectedLayer,
-        inputs: Tensor,
-        targets: Tensor,
-        loss: Loss,
-        array: Array,
-    ) -> "_HitLayer":
-        """Compute what one batch comes to if nothing is hit."""
-        values = network.begun(inputs)
-        with torch.inference_mode():
-            network.go_on_(values, 0, layer.at)
-            entering = layer.inputs(values)
-            network.go_on_(values, layer.at, layer.at + 1)
-            accumulators = layer.accumulators(entering)
-            operands = OfLayer.of(layer.layer, entering, array)
-            results, behind = layer.results(accumulators), values.copy()
-            network.go_on_(values, layer.at + 1)
-            clean = losses(loss, values.real(network.lowering.graph.output), targets)
-        return cls(
-            network, layer, array, operands, accumulators, results, behind, targets, loss, clean
-        )
-
-    def changes(self, neuron: Neuron, rng: np.random.Generator) -> Float[Tensor, "bits samples"]:
-        """The change of each sample's loss by each bit of a neuron."""
-        found = [self._changed(neuron, moves) for moves in self._moves(neuron, rng)]
-        return torch.stack(found)
+    def changes(
+        self, neuron: Neuron, each: int, rng: np.random.Generator
+    ) -> Float[Tensor, "bits samples"]:
+        """The change of each sample's loss by some bits of a neuron."""
+        moves = self._moves(neuron, rng)
+        bits, samples = moves.shape
+        found, sample = torch.full((bits, samples), torch.nan), torch.arange(samples)
+        for turn in range(each):
+            bit = (sample + turn * bits // each) % bits
+            found[bit, sample] = self._changed(neuron, moves[bit, sample])
+        return found
 
     def _moves(self, neuron: Neuron, rng: np.random.Generator) -> Int64[Tensor, "bits samples"]:
         """By how much a sum is off at the end when a bit flips somewhere on its way."""
-        (output, place), (_, places, samples) = neuron, self.accumulators.shape
+        (output, place), (_, places, samples) = neuron, self.replay.accumulators.shape
         bits = self.array.accumulators.bits
-        columns = self.layer.columns_of(place, places, samples)
+        columns = self.replay.layer.columns_of(place, places, samples)
         passes = torch.from_numpy(rng.integers(len(self.operands.passes.slices), size=samples))
         rows = torch.from_numpy(rng.integers(self.array.rows, size=(bits, 1, samples)))
         products = self.operands.products(torch.full_like(columns, output), columns, passes)
@@ -129,20 +101,14 @@ class _HitLayer:
         there = sums.expand(bits, -1, -1).gather(1, rows)[:, 0]
         return move(there, sums[-1], torch.arange(bits)[:, None], bits)
 
-    def _changed(self, neuron: Neuron, moves: Int64[Tensor, " samples"]) -> Tensor:
+    def _changed(
+        self, neuron: Neuron, moves: Int64[Tensor, " samples"]
+    ) -> Float[Tensor, " samples"]:
         """The change of each sample's loss if a sum is off by so much."""
-        moved = self.accumulators[neuron].long() + moves
-        hit = self.layer.results_of(moved, neuron[0])
-        if torch.equal(hit, self.results[neuron]):
-            return torch.zeros_like(self.clean)
-        with torch.inference_mode():
-            results = self.results.clone()
-            results[neuron] = hit
-            values, stage = self.behind.copy(), self.layer.stage
-            name, whole = stage.result, stage.integer
-            like = values.whole(name) if whole else values.real(name)
-            values.drop(name)
-            values.put(name, self.layer.as_pytorch_has_it(results, like), whole=whole)
-            self.network.go_on_(values, self.layer.at + 1)
-            outputs = values.real(self.network.lowering.graph.output)
-            return (losses(self.loss, outputs, self.targets) - self.clean).abs()
+        replay = self.replay
+        hit = replay.layer.results_of(replay.accumulators[neuron].long() + moves, neuron[0])
+        if torch.equal(hit, replay.results[neuron]):
+            return torch.zeros_like(replay.clean)
+        results = replay.results.clone()
+        results[neuron] = hit
+        return replay.changes(results)

@@ -2,7 +2,8 @@
 
 Of the network's outputs the loss is computed as it is. Elsewhere it is what the loss's slope makes
 of the change; in front of a maximum over places the change is that of the maximum, since what is
-not the greatest has no slope and may yet become it.
+not the greatest has no slope and may yet become it. However little a change matters to first order,
+it moves what is rounded behind it (``rounding``): both are taken to be independent.
 """
 
 import itertools
@@ -33,6 +34,7 @@ def outcome(
     slopes: Mapping[str, Tensor],
     targets: Tensor,
     loss: Loss,
+    noise: Float[Tensor, " samples"],
 ) -> Outcome:
     """What changed results of a layer make of the loss, each neuron's by itself.
 
@@ -44,14 +46,22 @@ def outcome(
         slopes: What the loss answers to that with.
         targets: The samples' targets.
         loss: The mean loss.
+        noise: What the loss of each sample makes of any change at all, by what is rounded.
     """
     name = layer.stage.result
     if name == network.lowering.graph.output and results[..., 0].numel() <= MOST_OUTPUTS:
         return _of_outputs(layer, results, exact[name], targets, loss)
     if (pool := _pool_behind(network, name)) is not None:
-        return _of_maxima(layer, results, exact[name], slopes[pool.result], pool)
+        return _of_maxima(layer, results, exact[name], slopes[pool.result], pool, noise)
     slope = layer.from_pytorch(slopes[name]) * layer.worth()
-    return lambda moved: (slope * (moved.float() - results.float())).abs().sum(2)
+    return lambda moved: _noisy(slope * (moved.float() - results.float()), noise).sum(2)
+
+
+def _noisy(
+    change: Float[Tensor, "outputs places samples"], noise: Float[Tensor, " samples"]
+) -> Float[Tensor, "outputs places samples"]:
+    """How much a loss changes about, to first order and by what is rounded."""
+    return (change.square() + (change != 0) * noise.square()).sqrt()
 
 
 def _of_outputs(
@@ -80,7 +90,12 @@ def _pool_behind(network: IntegerNetwork, name: str) -> Stage | None:
 
 
 def _of_maxima(
-    layer: ProtectedLayer, results: ByNeuron, like: Tensor, slope: Tensor, pool: Stage
+    layer: ProtectedLayer,
+    results: ByNeuron,
+    like: Tensor,
+    slope: Tensor,
+    pool: Stage,
+    noise: Float[Tensor, " samples"],
 ) -> Outcome:
     given = dict(pool.operation.given)
     kernel = for_each(given["kernel_size"], 2)
@@ -108,6 +123,6 @@ def _of_maxima(
             change.flatten(1, 2), sizes, kernel, window.dilation, 0, window.stride
         )
         inner = functional.pad(back, [-p for p in padding])
-        return layer.from_pytorch(inner).abs().sum(2)
+        return _noisy(layer.from_pytorch(inner), noise).sum(2)
 
     return found
