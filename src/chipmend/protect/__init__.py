@@ -1,4 +1,4 @@
-"""Protection chosen before tape-out: which neurons and bits the loss answers to.
+"""Protection chosen before tape-out: the cheapest that makes a network reliable.
 
 References:
     [Liu2023] Liu et al., "Cross-Layer Optimization for Fault-Tolerant Deep Learning",
