@@ -102,7 +102,7 @@ def patches(inputs, kernel, stride, padding, dilation):
     return np.stack(rows)
 
 
-def upset_product(inputs, weights, array, flips, site):
+def upset_product(inputs, weights, array, flips, site, *, widths=None, voted=None):
     """``Y[m, n] = X[m, k] W[k, n]`` of which bits flip on the way.
 
     Args:
@@ -111,6 +111,8 @@ def upset_product(inputs, weights, array, flips, site):
         array: The array.
         flips: Bits by output, row of the operand, pass and row of PEs.
         site: Whether products or accumulators flip.
+        widths: By output and pass, from how many bits signs are extended.
+        voted: By output, from which bit on copies of the multiplier vote.
     """
     sums, width = array.accumulators, array.bits_at(site)
     m, channels, taps = inputs.shape
@@ -134,15 +136,23 @@ def upset_product(inputs, weights, array, flips, site):
         for number, held in enumerate(passes):
             total = carried if sums.tiles == "reentry" else 0
             for row in range(array.rows):
-                times = 0
+                before, times = total, 0
                 if row < len(held):
                     times = int(inputs[at, *held[row]]) * int(weights[at][output, *held[row]])
                 where = output, at, number, row
+                sound = int(summed(before + times, sums.bits, sums.overflow))
                 if site == "product":
                     times = flipped(times, *where)
-                total = int(summed(total + times, sums.bits, sums.overflow))
+                total = int(summed(before + times, sums.bits, sums.overflow))
+                if voted is not None:
+                    low = 2 ** voted[output]
+                    pattern = sound % 2**sums.bits // low * low + total % low
+                    total = int(signed(pattern, sums.bits))
                 if site == "accumulator":
                     total = flipped(total, *where)
+            if widths is not None:
+                width = int(widths[output][number])
+                total = int(signed(total % 2**width, width))
             carried = total
             outside = int(summed(outside + total, sums.outside_bits, sums.overflow))
         found[at, output] = carried if sums.tiles == "reentry" else outside

@@ -14,6 +14,8 @@ from chipmend.network.integer.grids import Grid
 from chipmend.network.integer.layers import Pair, soundly
 from chipmend.simulate import BitErrors, UpsetArray, upset_sums, upsets
 from chipmend.simulate.flips import Guard
+from chipmend.simulate.passes import Passes
+from chipmend.simulate.reach import bounds, widths
 from simulate import by_hand
 from simulate.examples import LAYERS, arrays, columns_of, dense, layer_and_inputs, operands
 
@@ -79,6 +81,40 @@ def test_every_bit_is_what_the_array_computes_pe_by_pe(data):
     weights = [dense(layer)] * len(columns)
     expected = by_hand.upset_product(columns, weights, array, flips, site).T
     assert np.array_equal(found.numpy(), expected)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.data())
+def test_signs_are_extended_and_copies_vote_as_pe_by_pe(data):
+    array, name = data.draw(arrays()), data.draw(st.sampled_from(sorted(LAYERS)))
+    site = data.draw(st.sampled_from(["accumulator", "product"]))
+    seed = data.draw(st.integers(0, 99))
+    layer, inputs = layer_and_inputs(name, array, is_signed=data.draw(st.booleans()), seed=seed)
+    columns, passes = columns_of(layer, inputs), Passes(layer.shape, array)
+    needed = widths(bounds(passes.weights(layer.dense()), layer.grid, passes.slices))
+    outputs, places = len(needed), len(columns) // len(inputs)
+    important = np.random.default_rng(seed).random((outputs, 1)).repeat(places, 1) < 0.5
+    guard = Guard(
+        np.ones((2, array.bits_at(site))),
+        important=important,
+        widths=needed if array.accumulators.tiles == "outside" else None,
+        voted=(9, 3) if site == "product" else None,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        told = Told(patch, upset_sums)
+        on = UpsetArray(array, BitErrors(**{site: 0.01}), seed=seed, guards={layer.name: guard})
+        found = on(layer)(inputs)
+    flips = flips_of(told.positions, len(columns), len(passes.slices), array, site)
+    expected = by_hand.upset_product(
+        columns,
+        [dense(layer)] * len(columns),
+        array,
+        flips,
+        site,
+        widths=guard.widths,
+        voted=guard.voted and [guard.voted[int(row[0])] for row in important],
+    )
+    assert np.array_equal(found.numpy(), expected.T)
 
 
 @settings(deadline=None, max_examples=60)

@@ -60,10 +60,17 @@ class Guard:
             ordinary neurons, and for important ones.
         important: Which neurons are important, a neuron being an output at a place; none by
             default.
+        widths: Of each output in each pass, from how many bits the sign is extended at the end of
+            the column; one number for all alike, none if it is not extended.
+        voted: For ordinary neurons, and for important ones, from which bit on sums are voted on by
+            copies that have multipliers of their own: what flips in one multiplier neither reaches
+            those bits nor carries into them. None if there are no such copies.
     """
 
     through: Float64[np.ndarray, "2 bits"]
     important: Bool[np.ndarray, "outputs places"] | None = None
+    widths: Int64[np.ndarray, "outputs passes"] | int | None = None
+    voted: tuple[int, int] | None = None
 
     def lets_through(
         self,
@@ -80,8 +87,15 @@ class Guard:
             bits: The bit.
             luck: A number from 0 to 1 for each, drawn whatever the protection.
         """
-        chosen = 0 if self.important is None else self.important[outputs, places].astype(np.int64)
-        return luck < self.through[chosen, bits]
+        return luck < self.through[self.classes(outputs, places), bits]
+
+    def classes(
+        self, outputs: Int64[np.ndarray, " sums"], places: Int64[np.ndarray, " sums"]
+    ) -> Int64[np.ndarray, " sums"]:
+        """Of sums whether their neuron is ordinary, 0, or important, 1."""
+        if self.important is None:
+            return np.zeros_like(outputs)
+        return self.important[outputs, places].astype(np.int64)
 
 
 def drawn(rng: np.random.Generator, positions: range, rate: float) -> Int64[np.ndarray, " flips"]:

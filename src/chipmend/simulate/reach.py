@@ -6,6 +6,7 @@ Every partial sum lies between the bounds of the whole one, since activations ma
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -50,6 +51,20 @@ def bits_for(least: int, most: int) -> int:
         (8, 9, 9)
     """
     return max((-least - 1).bit_length() if least < 0 else 0, most.bit_length()) + 1
+
+
+def widths(found: Bounds) -> Int64[np.ndarray, "n passes"]:
+    """Bits that the sums of each output in each pass need.
+
+    Args:
+        found: Their bounds.
+
+    Example:
+        >>> widths((torch.tensor([[-128, -129]]), torch.tensor([[127, 0]]))).tolist()
+        [[8, 9]]
+    """
+    least, most = (each.tolist() for each in found)
+    return np.array([[*map(bits_for, *each)] for each in zip(least, most, strict=True)])
 
 
 def check_wide_enough(layer: str, found: Bounds, array: Array) -> None:

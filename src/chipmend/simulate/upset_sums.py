@@ -107,9 +107,7 @@ class UpsetSums:
         luck = rng.random(len(flips.bits))
         if self.guard is None:
             return flips
-        sums = flips.pieces // len(self.operands.passes.slices)
-        neurons = self.neurons(*np.divmod(sums, self.found.shape[1]))
-        kept = self.guard.lets_through(*neurons, flips.bits, luck)
+        kept = self.guard.lets_through(*self._neurons_of(flips.pieces), flips.bits, luck)
         return _Flips(flips.pieces[kept], flips.rows[kept], flips.bits[kept], flips.width)
 
     def _pieces_of(self, flipped: FlippedWeights | None) -> Int64[np.ndarray, " pieces"]:
@@ -134,6 +132,7 @@ class UpsetSums:
         before = self.operands.clean.products(outputs, columns, passes).sum(0)
         products = self.operands.products(outputs, columns, passes)
         found = self._down(products, torch.zeros_like(before), flips, pieces, site)
+        found = self._extended(found, pieces)
         self.found.index_put_((outputs, columns), (found - before).int(), accumulate=True)
         bits = self.array.accumulators.outside_bits
         moved = self.found[outputs, columns].long()
@@ -151,6 +150,7 @@ class UpsetSums:
             again = held.tiles == "reentry"
             start = total if again else torch.zeros_like(total)
             found = self._down(products, start, flips, pieces, site)
+            found = self._extended(found, pieces)
             total = found if again else _kept(total + found, held.outside_bits, held.overflow)
         self.found[outputs, columns] = total.int()
 
@@ -167,16 +167,44 @@ class UpsetSums:
         """What leaves at the bottom of a column of what comes in at its top."""
         held = self.array.accumulators
         masks = flips.masks(pieces, len(products)).to(products.device)
-        if site == "product":
-            products = products ^ masks
-        for row, product in enumerate(products):
-            sums = _kept(sums + product, held.bits, held.overflow)
+        low = self._below_votes(pieces)
+        for product, mask in zip(products, masks, strict=True):
+            sound = _kept(sums + product, held.bits, held.overflow)
             if site == "accumulator":
-                sums = sums ^ masks[row]
+                sums = sound ^ mask
+                continue
+            hit = _kept(sums + (product ^ mask), held.bits, held.overflow)
+            sums = hit if low is None else (sound & ~low) | (hit & low)
         return sums
 
+    def _extended(self, sums: Tensor, pieces: np.ndarray) -> Int64[Tensor, " walked"]:
+        """What the ends of columns make of sums: signs extended from a width."""
+        widths = None if self.guard is None else self.guard.widths
+        if widths is None:
+            return sums
+        if not isinstance(widths, int):
+            outputs, _ = self._neurons_of(pieces)
+            passes = pieces % len(self.operands.passes.slices)
+            widths = torch.from_numpy(widths[outputs, passes]).to(sums.device)
+        return _kept(sums, widths, "wrap")
 
-def _kept(numbers: Int64[Tensor, "..."], bits: int, overflow: Overflow) -> Int64[Tensor, "..."]:
+    def _below_votes(self, pieces: np.ndarray) -> Int64[Tensor, " walked"] | None:
+        """Ones in the bits of each sum that copies of the multiplier do not vote on."""
+        if self.guard is None or self.guard.voted is None:
+            return None
+        classes = self.guard.classes(*self._neurons_of(pieces))
+        ones = (1 << np.array(self.guard.voted)) - 1
+        return torch.from_numpy(ones[classes]).to(self.found.device)
+
+    def _neurons_of(self, pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Outputs and places of pieces."""
+        sums = pieces // len(self.operands.passes.slices)
+        return self.neurons(*np.divmod(sums, self.found.shape[1]))
+
+
+def _kept(
+    numbers: Int64[Tensor, "..."], bits: int | Tensor, overflow: Overflow
+) -> Int64[Tensor, "..."]:
     """What so many bits hold of numbers."""
     if overflow == "saturate":
         return numbers.clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
