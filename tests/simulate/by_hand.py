@@ -151,8 +151,8 @@ def upset_product(inputs, weights, array, flips, site, *, widths=None, voted=Non
                 if site == "accumulator":
                     total = flipped(total, *where)
             if widths is not None:
-                width = int(widths[output][number])
-                total = int(signed(total % 2**width, width))
+                kept = int(widths[output][number])
+                total = int(signed(total % 2**kept, kept))
             carried = total
             outside = int(summed(outside + total, sums.outside_bits, sums.overflow))
         found[at, output] = carried if sums.tiles == "reentry" else outside
