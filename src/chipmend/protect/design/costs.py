@@ -1,0 +1,147 @@
+"""What a design costs: area in transistors, cycles, and a proxy of power.
+
+Not counted, being alike in all designs: memories themselves, what requantizes, and the list of
+important neurons, which comes from outside with the weights.
+
+References:
+    [Xu2021] Xu et al., "HyCA: a hybrid computing architecture for fault-tolerant deep learning",
+        arXiv 2106.04772: important or faulty outputs are computed again by a dot-product unit.
+"""
+
+import math
+from dataclasses import dataclass
+
+from chipmend.protect.circuit.areas import area
+from chipmend.protect.design.parameters import Design
+from chipmend.protect.design.protection import Protection
+from chipmend.protect.design.subject import Subject
+
+OF_A_BIT = 6
+"""Transistors of a bit of static memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """Areas in transistors.
+
+    Args:
+        array: All PEs, protection included.
+        ends: What extends signs at the ends of columns.
+        unit: The dot-product unit.
+        buffers: Codes in the buffers, and what makes and checks them.
+    """
+
+    array: float
+    ends: float
+    unit: float
+    buffers: float
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.array + self.ends + self.unit + self.buffers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What a design costs.
+
+    Args:
+        area: Its area.
+        overhead: By how much that is more than of the same array unprotected, in transistors.
+        cycles: Cycles for one sample.
+        slowdown: By what share that is more than unprotected.
+        power: A proxy: transistors times the cycles that they work, over those unprotected.
+        load: Share of the time that the dot-product unit works.
+    """
+
+    area: Area
+    overhead: float
+    cycles: int
+    slowdown: float
+    power: float
+    load: float
+
+
+def costs(protection: Protection) -> Costs:
+    """What a design costs on a network."""
+    design, subject = protection.design, protection.subject
+    found, bare = areas(protection), _bare(protection)
+    units = {name: _unit_cycles(protection, name) for name in protection.important}
+    cycles = sum(max(layer.cycles, units[layer.name]) for layer in subject.layers)
+    working = sum(units.values())
+    active = (found.total - found.unit) * subject.cycles + found.unit * working
+    return Costs(
+        area=found,
+        overhead=found.total - bare,
+        cycles=cycles,
+        slowdown=cycles / subject.cycles - 1,
+        power=active / (bare * subject.cycles),
+        load=working / cycles if design.lanes else 0.0,
+    )
+
+
+def areas(protection: Protection) -> Area:
+    """The area of a design, from the table of fitted areas."""
+    design, subject = protection.design, protection.subject
+    ordinary, important = protection.firsts
+    ends = design.cols * _end(protection) if design.sign_extension else 0.0
+    unit = 0.0
+    if design.lanes:
+        columns = math.ceil(design.lanes / design.rows)
+        of_column = area("dppu_end", BITS=design.accumulator_bits)
+        of_column += _end(protection) if design.sign_extension else 0.0
+        unit = design.lanes * _element(protection, "lane", important) + columns * of_column
+    pes = design.rows * design.cols
+    return Area(
+        array=pes * _element(protection, "pe", ordinary),
+        ends=ends,
+        unit=unit,
+        buffers=_buffers(design, subject),
+    )
+
+
+def _element(protection: Protection, part: str, first: int) -> float:
+    """The area of a PE, or of a lane, with bits protected from a first one on."""
+    cone, bits = bool(protection.errors.product), protection.design.accumulator_bits
+    return area(
+        f"{part}_cone" if cone else part,
+        WEIGHT_BITS=protection.subject.array.memory.bits,
+        BITS=bits,
+        FIRST=bits if cone and first == protection.last else first,
+        LAST=bits if cone else protection.last,
+    )
+
+
+def _bare(protection: Protection) -> float:
+    """The area of the same array unprotected."""
+    whole = Protection(protection.design.unprotected(), protection.subject, protection.errors)
+    return areas(whole).total
+
+
+def _end(protection: Protection) -> float:
+    bits = protection.design.accumulator_bits
+    return area("column_end", BITS=bits, NARROWEST=min(protection.subject.narrowest, bits - 1))
+
+
+def _unit_cycles(protection: Protection, layer: str) -> int:
+    """Cycles that the dot-product unit takes for a layer: pieces go round in columns of lanes."""
+    neurons, design = int(protection.important[layer].sum()), protection.design
+    if not neurons or not design.lanes:
+        return 0
+    passes = next(each.passes for each in protection.subject.layers if each.name == layer)
+    columns = math.ceil(design.lanes / design.rows)
+    turns = math.ceil(design.rows * columns / design.lanes)
+    return math.ceil(neurons * passes / columns) * turns + design.rows
+
+
+def _buffers(design: Design, subject: Subject) -> float:
+    """Bits of codes, and what makes and checks them: for what enters by rows and by columns."""
+    if design.buffers == "bare":
+        return 0.0
+    of_eight = OF_A_BIT * (subject.weights + subject.activations)  # an eighth more bits, either way
+    entering = design.rows + design.cols
+    if design.buffers == "parity":
+        return of_eight + entering * area("parity")
+    words = math.ceil(design.rows / 8) + math.ceil(design.cols / 8)
+    return of_eight + words * area("ecc")
