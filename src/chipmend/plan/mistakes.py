@@ -15,6 +15,7 @@ from chipmend.faults.stuck_at import Cells, StuckAt
 from chipmend.hardware.array import Array
 from chipmend.hardware.mac import Accumulators
 from chipmend.hardware.memory import WeightMemory
+from chipmend.plan.design import ErrorRates
 from chipmend.plan.tables import (
     KIND,
     Execution,
@@ -32,6 +33,10 @@ from chipmend.policy.fixed import Fixed, FixedSteps
 from chipmend.policy.looks import Looks
 from chipmend.policy.reduce import Reduce
 from chipmend.policy.until_met import UntilMet
+from chipmend.protect.design.accuracy import Precision
+from chipmend.protect.design.evaluation import Targets
+from chipmend.protect.design.parameters import Space
+from chipmend.protect.search.settings import Searching
 from chipmend.resilience.analysis import Analysis
 from chipmend.steps import Form, Step
 
@@ -69,17 +74,27 @@ TABLES: Mapping[str, tuple[type, ...]] = {
     "policies": _POLICIES,
     "analysis": (Analysis, Drop, Accuracy, Uniform, Clustered, Lines, *_STEPS),
     "execution": (Execution,),
+    "errors": (ErrorRates,),
+    "targets": (Targets,),
+    "space": (Space,),
+    "search": (Searching, Precision),
 }
 """What may stand in each table of a plan."""
 
 
-def mistake(error: Mapping[str, Any], tables: Mapping[str, Any], written: Mapping[str, Any]) -> str:
+def mistake(
+    error: Mapping[str, Any],
+    tables: Mapping[str, Any],
+    written: Mapping[str, Any],
+    plan: type = Plan,
+) -> str:
     """Put one of pydantic's findings into words.
 
     Args:
         error: The finding.
         tables: The plan as it was validated.
         written: The plan as it stands in the file.
+        plan: What kind of plan it is.
 
     Returns:
         A line: where, what is wrong, what to write instead.
@@ -97,7 +112,7 @@ def mistake(error: Mapping[str, Any], tables: Mapping[str, Any], written: Mappin
     if place == ["policy"] and "policies" in written:
         return "policy: stands beside policies; write [policy] or [[policies]]"
     if kind in _UNKNOWN:
-        known = _known_fields(place)
+        known = _known_fields(place, plan)
         if place[-1] in known:
             return f"{name}: does not go together with the other fields there"
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
@@ -132,10 +147,10 @@ def _place(location: Sequence[str | int], absent: bool, tables: Any) -> Iterator
             yield part
 
 
-def _known_fields(place: Sequence[str | int]) -> set[str]:
+def _known_fields(place: Sequence[str | int], plan: type) -> set[str]:
     """Fields that may have been meant: those of the table, or the tables themselves."""
     if len(place) == 1:
-        return {f.name for f in fields(Plan)} | {"policy"}
+        return {f.name for f in fields(plan)} | ({"policy"} if plan is Plan else set())
     return {f.name for kind in TABLES[str(place[0])] for f in fields(kind)}
 
 

@@ -5,21 +5,23 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from chipmend.errors import PlanError
 from chipmend.files import write_bytes
+from chipmend.plan.design import DesignPlan
 from chipmend.plan.mistakes import mistake
 from chipmend.plan.tables import Plan
 
 KEPT = "plan.json"
+Kind = TypeVar("Kind")
 _PATHS = (("model", "weights"), ("data", "path"), ("chips", "file"), ("execution", "run"))
 
 
 def read_plan(path: str | Path) -> tuple[Plan, dict[str, Any]]:
-    """Read a plan; paths in it are taken from the plan's folder.
+    """Read a plan for mending; paths in it are taken from the plan's folder.
 
     Modules that it names may lie there too: the folder is put at the end of ``sys.path``.
 
@@ -32,7 +34,18 @@ def read_plan(path: str | Path) -> tuple[Plan, dict[str, Any]]:
     Raises:
         PlanError: Not to be read, or every mistake in it.
     """
-    path = Path(path)
+    tables = _tables(Path(path))
+    return parse_plan(tables, str(path), Path(path).parent), tables
+
+
+def read_design_plan(path: str | Path) -> tuple[DesignPlan, dict[str, Any]]:
+    """Read a plan for protection, as ``read_plan`` does one for mending."""
+    tables = _tables(Path(path))
+    return _parsed(DesignPlan, tables, tables, str(path), Path(path).parent), tables
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, beside which modules may lie."""
     try:
         tables = tomllib.loads(path.read_text())
     except UnicodeDecodeError as error:
@@ -47,7 +60,7 @@ def read_plan(path: str | Path) -> tuple[Plan, dict[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{path} is not TOML: {error}", hint="mend that line") from error
     _let_import_from(path.parent)
-    return parse_plan(tables, str(path), path.parent), tables
+    return tables
 
 
 def keep_plan(run: Path, tables: Mapping[str, Any], folder: Path) -> Path:
@@ -107,18 +120,33 @@ def parse_plan(tables: Mapping[str, Any], where: str, folder: Path = Path()) -> 
     if "policy" in whole and "policies" not in whole:
         alone = whole.pop("policy")
         whole["policies"] = alone if isinstance(alone, list) else [alone]
-    plans, whole = TypeAdapter(Plan), _from(folder, whole)
+    return _parsed(Plan, whole, tables, where, folder)
+
+
+def _parsed(
+    kind: type[Kind],
+    whole: Mapping[str, Any],
+    written: Mapping[str, Any],
+    where: str,
+    folder: Path,
+) -> Kind:
+    """Make a plan of some kind of tables.
+
+    Raises:
+        PlanError: Every mistake, with its place and what to write instead.
+    """
+    plans, whole = TypeAdapter(kind), _from(folder, dict(whole))
     try:
         # strictly first, which JSON allows for lists and paths too: true is no number, nor is "1"
         plans.validate_json(json.dumps(whole, default=str), strict=True)
-        plan = plans.validate_python(whole)
+        return plans.validate_python(whole)
     except ValidationError as error:
-        mistakes = list(dict.fromkeys(mistake(dict(e), whole, tables) for e in error.errors()))
+        found = [mistake(dict(e), whole, written, kind) for e in error.errors()]
+        mistakes = list(dict.fromkeys(found))
         raise PlanError(
             "\n  ".join([f"{where} has {len(mistakes)} mistake(s):", *mistakes]),
             hint="every table and field is described in docs/reference/plan.md",
         ) from error
-    return plan
 
 
 def _from(folder: Path, tables: dict[str, Any]) -> dict[str, Any]:

@@ -244,14 +244,7 @@ class Plan:
 
     def task(self) -> Task:
         """Build the network and read the data."""
-        splits = self._splits()
-        return Task(
-            self._network(),
-            train=splits.train,
-            validation=splits.validation,
-            test=splits.test,
-            device=self.execution.device,
-        )
+        return task_of(self.model, self.data, self.execution.device)
 
     def lot(self) -> Lot:
         """Read or make the chips."""
@@ -277,28 +270,51 @@ class Plan:
         check_policies(policies)
         return policies
 
-    def _network(self) -> Any:
-        if isinstance(self.model, FactoryModel):
-            network = made(self.model.factory, self.model.options, "model")
-            if not isinstance(network, nn.Module):
-                raise PlanError(
-                    f"model.factory: {self.model.factory!r} gave a {type(network).__name__}",
-                    hint="let it return a torch.nn.Module",
-                )
-            if self.model.weights is not None:
-                read_weights_(network, self.model.weights)
-            return network
-        return trained(self.model.zoo, width=self.model.width)
 
-    def _splits(self) -> Splits:
-        if isinstance(self.data, NamedData):
-            return DATA_SETS[self.data.name](self.data.path)
-        found = made(self.data.factory, self.data.options, "data")
-        if isinstance(found, Splits):
-            return found
-        if not isinstance(found, tuple | list) or len(found) != 3:
-            raise PlanError(
-                f"data.factory: {self.data.factory!r} gave a {type(found).__name__}",
-                hint="let it return the training, validation and test split, as a tuple of three",
-            )
-        return Splits(*found)
+def task_of(model: ZooModel | FactoryModel, data: NamedData | FactoryData, device: str) -> Task:
+    """Build a network and read its data.
+
+    Args:
+        model: The network.
+        data: Its data.
+        device: Where it is run.
+
+    Raises:
+        PlanError: What a factory of the user's gives is neither.
+    """
+    splits = _splits(data)
+    return Task(
+        _network(model),
+        train=splits.train,
+        validation=splits.validation,
+        test=splits.test,
+        device=device,
+    )
+
+
+def _network(model: ZooModel | FactoryModel) -> Any:
+    if isinstance(model, ZooModel):
+        return trained(model.zoo, width=model.width)
+    network = made(model.factory, model.options, "model")
+    if not isinstance(network, nn.Module):
+        raise PlanError(
+            f"model.factory: {model.factory!r} gave a {type(network).__name__}",
+            hint="let it return a torch.nn.Module",
+        )
+    if model.weights is not None:
+        read_weights_(network, model.weights)
+    return network
+
+
+def _splits(data: NamedData | FactoryData) -> Splits:
+    if isinstance(data, NamedData):
+        return DATA_SETS[data.name](data.path)
+    found = made(data.factory, data.options, "data")
+    if isinstance(found, Splits):
+        return found
+    if not isinstance(found, tuple | list) or len(found) != 3:
+        raise PlanError(
+            f"data.factory: {data.factory!r} gave a {type(found).__name__}",
+            hint="let it return the training, validation and test split, as a tuple of three",
+        )
+    return Splits(*found)

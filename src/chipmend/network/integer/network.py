@@ -7,6 +7,7 @@ multiplication and a shift. Biases and norms are in the offsets of that multipli
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -142,6 +143,11 @@ class IntegerNetwork(nn.Module):
         self.codes, self.grids, self.multiplier = codes, _of_all(lowering), multiplier
         self._units = [unit(s, self.grids, self.held, codes, multiplier) for s in lowering.stages]
         self._done_after = _done_after(lowering)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it was made: what carries out stages cannot be pickled."""
+        tensors = {**{name: codes.weight() for name, codes in self.codes.items()}, **self.held}
+        return type(self), (self.lowering, tensors, self.codes, self.multiplier)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The outputs, as real numbers."""

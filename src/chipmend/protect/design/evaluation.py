@@ -80,6 +80,8 @@ class Evaluation:
 
     Args:
         design: The design.
+        first: The lowest bit that is protected in PEs.
+        last: One above the highest.
         costs: Its costs.
         harm: By how much the loss of a sample is expected to change, to first order.
         lost: Accuracy lost without any flip, as a fraction.
@@ -88,6 +90,8 @@ class Evaluation:
     """
 
     design: Design
+    first: int
+    last: int
     costs: Costs
     harm: float
     lost: float
@@ -141,6 +145,8 @@ class Evaluator:
             missed.append("slowdown")
         return Evaluation(
             design=design,
+            first=protection.firsts[0],
+            last=protection.last,
             costs=found,
             harm=protection.harm(),
             lost=variant.lost,

@@ -1,0 +1,195 @@
+"""A search for protection as jobs: designs are asked for, evaluated by an executor, and kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chipmend.errors import ConstraintError, WorkerError
+from chipmend.fleet.executor import Tick
+from chipmend.fleet.runner import Runner
+from chipmend.protect.baselines import KINDS, usual
+from chipmend.protect.design.evaluation import Evaluation, Evaluator
+from chipmend.protect.design.parameters import Design, Space
+from chipmend.protect.search import Bayesian, Candidates, RandomSearch, Search, SobolGreedy, best
+from chipmend.protect.study import Row, Study
+from chipmend.records import digest_of, plain, rebuilt
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluating:
+    """Evaluates designs: picklable, and the same for every worker."""
+
+    evaluator: Evaluator
+
+    def __call__(self, job: Design, tick: Tick) -> dict[str, Any]:
+        """Evaluate a design; an ``Evaluation``, as JSON can hold it."""
+        return plain(self.evaluator(job, tick))
+
+
+@dataclass(frozen=True, eq=False)
+class Designing:
+    """The search at one rate of flips.
+
+    Args:
+        evaluator: Evaluates designs on validation.
+        space: The space.
+        runner: Has designs evaluated, and keeps what they come to.
+        name: Of the rate, in the store and in what people are told.
+        seed: Of the searches.
+        at_once: How many designs are evaluated side by side.
+    """
+
+    evaluator: Evaluator
+    space: Space
+    runner: Runner
+    name: str
+    seed: int
+    at_once: int = 1
+
+    def study(self, method: str, evaluations: int, *, by_chance: bool) -> Study:
+        """Search, and compare with the usual designs.
+
+        Args:
+            method: ``bayesian`` or ``sobol-greedy``.
+            evaluations: How many designs are evaluated.
+            by_chance: Whether a search by chance is to be compared with, at as many evaluations.
+
+        Raises:
+            ConstraintError: Of no design it is known beforehand that it may meet the targets.
+        """
+        array = self._array
+        candidates = Candidates.of(self.space, array, self.evaluator, seed=self.seed)
+        if not len(candidates):
+            raise nothing_may_meet(self.space, self.evaluator)
+        search: Search = (
+            Bayesian(candidates, self.evaluator.targets, seed=self.seed)
+            if method == "bayesian"
+            else SobolGreedy(candidates, self.space, array, seed=self.seed)
+        )
+        rows = self._usual()
+        for row in rows:  # what is known already is told, too
+            search.tell(row.evaluation)
+        found = self._searched(search, "search", evaluations)
+        if by_chance:
+            random = RandomSearch(candidates, seed=self.seed)
+            tried = self._searched(random, "search by chance", evaluations)
+            rows.append(_row("search by chance", tried))
+        everything = [*found, *(row.evaluation for row in rows)]
+        chosen = best(everything)
+        rows.append(Row(name="found", evaluation=chosen or _nearest(everything)))
+        return Study(
+            errors=self.evaluator.errors,
+            rows=tuple(rows),
+            searched=tuple(found),
+            meets=chosen is not None,
+        )
+
+    def _searched(self, search: Search, what: str, count: int) -> list[Evaluation]:
+        asked, told = list[Design](), list[Evaluation]()
+        while len(asked) < count:
+            some = [search.ask() for _ in range(min(self.at_once, count - len(asked)))]
+            new = [design for design in some if design is not None]
+            if not new:
+                break
+            asked += new
+            found = self._evaluated(asked, what)[len(told) :]
+            for each in found:
+                search.tell(each)
+            told += found
+        return told
+
+    def _usual(self) -> list[Row]:
+        """The usual designs; those that are known to be too slow are not computed."""
+        asked = list[Design]()
+
+        def evaluate(design: Design) -> Evaluation:
+            if design not in asked:
+                asked.append(design)
+            return self._evaluated(asked, "usual designs")[asked.index(design)]
+
+        shifts = self.space.shifts
+        return [
+            Row(name=kind, evaluation=usual(kind, self._array, evaluate, shifts=shifts))
+            for kind in KINDS
+            if kind != "shifts alone" or any(shifts)
+        ]
+
+    def _evaluated(self, designs: Sequence[Design], what: str) -> list[Evaluation]:
+        jobs = {digest_of(design)[:16]: design for design in designs}
+        results = self.runner.results(
+            f"design {self.name}", f"{what}, {self.name}", Evaluating(self.evaluator), jobs
+        )
+        return [_evaluation(results[name]) for name in jobs]
+
+    @property
+    def _array(self) -> Any:
+        return next(iter(self.evaluator.variants.values())).subject.array
+
+
+def _evaluation(result: Mapping[str, Any]) -> Evaluation:
+    if "failed" in result:
+        raise WorkerError(
+            f"a design could not be evaluated: {result['failed']}",
+            hint="mend what is named; the same command goes on where it stopped",
+        )
+    return rebuilt(Evaluation, result)
+
+
+def _row(name: str, tried: Sequence[Evaluation]) -> Row:
+    return Row(name=name, evaluation=best(tried) or _nearest(tried))
+
+
+def _nearest(tried: Sequence[Evaluation]) -> Evaluation:
+    """Of designs none of which meets the targets, the one that misses the drop by least."""
+
+    def drop(each: Evaluation) -> tuple[bool, float]:
+        return "drop_under_faults" not in each.missed, each.fall.drop if each.fall else np.inf
+
+    return min(tried, key=lambda each: (len(each.missed), drop(each)[1]))
+
+
+def nothing_may_meet(space: Space, evaluator: Evaluator) -> ConstraintError:
+    """What is told where of all designs it is known that they miss a target."""
+    array = next(iter(evaluator.variants.values())).subject.array
+    designs = space.designs(array)
+    fitting = [design for design in designs if evaluator.fits(design)]
+    if not fitting:
+        needed = min(v.subject.widest for v in evaluator.variants.values())
+        return ConstraintError(
+            f"no design has accumulators that hold the network's sums, which need {needed} bits",
+            hint=f"let space.accumulator_bits have {needed} or more",
+        )
+    lost = min(evaluator.variant(design).lost for design in fitting)
+    if lost > evaluator.targets.drop_without_faults:
+        return ConstraintError(
+            f"no design can meet targets.drop_without_faults: the best loses {100 * lost:.2f} "
+            f"points without any flip, and {100 * evaluator.targets.drop_without_faults:g} are "
+            "allowed",
+            hint="let space.shifts have 0 or more shifts, or allow a larger loss",
+        )
+    slowest = min(evaluator.known(design).costs.slowdown for design in fitting[:200])
+    return ConstraintError(
+        f"no design can meet targets.slowdown: the fastest adds {100 * slowest:.2f} % of cycles, "
+        f"and {100 * evaluator.targets.slowdown:g} are allowed",
+        hint="let space.important have 0, or allow more",
+    )
+
+
+def nothing_meets(study: Study, evaluator: Evaluator) -> ConstraintError:
+    """What is told where no design that was evaluated meets the targets."""
+    nearest = study.found.evaluation
+    said = []
+    if "drop_under_faults" in nearest.missed and nearest.fall is not None:
+        said.append(
+            f"drop_under_faults binds: accuracy falls by {100 * nearest.fall.drop:.2f} points "
+            f"(standard error {100 * nearest.fall.error:.2f}), and "
+            f"{100 * evaluator.targets.drop_under_faults:g} are allowed"
+        )
+    said += [f"{name} is missed" for name in nearest.missed if name != "drop_under_faults"]
+    return ConstraintError(
+        f"none of {len(study.searched)} designs meets the targets; the nearest misses: "
+        f"{'; '.join(said)}",
+        hint="allow more, let the space have more protection, or give search.evaluations more",
+    )

@@ -1,0 +1,20 @@
+"""Designs of protection: their parameters, what they let through, cost, and come to."""
+
+from chipmend.protect.design.accuracy import Fall, Precision
+from chipmend.protect.design.evaluation import Evaluation, Evaluator, Targets, Variant
+from chipmend.protect.design.parameters import Design, Space
+from chipmend.protect.design.protection import Protection
+from chipmend.protect.design.subject import Subject
+
+__all__ = [
+    "Design",
+    "Evaluation",
+    "Evaluator",
+    "Fall",
+    "Precision",
+    "Protection",
+    "Space",
+    "Subject",
+    "Targets",
+    "Variant",
+]

@@ -1,0 +1,55 @@
+"""Permanent faults that a design happens to mask: it was made against transient ones."""
+
+import math
+from dataclasses import dataclass
+
+from chipmend.protect.design.protection import Protection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Masked:
+    """What of permanent faults is masked.
+
+    Args:
+        stuck_bits: Of single stuck bits in the adders and registers of PEs, the share that never
+            shows, wherever it is: it is outvoted, or above all sums.
+        columns: So many columns of the array may fail whole: the dot-product unit computes what
+            they would have, within the slowdown that is allowed.
+        pes: So many faulty PEs, each in a column of its own, come to the same.
+    """
+
+    stuck_bits: float
+    columns: int
+    pes: int
+
+
+def masked(protection: Protection, slowdown: float) -> Masked:
+    """What of permanent faults a design masks.
+
+    Args:
+        protection: The design on its network.
+        slowdown: The share of cycles that may be added.
+    """
+    design = protection.design
+    first, _ = protection.firsts
+    protected = set(range(first, protection.last))
+    if design.sign_extension:
+        protected |= set(range(protection.subject.widest, design.accumulator_bits))
+    columns = 0
+    while columns < design.cols and _slowdown(protection, columns + 1) <= slowdown:
+        columns += 1
+    return Masked(stuck_bits=len(protected) / design.accumulator_bits, columns=columns, pes=columns)
+
+
+def _slowdown(protection: Protection, columns: int) -> float:
+    """The share of cycles that is added if the unit computes whole columns, and nothing else."""
+    design, subject = protection.design, protection.subject
+    if not design.lanes:
+        return math.inf
+    units = math.ceil(design.lanes / design.rows)
+    turns = math.ceil(design.rows * units / design.lanes)
+    total = 0
+    for layer in subject.layers:
+        lost = math.ceil(layer.work * columns / design.cols)
+        total += max(layer.cycles, math.ceil(lost / units) * turns + design.rows)
+    return total / subject.cycles - 1

@@ -1,0 +1,92 @@
+"""What a search for protection came to, at one rate of flips and at several."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chipmend.hardware.array import Array
+from chipmend.protect.design.accuracy import Fall
+from chipmend.protect.design.evaluation import Evaluation, Targets
+from chipmend.protect.design.parameters import Space
+from chipmend.protect.design.permanent import Masked
+from chipmend.protect.maps import LayerMap
+from chipmend.simulate.flips import BitErrors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A design of the table.
+
+    Args:
+        name: What kind it is.
+        evaluation: What it comes to on validation.
+        test: How far accuracy falls on the test split, which steered nothing.
+        masked: What of permanent faults it masks.
+    """
+
+    name: str
+    evaluation: Evaluation
+    test: Fall | None = None
+    masked: Masked | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What a search came to at one rate.
+
+    Args:
+        errors: How often bits flip.
+        rows: The usual designs, and at last the one that was found: the smallest of all evaluated
+            that meets the targets, or the nearest to that.
+        searched: What the search evaluated, in order.
+        meets: Whether any design meets the targets.
+    """
+
+    errors: BitErrors
+    rows: tuple[Row, ...]
+    searched: tuple[Evaluation, ...]
+    meets: bool
+
+    @property
+    def found(self) -> Row:
+        """The design that was found."""
+        return self.rows[-1]
+
+    def row(self, name: str) -> Row:
+        """A row by its name."""
+        return next(row for row in self.rows if row.name == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesignOutcome:
+    """What a search for protection came to.
+
+    Args:
+        array: The array.
+        targets: What was to be reached.
+        space: All designs that were looked at.
+        method: How it was searched.
+        float_accuracy: Of the network as given, on the test split.
+        clean_accuracy: Of the network in integers without any flip, on the test split.
+        studies: What came of it, by rate.
+        maps: How vulnerable layers are.
+        shifts: The shifts that were chosen, by how many there may be.
+        area_error: The largest error of the table of areas, as a share.
+        synthesized: Transistors of a PE of each design found, as Yosys has it now; none without it.
+        notes: What people are to know of how this came about.
+        plan: The plan as written.
+    """
+
+    array: Array
+    targets: Targets
+    space: Space
+    method: str
+    float_accuracy: float
+    clean_accuracy: float
+    studies: tuple[Study, ...]
+    maps: tuple[LayerMap, ...]
+    shifts: Mapping[str, tuple[int, ...]]
+    area_error: float
+    synthesized: tuple[int | None, ...]
+    notes: tuple[str, ...] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)
