@@ -8,6 +8,7 @@ from chipmend.cli import (  # noqa: F401  they register
     chips,
     compare,
     demo,
+    design,
     mend,
     report,
     verify,
