@@ -88,7 +88,7 @@ def test_a_plan_names_the_files_that_it_reads():
 
 def test_a_width_without_trained_weights_is_our_error_that_says_which_there_are():
     with pytest.raises(NetworkError, match=r"width 0\.3"):
-        plan(model={"zoo": "vgg11", "width": 0.3})._network()
+        plan(model={"zoo": "vgg11", "width": 0.3}).task()
 
 
 def examples():

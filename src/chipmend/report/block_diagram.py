@@ -21,7 +21,7 @@ def block_diagram(row: Row, array: Array) -> str:
     found, design = row.evaluation, row.evaluation.design
     area, million = found.costs.area, 1e6
     bits = (
-        f"bits {found.first} to {found.last - 1} of {design.accumulator_bits} threefold"
+        f"bits from {found.first} up to {found.last - 1} of {design.accumulator_bits} threefold"
         if design.ordinary_bits
         else f"{design.accumulator_bits} bits, none protected"
     )
@@ -69,7 +69,7 @@ def block_diagram(row: Row, array: Array) -> str:
                 130,
                 "dot-product unit",
                 f"{design.lanes} lanes, {design.important_bits} bits threefold",
-                f"{100 * design.important:g} % of the work, chosen by {design.spread}",
+                f"{100 * design.important:g} % of the work again",
                 f"{100 * found.costs.load:.1f} % of the time at work",
                 f"{area.unit / million:.3f} million transistors",
                 protected=True,

@@ -82,13 +82,19 @@ def rate_in_words(errors: BitErrors) -> str:
     )
 
 
+def bits_in_words(evaluation: Evaluation) -> str:
+    """Which bits are protected in PEs."""
+    first, last = evaluation.first, evaluation.last - 1
+    return f"bit {first}" if first == last else f"bits {first} to {last}"
+
+
 def design_in_words(evaluation: Evaluation) -> str:
     """A design in a line."""
     design, words = evaluation.design, list[str]()
     if design.sign_extension:
         words.append("signs extended")
     if design.ordinary_bits:
-        words.append(f"bits {evaluation.first} to {evaluation.last - 1} in PEs")
+        words.append(f"{bits_in_words(evaluation)} in PEs")
     if design.lanes:
         words.append(
             f"{100 * design.important:g} % again on {design.lanes} lanes with "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 CELL_WIDTH, CELL_HEIGHT, NAMES, FOOT = 11, 14, 118, 30
-DECADES = 5
+DECADES = 7
 """Powers of ten from the darkest cell down to an empty one."""
 
 
@@ -53,7 +53,7 @@ def heat(
     ]
     parts.append(
         f'<text class="label" x="{(NAMES + width) / 2}" y="{height - 5}">bit; darkest: '
-        f"{most:.1g}, each power of ten paler by a fifth</text>"
+        f"{most:.1g}, each power of ten paler</text>"
     )
     return (
         f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
@@ -65,8 +65,8 @@ def _share(value: float, most: float) -> float:
     """How dark a cell is.
 
     Example:
-        >>> _share(1.0, 1.0), _share(0.1, 1.0), _share(1e-9, 1.0), _share(0.0, 1.0)
-        (1.0, 0.8, 0.0, 0.0)
+        >>> _share(1.0, 1.0), round(_share(0.1, 1.0), 2), _share(1e-9, 1.0), _share(0.0, 1.0)
+        (1.0, 0.86, 0.0, 0.0)
     """
     if value <= 0 or most <= 0:
         return 0.0

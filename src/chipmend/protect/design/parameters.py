@@ -67,10 +67,10 @@ class Design:
     def plain(self) -> "Design":
         """The same with what has no effect left at its default: two that do the same are equal."""
         found = self
-        if not (found.sign_extension and found.ordinary_bits + found.important_bits):
-            found = replace(found, bare_bits=0)
         if not (found.important and found.lanes):
             found = replace(found, important=0.0, lanes=0, important_bits=0, spread="network")
+        if not (found.sign_extension and found.ordinary_bits + found.important_bits):
+            found = replace(found, bare_bits=0)
         return found
 
     def unprotected(self) -> "Design":

@@ -1,0 +1,69 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from chipmend.protect.design.shifts import chosen, sets, with_shifts
+from chipmend.protect.vulnerability.layers import layers_of
+from protect import small
+
+
+@pytest.fixture(scope="module")
+def network():
+    return small.network()
+
+
+def weights(network):
+    return {**{n: c.weight() for n, c in network.codes.items()}, **network.held}
+
+
+@pytest.mark.parametrize("shifts", [(6,), (5, 7), (4, 6, 8)])
+def test_every_factor_is_one_of_the_shifts(network, shifts):
+    found = with_shifts(network, weights(network), shifts)
+    for layer in layers_of(found):
+        if layer.end.grid is None:
+            continue
+        factors = (layer.end.factor / layer.end.grid.step).numpy()
+        assert set(np.log2(factors).round(9)) <= {-float(s) for s in shifts}
+        multiplier = layer.end.fixed.multiplier
+        assert (torch.log2(multiplier) % 1 == 0).all()  # a power of two and nothing else
+        assert layer.layer.numbers.abs().max() <= 127
+
+
+def test_weights_stay_what_they_are_within_half_a_step(network):
+    real = weights(network)
+    shifts = next(sets(network, 4))
+    found = with_shifts(network, real, shifts)
+    for layer in layers_of(found):
+        codes = found.codes[layer.name]
+        steps = codes.step.abs().view(-1, *[1] * (codes.numbers.dim() - 1))
+        inside = codes.numbers.abs() < 127
+        error = (codes.weight() - real[layer.name]).abs() / steps
+        assert error[inside].max() <= 0.5 + 1e-4
+
+
+def test_the_largest_shift_that_does_not_clip_is_taken(network):
+    before = {la.name: la for la in layers_of(network)}
+    for layer in layers_of(with_shifts(network, weights(network), (3, 5, 6, 7))):
+        if layer.end.grid is None:
+            continue
+        was = (before[layer.name].end.factor / layer.end.grid.step).abs()
+        now = layer.end.factor / layer.end.grid.step
+        for old, new in zip(was.tolist(), now.tolist(), strict=True):
+            fitting = [s for s in (3, 5, 6, 7) if 2.0**-s >= old * (1 - 1e-12)]
+            assert new == pytest.approx(2.0 ** -max(fitting, default=3))
+
+
+def test_the_set_that_scores_best_is_chosen(network):
+    wanted = list(itertools.islice(sets(network, 2), 6))[1]
+    network_of = {}
+
+    def score(candidate):
+        layer = layers_of(candidate)[0]
+        network_of[tuple((layer.end.factor / layer.end.grid.step).log2().tolist())] = candidate
+        return float(len(network_of) == 2)
+
+    shifts, found = chosen(network, weights(network), 2, score)
+    assert shifts == wanted
+    assert found in network_of.values()
