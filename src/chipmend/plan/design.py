@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from chipmend.errors import ArrayError
 from chipmend.hardware.array import Array
@@ -83,6 +83,8 @@ class DesignPlan:
     """
 
     __pydantic_config__ = _STRICT
+    described: ClassVar[str] = "design-plan.md"
+    """Where in ``docs/reference`` it is described."""
 
     model: Annotated[ZooModel | FactoryModel, ByField("zoo", "factory")]
     data: Annotated[NamedData | FactoryData, ByField("name", "factory")]

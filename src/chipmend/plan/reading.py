@@ -16,7 +16,7 @@ from chipmend.plan.mistakes import mistake
 from chipmend.plan.tables import Plan
 
 KEPT = "plan.json"
-Kind = TypeVar("Kind")
+Kind = TypeVar("Kind", Plan, DesignPlan)
 _PATHS = (("model", "weights"), ("data", "path"), ("chips", "file"), ("execution", "run"))
 
 
@@ -145,7 +145,7 @@ def _parsed(
         mistakes = list(dict.fromkeys(found))
         raise PlanError(
             "\n  ".join([f"{where} has {len(mistakes)} mistake(s):", *mistakes]),
-            hint="every table and field is described in docs/reference/plan.md",
+            hint=f"every table and field is described in docs/reference/{kind.described}",
         ) from error
 
 

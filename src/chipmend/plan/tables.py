@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 from torch import nn
@@ -221,6 +221,8 @@ class Plan:
     """
 
     __pydantic_config__ = _STRICT
+    described: ClassVar[str] = "plan.md"
+    """Where in ``docs/reference`` it is described."""
 
     model: Annotated[ZooModel | FactoryModel, ByField("zoo", "factory")]
     data: Annotated[NamedData | FactoryData, ByField("name", "factory")]

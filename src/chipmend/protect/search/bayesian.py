@@ -114,9 +114,11 @@ class Bayesian:
 
 def _parts() -> tuple[Any, Any]:
     """What fits a Gaussian process, and what makes one."""
-    models = imported("botorch.models", extra="design")
-    fit = imported("botorch.fit", extra="design")
-    likelihood = imported("gpytorch.mlls", extra="design").ExactMarginalLogLikelihood
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it uses of PyTorch
+        models = imported("botorch.models", extra="design")
+        fit = imported("botorch.fit", extra="design")
+        likelihood = imported("gpytorch.mlls", extra="design").ExactMarginalLogLikelihood
 
     def fitted(model: Any) -> None:
         fit.fit_gpytorch_mll(likelihood(model.likelihood, model))

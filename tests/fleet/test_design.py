@@ -1,0 +1,167 @@
+"""A whole search for protection of a small network."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from chipmend.errors import ArrayError, ConstraintError, FingerprintError
+from chipmend.fleet import design as module
+from chipmend.fleet import designing
+from chipmend.fleet.design import design
+from chipmend.hardware import Accumulators, Array
+from chipmend.network import Task
+from chipmend.protect.design import Precision, Space, Targets
+from chipmend.protect.search import Searching, best
+from chipmend.protect.study import Study
+from chipmend.records import plain, rebuilt
+from chipmend.simulate import BitErrors
+from protect import small
+
+ERRORS = BitErrors(accumulator=2e-4)
+SPACE = Space(
+    ordinary_bits=(0, 12), important=(0.0, 0.1), important_bits=(22,), lanes=(4,), shifts=(0, 4)
+)
+SEARCH = Searching(
+    evaluations=5, method="sobol-greedy", estimating=64, injected=1, precision=Precision(rounds=1)
+)
+TARGETS = Targets(drop_under_faults=0.05, drop_without_faults=0.05, slowdown=0.5)
+
+
+@pytest.fixture(scope="module")
+def task():
+    torch.manual_seed(0)
+    model = small.Small().eval()
+    splits = []
+    for seed in range(3):
+        inputs, _ = small.samples(512, seed)
+        with torch.no_grad():
+            splits.append((inputs, model(inputs).argmax(1)))
+    return Task(model, train=splits[0], validation=splits[1], test=splits[2])
+
+
+def designed(task, run, **given):
+    wanted = {"errors": ERRORS, "targets": TARGETS, "space": SPACE, "searching": SEARCH, **given}
+    return design(task, array=small.ARRAY, run=run, threads=1, **wanted)
+
+
+@pytest.fixture(scope="module")
+def outcome(task, tmp_path_factory):
+    return designed(task, tmp_path_factory.mktemp("run"))
+
+
+def test_the_smallest_design_that_meets_all_targets_is_found(outcome):
+    (study,) = outcome.studies
+    everything = [*study.searched, *(row.evaluation for row in study.rows[:-1])]
+    assert study.meets
+    assert study.found.evaluation == best(everything)
+    assert len(study.searched) == 5
+    bare, full = study.row("no protection"), study.row("full TMR")
+    assert bare.evaluation.fall.drop > 0.05 > full.evaluation.fall.drop
+    assert 0 < study.found.evaluation.costs.overhead <= full.evaluation.costs.overhead
+
+
+def test_every_row_is_read_on_the_test_split_once(outcome):
+    (study,) = outcome.studies
+    for row in study.rows:
+        assert row.test.samples == 512
+        assert row.masked is not None
+    assert study.found.test.drop < 0.08
+
+
+def test_what_people_are_to_know_is_told(outcome):
+    assert "brought to 8 bits" in outcome.notes[0]
+    assert any("Sobol" in note for note in outcome.notes)
+    assert len(outcome.shifts["4"]) == 4
+    assert next(layer.layer for layer in outcome.maps) == "first.weight"
+    assert len(outcome.maps[0].ordinary_injected) == 22
+
+
+def test_studies_survive_being_stored(outcome):
+    (study,) = outcome.studies
+    assert rebuilt(Study, plain(study)) == study
+
+
+def test_a_run_goes_on_where_it_was_interrupted(task, tmp_path, monkeypatch, outcome):
+    count, call = [], designing.Evaluating.__call__
+
+    def until_third(self, job, tick):
+        count.append(job)
+        if len(count) == 3:
+            raise KeyboardInterrupt
+        return call(self, job, tick)
+
+    monkeypatch.setattr(designing.Evaluating, "__call__", until_third)
+    with pytest.raises(KeyboardInterrupt):
+        designed(task, tmp_path)
+    again = designed(task, tmp_path)
+    assert len(count) == len(set(count)) + 1  # the one that was interrupted
+    assert plain(again.studies) == plain(outcome.studies)
+    monkeypatch.setattr(module, "vulnerabilities", lambda *_, **__: pytest.fail("estimated again"))
+    more = designed(task, tmp_path, searching=replace(SEARCH, evaluations=6))
+    assert more.studies[0].searched[:5] == again.studies[0].searched
+
+
+def test_another_plan_in_the_same_folder_is_refused(task, tmp_path):
+    designed(task, tmp_path, searching=replace(SEARCH, evaluations=1, by_chance=False))
+    with pytest.raises(FingerprintError, match="targets changed"):
+        designed(task, tmp_path, targets=replace(TARGETS, slowdown=0.4))
+
+
+def test_workers_evaluate_side_by_side(task, tmp_path, outcome):
+    found = designed(task, tmp_path, workers=2)
+    usual = {row.name: row.evaluation for row in outcome.studies[0].rows}
+    for row in found.studies[0].rows:
+        if row.name in ("no protection", "full TMR", "uniform top bits"):
+            assert row.evaluation == usual[row.name]
+    assert len(found.studies[0].searched) == 5
+
+
+def test_every_rate_gets_a_design(task, tmp_path):
+    rates = [BitErrors(accumulator=1e-4), BitErrors(accumulator=4e-4)]
+    few = replace(SEARCH, evaluations=2, by_chance=False, injected=0)
+    found = designed(task, tmp_path, errors=rates, searching=few)
+    assert [study.errors for study in found.studies] == rates
+    drops = [study.row("no protection").evaluation.fall.drop for study in found.studies]
+    assert drops[0] < drops[1]
+
+
+@pytest.mark.parametrize(
+    ("targets", "space", "said"),
+    [
+        ({"drop_under_faults": 1e-6}, {}, r"drop_under_faults binds: accuracy falls by .* points"),
+        ({"drop_without_faults": 0.0}, {"shifts": (1,)}, "no design can meet targets.drop_without"),
+        ({"slowdown": 0.0}, {"important": (0.9,), "spread": ("layer",)}, "targets.slowdown: the"),
+        ({}, {"accumulator_bits": (14,)}, "no design has accumulators that hold"),
+    ],
+)
+def test_where_nothing_can_meet_the_targets_it_is_said_what_binds(
+    task, tmp_path, targets, space, said
+):
+    few = replace(SEARCH, evaluations=1, by_chance=False, injected=0)
+    with pytest.raises(ConstraintError, match=said):
+        designed(
+            task,
+            tmp_path,
+            targets=replace(TARGETS, **targets),
+            space=replace(SPACE, **space),
+            searching=few,
+        )
+
+
+def test_sums_that_do_not_wrap_around_and_flips_of_nothing_are_refused(task):
+    saturating = Array(rows=4, cols=3, accumulators=Accumulators(bits=22, overflow="saturate"))
+    with pytest.raises(ArrayError, match="wrap around"):
+        design(task, array=saturating, errors=ERRORS)
+    with pytest.raises(ArrayError, match="nothing flips"):
+        design(task, array=small.ARRAY, errors=BitErrors(weights=1e-6))
+
+
+def test_without_botorch_and_yosys_it_is_said_what_takes_their_place(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "found_botorch", lambda: False)
+    monkeypatch.setattr(module, "found_yosys", lambda: False)
+    few = replace(SEARCH, method=None, evaluations=1, by_chance=False, injected=0)
+    found = designed(task, tmp_path, searching=few)
+    assert found.method == "sobol-greedy"
+    assert found.synthesized == (None,)
+    assert any("table that is shipped" in note for note in found.notes)
