@@ -37,15 +37,18 @@ if TYPE_CHECKING:
     from chipmend.faults import read_lot as read_chips
     from chipmend.faults import write_lot as write_chips
     from chipmend.fleet import Outcome, analyze, mend
+    from chipmend.fleet.design import design
     from chipmend.hardware import Accumulators, Array, PeShare, Throughput, WeightMemory
     from chipmend.network import Task, accuracy, gemm_sizes
     from chipmend.network.integer.onnx.writing import write_onnx
     from chipmend.policy import Cascade, Fixed, FixedSteps, Looks, Reduce, UntilMet
+    from chipmend.protect import DesignOutcome, Searching, Space, Targets
     from chipmend.repairs.calibration import Calibration
     from chipmend.repairs.chip import Repaired, repair
     from chipmend.repairs.conversion import converted_codes
-    from chipmend.report import write_report
+    from chipmend.report import write_design_report, write_report
     from chipmend.resilience import Analysis, ResilienceTable
+    from chipmend.simulate import BitErrors
     from chipmend.steps import (
         FAQ,
         Anytime,
@@ -102,15 +105,18 @@ _HOMES = {
         "write_csv",
     ),
     "chipmend.fleet": ("Outcome", "analyze", "mend"),
+    "chipmend.fleet.design": ("design",),
     "chipmend.hardware": ("Accumulators", "Array", "PeShare", "Throughput", "WeightMemory"),
     "chipmend.network": ("Task", "accuracy", "gemm_sizes"),
     "chipmend.network.integer.onnx.writing": ("write_onnx",),
     "chipmend.policy": ("Cascade", "Fixed", "FixedSteps", "Looks", "Reduce", "UntilMet"),
+    "chipmend.protect": ("DesignOutcome", "Searching", "Space", "Targets"),
     "chipmend.repairs.calibration": ("Calibration",),
     "chipmend.repairs.chip": ("Repaired", "repair"),
     "chipmend.repairs.conversion": ("converted_codes",),
-    "chipmend.report": ("write_report",),
+    "chipmend.report": ("write_design_report", "write_report"),
     "chipmend.resilience": ("Analysis", "ResilienceTable"),
+    "chipmend.simulate": ("BitErrors",),
     "chipmend.steps": (
         "Anytime",
         "Assess",
@@ -154,6 +160,7 @@ __all__ = [
     "Anytime",
     "Array",
     "Assess",
+    "BitErrors",
     "BitLines",
     "Calibration",
     "Cascade",
@@ -164,6 +171,7 @@ __all__ = [
     "Compensate",
     "CompensatedFAQ",
     "Decaying",
+    "DesignOutcome",
     "Distill",
     "Drop",
     "FaultMap",
@@ -195,11 +203,14 @@ __all__ = [
     "ResilienceTable",
     "Retrain",
     "Scattered",
+    "Searching",
     "Sequential",
     "SequentialFAQ",
+    "Space",
     "StuckAt",
     "StuckBits",
     "StuckMacs",
+    "Targets",
     "Task",
     "Throughput",
     "Uniform",
@@ -215,6 +226,7 @@ __all__ = [
     "cifar10",
     "cifar100",
     "converted_codes",
+    "design",
     "fashion_mnist",
     "gemm_sizes",
     "image_folders",
@@ -232,6 +244,7 @@ __all__ = [
     "vit",
     "write_chips",
     "write_csv",
+    "write_design_report",
     "write_onnx",
     "write_report",
 ]

@@ -1,7 +1,15 @@
 """What people see of a campaign: the HTML report, and tables."""
 
+from chipmend.report.design import write_design_report
 from chipmend.report.html import page, write_report
 from chipmend.report.tables import markdown_table, text_table
 from chipmend.report.wording import in_words
 
-__all__ = ["in_words", "markdown_table", "page", "text_table", "write_report"]
+__all__ = [
+    "in_words",
+    "markdown_table",
+    "page",
+    "text_table",
+    "write_design_report",
+    "write_report",
+]
