@@ -21,8 +21,8 @@ def outvoted(rate: float) -> float:
     """Of the flips of a bit with three copies, the share that is not outvoted.
 
     Example:
-        >>> outvoted(0.5), round(outvoted(1e-6), 12)
-        (1.0, 3e-06)
+        >>> outvoted(0.5), f"{outvoted(1e-6):.3g}"
+        (1.0, '3e-06')
     """
     return 3 * rate - 2 * rate**2
 
