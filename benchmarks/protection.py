@@ -46,7 +46,7 @@ from chipmend.network.processor import keep_freed_memory
 from chipmend.network.samples import batches
 from chipmend.protect.baselines import usual
 from chipmend.protect.design import Design, Evaluator, Precision, Space, Subject, Targets, Variant
-from chipmend.protect.design.accuracy import answers, fall
+from chipmend.protect.design.accuracy import fall, scored
 from chipmend.protect.design.protection import Protection
 from chipmend.protect.design.shifts import chosen
 from chipmend.protect.search import Bayesian, Candidates, RandomSearch, Searching, best
@@ -78,7 +78,7 @@ class Bench:
         found = lowering(self.model, [self.data.train.batch(torch.arange(512))[0]])
         codes = {gemm.name: Codes.nearest(gemm.weight) for gemm in gemms(self.model)}
         self.network = IntegerNetwork(found, self.model, codes)
-        self.right = answers(self.network, self.validation)
+        self.clean = scored(self.network, self.validation)
 
     def vulnerability(self, samples: int) -> dict[str, Vulnerability]:
         """Estimated on the last of the validation samples."""
@@ -88,7 +88,7 @@ class Bench:
 
     def evaluator(self, rate: float, subject: Subject, **given: Any) -> Evaluator:
         """What evaluates designs at a rate."""
-        wanted = {"right": self.right, "batches": self.validation, **given}
+        wanted = {"clean": self.clean, "batches": self.validation, **given}
         return Evaluator(
             variants={(32, 32, 0): Variant(subject=subject, shifts=(), lost=0.0)},
             errors=BitErrors(accumulator=rate),
@@ -98,9 +98,9 @@ class Bench:
         )
 
 
-def bare_subject(network: IntegerNetwork) -> Subject:
+def bare_subject(network: IntegerNetwork, inputs: torch.Tensor) -> Subject:
     """A subject of which nothing is known but widths: enough where nobody is important."""
-    none, values = {}, network.begun(torch.zeros(1, 1, 28, 28))
+    none, values = {}, network.begun(inputs[:1])
     with torch.inference_mode():
         at = 0
         for layer in layers_of(network):
@@ -166,13 +166,13 @@ def _rank_correlation(first: torch.Tensor, second: torch.Tensor) -> float:
 def rates(name: str, *, quick: bool) -> Part:
     """Rates at which the unprotected network loses 5, 20 and 50 points, on validation."""
     bench = Bench(name, quick=quick)
-    subject = bare_subject(bench.network)
+    subject = bare_subject(bench.network, bench.validation[0][0])
     precision = Precision(rounds=1, error=0.0 if not quick else 0.01, far=np.inf)
 
     def lost(rate: float) -> float:
         protection = Protection(BARE, subject, BitErrors(accumulator=rate))
         return fall(
-            protection, bench.validation, bench.right, 0.01, seed=9, precision=precision
+            protection, bench.validation, bench.clean, 0.01, seed=9, precision=precision
         ).drop
 
     found = []
@@ -286,7 +286,7 @@ def shifts(name: str, rate: float, *, quick: bool) -> Part:
     """Pure shifts: what they cost without flips, and how many bits need protection then."""
     bench = Bench(name, quick=quick)
     tensors = tensors_of(bench.model)
-    right_on_test = answers(bench.network, bench.test).mean()
+    right_on_test = scored(bench.network, bench.test).mean()
     rows = []
     for count in (0, 1, 2, 3):
         allowed, network = (), bench.network
@@ -295,16 +295,16 @@ def shifts(name: str, rate: float, *, quick: bool) -> Part:
                 bench.network,
                 tensors,
                 count,
-                lambda found: float(answers(found, bench.validation).mean()),
+                lambda found: float(scored(found, bench.validation).mean()),
             )
-        subject = bare_subject(network)
+        subject = bare_subject(network, bench.validation[0][0])
         row = {
             "count": count,
             "shifts": list(allowed),
             "lost_on_validation": float(
-                bench.right.mean() - answers(network, bench.validation).mean()
+                bench.clean.mean() - scored(network, bench.validation).mean()
             ),
-            "lost_on_test": float(right_on_test - answers(network, bench.test).mean()),
+            "lost_on_test": float(right_on_test - scored(network, bench.test).mean()),
             "widest": subject.widest,
         }
         for width, label in ((24, "bits_of_24"), (subject.widest, "bits_of_narrow")):
@@ -312,7 +312,7 @@ def shifts(name: str, rate: float, *, quick: bool) -> Part:
             narrow = Subject(
                 network, array, tuple(_cut(la, width) for la in subject.layers), subject.pairs
             )
-            evaluator = bench.evaluator(rate, narrow, right=answers(network, bench.validation))
+            evaluator = bench.evaluator(rate, narrow, clean=scored(network, bench.validation))
             found = usual("uniform top bits", array, evaluator, shifts=())
             row[label] = found.design.ordinary_bits if found.meets else None
         rows.append(row)

@@ -28,7 +28,7 @@ from chipmend.network.processor import computing_with
 from chipmend.network.samples import batches
 from chipmend.network.task import Task
 from chipmend.protect.circuit import found_yosys, synthesized, table
-from chipmend.protect.design.accuracy import answers
+from chipmend.protect.design.accuracy import scored
 from chipmend.protect.design.evaluation import Evaluator, Targets, Variant
 from chipmend.protect.design.parameters import Design, Space
 from chipmend.protect.design.permanent import masked
@@ -121,7 +121,8 @@ def design(
                 errors=rate,
                 targets=targets,
                 batches=made.validation,
-                right=made.right,
+                clean=made.clean,
+                metric=task.metric,
                 seed=seed,
                 precision=searching.precision,
             )
@@ -175,7 +176,7 @@ class _Making:
     runner: Runner
     folder: Path
     validation: list[tuple[Tensor, Tensor]] = field(init=False)
-    right: np.ndarray = field(init=False)
+    clean: np.ndarray = field(init=False)
     found_shifts: dict[int, Shifts] = field(default_factory=dict)
     networks: dict[int, IntegerNetwork] = field(default_factory=dict)
 
@@ -183,7 +184,7 @@ class _Making:
         self.validation = list(batches(self.task.validation, BATCH, self.task.device))
         self.tensors = tensors_of(self.task.model)
         self.networks[0] = self._quantized()
-        self.right = answers(self.networks[0], self.validation)
+        self.clean = self._scored(self.networks[0], self.validation)
 
     def variants(self) -> dict[tuple[int, int, int], Variant]:
         """The network for every size of the array and every number of shifts."""
@@ -199,7 +200,7 @@ class _Making:
             sums = replace(self.array.accumulators, bits=widest)
             on = replace(self.array, rows=rows, cols=cols, accumulators=sums)
             known = self._vulnerabilities(network, on, f"{rows}x{cols}, {count} shifts")
-            lost = float(self.right.mean() - answers(network, self.validation).mean())
+            lost = float(self.clean.mean() - self._scored(network, self.validation).mean())
             found[rows, cols, count] = Variant(
                 subject=Subject.known(network, on, known),
                 shifts=self.found_shifts.get(count, ()),
@@ -212,11 +213,11 @@ class _Making:
     def tested(self, study: Study, evaluator: Evaluator) -> Study:
         """A study with what its designs do on the test split."""
         test = list(batches(self.task.test, BATCH, self.task.device))
-        right = answers(self.networks[0], test)
+        clean = self._scored(self.networks[0], test)
         on_test = replace(
             evaluator,
             batches=test,
-            right=right,
+            clean=clean,
             seed=evaluator.seed + 1,
             precision=replace(evaluator.precision, rounds=1, error=0.0, far=np.inf),
         )
@@ -244,7 +245,7 @@ class _Making:
         """All that is told of the searches."""
         test = list(batches(self.task.test, BATCH, self.task.device))
         exact = tuple(_synthesized(study, self.array) for study in studies)
-        clean = float(answers(self.networks[0], test).mean())
+        clean = float(self._scored(self.networks[0], test).mean())
         was = float(scores(self.task.model, self.task.test, self.task.metric).mean())
         notes = [
             f"the network was brought to 8 bits: {100 * was:.2f} % right on the test split before, "
@@ -275,6 +276,9 @@ class _Making:
             plan=dict(plan),
         )
 
+    def _scored(self, network: IntegerNetwork, samples: list[tuple[Tensor, Tensor]]) -> np.ndarray:
+        return scored(network, samples, self.task.metric)
+
     def _quantized(self) -> IntegerNetwork:
         model, calibrating = self.task.model, self.task.calibrating
         some = self.task.calibration(LOWERED, self.seed)
@@ -289,7 +293,7 @@ class _Making:
                 self.networks[0],
                 self.tensors,
                 count,
-                lambda network: float(answers(network, self.validation).mean()),
+                lambda network: float(self._scored(network, self.validation).mean()),
             )
         return self.networks[count]
 

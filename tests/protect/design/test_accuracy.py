@@ -8,7 +8,7 @@ import torch
 
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.protect.design import Precision, Protection
-from chipmend.protect.design.accuracy import answers, fall, fall_of
+from chipmend.protect.design.accuracy import fall, fall_of, scored
 from chipmend.seeds import chip_seed
 from chipmend.simulate import UpsetArray
 from protect import small
@@ -16,7 +16,7 @@ from protect.design.examples import BARE, ERRORS, subject
 
 
 def batches(count):
-    """Samples all of which the network gets right."""
+    """Samples all of which the network gets clean."""
     inputs, _ = small.samples(count, 9)
     with torch.inference_mode():
         targets = subject().network(inputs).argmax(1)
@@ -25,8 +25,8 @@ def batches(count):
 
 def test_a_fall_is_that_of_the_array_with_upsets():
     found, samples = Protection(replace(BARE, ordinary_bits=2), subject(), ERRORS), batches(256)
-    right = answers(subject().network, samples)
-    measured = fall(found, samples, right, 0.01, seed=3, precision=Precision(rounds=2))
+    clean = scored(subject().network, samples)
+    measured = fall(found, samples, clean, 0.01, seed=3, precision=Precision(rounds=2))
     network, lost = subject().network, []
     held = {**{n: c.weight() for n, c in network.codes.items()}, **network.held}
     for number in range(2):
@@ -35,7 +35,7 @@ def test_a_fall_is_that_of_the_array_with_upsets():
         upset = IntegerNetwork(network.lowering, held, network.codes, on)
         with torch.inference_mode():
             hits = [upset(inputs).argmax(1) == targets for inputs, targets in samples]
-        lost.append(right.astype(float) - torch.cat(hits).numpy())
+        lost.append(clean.astype(float) - torch.cat(hits).numpy())
     lost = np.concatenate(lost)
     assert measured.drop == pytest.approx(lost.mean())
     assert measured.drop > 0.05
@@ -46,19 +46,19 @@ def test_a_fall_is_that_of_the_array_with_upsets():
 
 def test_protection_of_all_bits_loses_nothing_worth_speaking_of():
     found, samples = Protection(replace(BARE, ordinary_bits=22), subject(), ERRORS), batches(256)
-    right = answers(subject().network, samples)
-    assert abs(fall(found, samples, right, 0.01, seed=3).drop) < 0.05
+    clean = scored(subject().network, samples)
+    assert abs(fall(found, samples, clean, 0.01, seed=3).drop) < 0.05
 
 
 def test_it_ends_as_soon_as_it_is_sure():
     samples = batches(4096)
-    right = answers(subject().network, samples)
+    clean = scored(subject().network, samples)
     bare = Protection(BARE, subject(), ERRORS)
-    sure = fall(bare, samples, right, 0.01, seed=0)
+    sure = fall(bare, samples, clean, 0.01, seed=0)
     assert sure.samples == 1024
     assert sure.drop - 4 * sure.error > 0.01
     exact = fall(
-        bare, samples, right, 0.01, seed=0, precision=Precision(error=0, far=1e9, rounds=1)
+        bare, samples, clean, 0.01, seed=0, precision=Precision(error=0, far=1e9, rounds=1)
     )
     assert exact.samples == 4096
     assert exact.drop == pytest.approx(sure.drop, abs=5 * sure.error)

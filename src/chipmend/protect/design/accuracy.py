@@ -1,23 +1,19 @@
 """Accuracy of a network while bits flip, against the same network without: paired, until sure."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool
-from torch import Tensor
+from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Drop
+from chipmend.network.evaluate import Metric, accuracy, checked_scores
 from chipmend.network.integer.network import IntegerNetwork
-from chipmend.protect.design.parameters import Design
 from chipmend.protect.design.protection import Protection, upsets
 from chipmend.protect.vulnerability.slopes import Batch
 from chipmend.seeds import chip_seed
 from chipmend.simulate.upsets import UpsetArray
-
-logger = logging.getLogger(__name__)
 
 LOOK_AFTER = 1024
 """Samples between two looks."""
@@ -47,7 +43,7 @@ class Fall:
         error: Its standard error.
         p_value: Probability of such a drop or a smaller one, if it were just more than allowed.
         samples: How many samples were computed, each of a round by itself.
-        right: Share of right answers under faults.
+        right: The mean score under faults.
     """
 
     drop: float
@@ -60,37 +56,38 @@ class Fall:
 def fall(
     protection: Protection,
     batches: list[Batch],
-    right: Bool[np.ndarray, " samples"],
+    clean: Float64[np.ndarray, " samples"],
     allowed: float,
     *,
     seed: int,
     precision: Precision = Precision(),
+    metric: Metric = accuracy,
 ) -> Fall:
     """Measure by how much accuracy falls while bits flip.
 
     Args:
         protection: The design, the network and the rates.
         batches: Samples.
-        right: Which of them the reference gets right.
+        clean: Scores of the reference on them.
         allowed: The drop that is allowed.
         seed: Of the flips; designs meet the same ones.
         precision: How sure it is to be.
+        metric: Scores samples from outputs and targets.
     """
-    hits = list[Tensor]()
-    clean = list[np.ndarray]()
-    seen = 0
-    for found, reference in _answers(protection, batches, right, seed, precision.rounds):
-        hits.append(found)
-        clean.append(reference)
-        seen += len(found)
-        if seen >= LOOK_AFTER and _enough(hits, clean, allowed, precision):
-            break
-    scores = torch.cat(hits).numpy().astype(float)
-    return fall_of(scores, np.concatenate(clean).astype(float), allowed)
+    scores, found = np.tile(clean, precision.rounds), list[np.ndarray]()
+    seen = looked = 0
+    for some in _under_faults(protection, batches, metric, seed, precision.rounds):
+        found.append(some)
+        seen += len(some)
+        if seen >= looked + LOOK_AFTER:
+            looked = seen
+            if _enough(scores[:seen] - np.concatenate(found), allowed, precision):
+                break
+    return fall_of(np.concatenate(found), scores[:seen], allowed)
 
 
 def fall_of(scores: np.ndarray, clean: np.ndarray, allowed: float) -> Fall:
-    """Sum up right answers, 1 or 0 each.
+    """Sum up scores of samples.
 
     Args:
         scores: Under faults.
@@ -107,11 +104,16 @@ def fall_of(scores: np.ndarray, clean: np.ndarray, allowed: float) -> Fall:
     )
 
 
-def answers(network: IntegerNetwork, batches: list[Batch]) -> Bool[np.ndarray, " samples"]:
-    """Which samples a network gets right."""
+def scored(
+    network: IntegerNetwork, batches: list[Batch], metric: Metric = accuracy
+) -> Float64[np.ndarray, " samples"]:
+    """Scores of a network, sample by sample."""
     with torch.inference_mode():
-        found = [network(inputs).argmax(1) == targets for inputs, targets in batches]
-    return torch.cat(found).numpy()
+        found = [
+            checked_scores(metric(network(inputs), targets), len(targets))
+            for inputs, targets in batches
+        ]
+    return torch.cat(found).cpu().numpy()
 
 
 def under_faults(protection: Protection, seed: int) -> IntegerNetwork:
@@ -127,46 +129,20 @@ def under_faults(protection: Protection, seed: int) -> IntegerNetwork:
     return IntegerNetwork(sound.lowering, held, sound.codes, on)
 
 
-def _answers(
-    protection: Protection,
-    batches: list[Batch],
-    right: Bool[np.ndarray, " samples"],
-    seed: int,
-    rounds: int,
-) -> Iterator[tuple[Tensor, np.ndarray]]:
+def _under_faults(
+    protection: Protection, batches: list[Batch], metric: Metric, seed: int, rounds: int
+) -> Iterator[Float64[np.ndarray, " samples"]]:
+    """Scores under faults, batch by batch, every round with flips of its own."""
     for number in range(rounds):
         network = under_faults(protection, chip_seed(seed, "upsets", f"round {number}"))
-        first = 0
-        for inputs, targets in batches:
-            with torch.inference_mode():
-                found = network(inputs).argmax(1) == targets
-            yield found, right[first : first + len(found)]
-            first += len(found)
+        for batch in batches:
+            yield scored(network, [batch], metric)
 
 
-def _enough(
-    hits: list[Tensor], clean: list[np.ndarray], allowed: float, precision: Precision
-) -> bool:
-    lost = np.concatenate(clean).astype(float) - torch.cat(hits).numpy()
-    if len(lost) % LOOK_AFTER:
-        return False
+def _enough(lost: np.ndarray, allowed: float, precision: Precision) -> bool:
     error = max(_error(lost), 1 / len(lost))  # none lost among few says little
     return error <= precision.error or abs(lost.mean() - allowed) > precision.far * error
 
 
 def _error(lost: np.ndarray) -> float:
     return float(lost.std() / np.sqrt(len(lost)))
-
-
-def described(design: Design) -> str:
-    """A design in a few words."""
-    words = [f"{design.ordinary_bits} bits"]
-    if design.sign_extension:
-        words.append("signs extended")
-    if design.lanes:
-        words.append(f"{100 * design.important:g} % again on {design.lanes} lanes")
-    if design.shifts:
-        words.append(f"{design.shifts} shifts")
-    if design.buffers != "bare":
-        words.append(design.buffers)
-    return ", ".join(words)

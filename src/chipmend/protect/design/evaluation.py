@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Float64
 
 from chipmend.errors import ConstraintError
+from chipmend.network.evaluate import Metric, accuracy
 from chipmend.protect.design.accuracy import Fall, Precision, fall
 from chipmend.protect.design.costs import Costs, costs
 from chipmend.protect.design.parameters import Design
@@ -66,7 +67,7 @@ class Variant:
     Args:
         subject: The network on the array.
         shifts: The shifts that requantization has; none for factors of any kind.
-        lost: By how much fewer samples it gets right than the reference, as a share.
+        lost: By how much its mean score is below that of the reference.
     """
 
     subject: Subject
@@ -113,7 +114,8 @@ class Evaluator:
         errors: How often bits flip.
         targets: What is to be reached.
         batches: Samples.
-        right: Which of them the reference gets right.
+        clean: Scores of the reference on them.
+        metric: Scores samples from outputs and targets.
         seed: Of the flips.
         precision: How sure accuracy is to be.
     """
@@ -122,8 +124,9 @@ class Evaluator:
     errors: BitErrors
     targets: Targets
     batches: list[Batch]
-    right: Bool[np.ndarray, " samples"]
+    clean: Float64[np.ndarray, " samples"]
     seed: int
+    metric: Metric = accuracy
     precision: Precision = field(default_factory=Precision)
 
     def variant(self, design: Design) -> Variant:
@@ -171,8 +174,9 @@ class Evaluator:
         return fall(
             self.protection(design),
             self.batches,
-            self.right,
+            self.clean,
             self.targets.drop_under_faults,
             seed=self.seed,
             precision=self.precision,
+            metric=self.metric,
         )
