@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from chipmend.network import accuracy
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.protect.design import Precision, Protection
 from chipmend.protect.design.accuracy import fall, fall_of, scored
@@ -69,3 +70,24 @@ def test_drops_are_paired():
     assert found.drop == 0
     assert found.right == 0.5
     assert found.error == pytest.approx(np.sqrt(0.5) / 2)
+
+
+def test_other_metrics_are_scored_alike():
+    def doubled(outputs, targets):
+        return 2.0 * (outputs.argmax(1) == targets)
+
+    samples, bare = batches(256), Protection(BARE, subject(), ERRORS)
+    falls = [
+        fall(
+            bare,
+            samples,
+            scored(subject().network, samples, metric),
+            0.01,
+            seed=0,
+            precision=Precision(rounds=1),
+            metric=metric,
+        )
+        for metric in (accuracy, doubled)
+    ]
+    assert falls[1].drop == pytest.approx(2 * falls[0].drop)
+    assert falls[0].drop > 0
