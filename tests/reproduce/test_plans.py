@@ -5,18 +5,28 @@ from pathlib import Path
 import pytest
 
 import chipmend as cm
-from chipmend.plan import read_plan
+from chipmend.plan import read_design_plan, read_plan
 
 REPRODUCE = Path(__file__).parents[2] / "reproduce"
 FOLDER = REPRODUCE / "reduce"
 
 
-@pytest.mark.parametrize(
-    "path", sorted(REPRODUCE.glob("*/*.toml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
-)
+PROTECTION = sorted(REPRODUCE.glob("cross_layer/*.toml"))
+MENDING = sorted(set(REPRODUCE.glob("*/*.toml")) - set(PROTECTION))
+
+
+@pytest.mark.parametrize("path", MENDING, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_plan_has_no_mistakes(path):
     plan, _ = read_plan(path)
     assert len(plan.deciders()) > 1
+
+
+@pytest.mark.parametrize("path", PROTECTION, ids=lambda path: path.stem)
+def test_plans_for_protection_have_three_rates_on_the_array_of_the_benchmark(path):
+    plan, _ = read_design_plan(path)
+    assert len(plan.errors.rates()) == 3
+    assert plan.array == cm.Array(rows=32, cols=32, accumulators=cm.Accumulators(bits=24))
+    assert plan.model.zoo == path.stem
 
 
 def test_the_paper_s_plan_is_the_paper_s_set_up():
