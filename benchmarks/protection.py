@@ -108,7 +108,7 @@ def bare_subject(network: IntegerNetwork, inputs: torch.Tensor) -> Subject:
             found = layer.accumulators(layer.inputs(values))
             none[layer.name] = Vulnerability(torch.zeros(*found.shape[:2], 24))
             at = layer.at
-    return Subject.known(network, ARRAY, none)
+    return Subject.of(network, ARRAY, none)
 
 
 def correlation(name: str, *, quick: bool) -> Part:
@@ -247,7 +247,7 @@ def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
 def searches(name: str, rate: float, *, quick: bool) -> Part:
     """Bayesian search against search by chance, at as many evaluations."""
     bench = Bench(name, quick=quick)
-    subject = Subject.known(bench.network, ARRAY, bench.vulnerability(256 if quick else 2048))
+    subject = Subject.of(bench.network, ARRAY, bench.vulnerability(256 if quick else 2048))
     evaluator = bench.evaluator(rate, subject)
     space = Space(important=(0.0, 0.005)) if quick else Space()
     candidates = Candidates.of(space, ARRAY, evaluator, seed=0)

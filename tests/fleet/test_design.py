@@ -86,7 +86,7 @@ def test_a_run_goes_on_where_it_was_interrupted(task, tmp_path, monkeypatch, out
     count, call = [], designing.Evaluating.__call__
 
     def until_third(self, job, tick):
-        count.append(job)
+        count.append((job, len(self.evaluator.clean), self.evaluator.seed))  # on either split
         if len(count) == 3:
             raise KeyboardInterrupt
         return call(self, job, tick)

@@ -32,7 +32,7 @@ def outcome():
     }
     rows = [Row(name=name, evaluation=evaluation(**given)) for name, given in usual.items()]
     found = evaluation(**FOUND)
-    masked = Masked(stuck_bits=0.25, columns=2, pes=2)
+    masked = Masked(stuck_bits=0.25, columns=2)
     rows.append(Row(name="found", evaluation=found, test=found.fall, masked=masked))
     study = Study(
         errors=evaluator().errors,

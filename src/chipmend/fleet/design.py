@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chipmend.errors import ArrayError
+from chipmend.errors import ArrayError, NetworkError
+from chipmend.files import write_bytes
 from chipmend.fleet.arrangement import Arrangement, cores
 from chipmend.fleet.designing import Designing, nothing_meets
 from chipmend.fleet.fingerprint import conditions
@@ -29,14 +32,14 @@ from chipmend.network.samples import batches
 from chipmend.network.task import Task
 from chipmend.protect.circuit import found_yosys, synthesized, table
 from chipmend.protect.design.accuracy import scored
+from chipmend.protect.design.costs import parameters
 from chipmend.protect.design.evaluation import Evaluator, Targets, Variant
-from chipmend.protect.design.parameters import Design, Space
-from chipmend.protect.design.permanent import masked
+from chipmend.protect.design.parameters import Space
 from chipmend.protect.design.shifts import Shifts, chosen
 from chipmend.protect.design.subject import Subject
 from chipmend.protect.maps import LayerMap, layer_maps
 from chipmend.protect.search import Searching, found_botorch
-from chipmend.protect.study import DesignOutcome, Row, Study
+from chipmend.protect.study import DesignOutcome, Study
 from chipmend.protect.vulnerability.estimate import Vulnerability, vulnerabilities
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.simulate.flips import BitErrors
@@ -83,12 +86,13 @@ def design(
         The designs that were found, beside the usual ones.
 
     Raises:
+        NetworkError: The task is on another device than a CPU.
         ArrayError: Flips of no bits, or sums that do not wrap around.
         ConstraintError: No design may meet the targets: says which one binds.
         FingerprintError: The run was begun under another plan.
     """
     rates = [errors] if isinstance(errors, BitErrors) else list(errors)
-    _check(array, rates)
+    _check(task, array, rates)
     targets, space, searching = targets or Targets(), space or Space(), searching or Searching()
     arrangement = Arrangement(
         workers=workers or cores(), threads=threads or max(1, cores() // (workers or cores()))
@@ -100,12 +104,11 @@ def design(
         store = stack.enter_context(closing(SqliteStore(folder)))
         runner = Runner(arrangement.executor(), store, progress or Unwatched())
         asked = {"array": array, "errors": rates, "targets": targets, "space": space}
-        depends = {name: digest_of(part) for name, part in asked.items()}
+        asked["search"] = [replace(searching, evaluations=1), method]  # more may be asked for later
         runner.check_fingerprint(
             {
                 "network and data": task.digest(),
-                **depends,
-                "search": digest_of([replace(searching, evaluations=1), method]),
+                **{name: digest_of(part) for name, part in asked.items()},
                 "seed": seed,
                 "designs at once": arrangement.workers,
                 **conditions(arrangement.threads, task.device),
@@ -132,16 +135,22 @@ def design(
             study = designing.study(method, searching.evaluations, by_chance=searching.by_chance)
             if not study.meets:
                 raise nothing_meets(study, evaluator)
-            studies.append(made.tested(study, evaluator))
+            studies.append(designing.tested(study, *made.test))
         return made.outcome(studies, method, targets, plan or {})
 
 
-def _check(array: Array, rates: Sequence[BitErrors]) -> None:
+def _check(task: Task, array: Array, rates: Sequence[BitErrors]) -> None:
     """Refuse what cannot be searched.
 
     Raises:
+        NetworkError: The task is on another device than a CPU.
         ArrayError: Flips of no bits, or sums that do not wrap around.
     """
+    if task.device.type != "cpu":
+        raise NetworkError(
+            f"protection is designed on a CPU, and the task is on {task.device}",
+            hint="leave the device out",
+        )
     if not rates or any(not (rate.accumulator or rate.product) for rate in rates):
         raise ArrayError(
             "bit errors: nothing flips in the array",
@@ -177,6 +186,8 @@ class _Making:
     folder: Path
     validation: list[tuple[Tensor, Tensor]] = field(init=False)
     clean: np.ndarray = field(init=False)
+    tensors: dict[str, Tensor] = field(init=False)
+    first: Subject = field(init=False)
     found_shifts: dict[int, Shifts] = field(default_factory=dict)
     networks: dict[int, IntegerNetwork] = field(default_factory=dict)
 
@@ -185,6 +196,12 @@ class _Making:
         self.tensors = tensors_of(self.task.model)
         self.networks[0] = self._quantized()
         self.clean = self._scored(self.networks[0], self.validation)
+
+    @cached_property
+    def test(self) -> tuple[list[tuple[Tensor, Tensor]], np.ndarray]:
+        """The test split, and the scores of the network without flips."""
+        samples = list(batches(self.task.test, BATCH, self.task.device))
+        return samples, self._scored(self.networks[0], samples)
 
     def variants(self) -> dict[tuple[int, int, int], Variant]:
         """The network for every size of the array and every number of shifts."""
@@ -202,37 +219,12 @@ class _Making:
             known = self._vulnerabilities(network, on, f"{rows}x{cols}, {count} shifts")
             lost = float(self.clean.mean() - self._scored(network, self.validation).mean())
             found[rows, cols, count] = Variant(
-                subject=Subject.known(network, on, known),
+                subject=Subject.of(network, on, known),
                 shifts=self.found_shifts.get(count, ()),
                 lost=lost,
             )
             self.runner.progress.job_done()
         self.first = found[self.array.rows, self.array.cols, 0].subject
-        return found
-
-    def tested(self, study: Study, evaluator: Evaluator) -> Study:
-        """A study with what its designs do on the test split."""
-        test = list(batches(self.task.test, BATCH, self.task.device))
-        clean = self._scored(self.networks[0], test)
-        on_test = replace(
-            evaluator,
-            batches=test,
-            clean=clean,
-            seed=evaluator.seed + 1,
-            precision=replace(evaluator.precision, rounds=1, error=0.0, far=np.inf),
-        )
-        self.runner.progress.phase(f"test split, {_name(study.errors)}", len(study.rows), 0)
-        return replace(study, rows=tuple(self._tested(row, on_test) for row in study.rows))
-
-    def _tested(self, row: Row, evaluator: Evaluator) -> Row:
-        self.runner.progress.job_begun()
-        chosen_design = row.evaluation.design
-        found = replace(
-            row,
-            test=evaluator.fall(chosen_design),
-            masked=masked(evaluator.protection(chosen_design), evaluator.targets.slowdown),
-        )
-        self.runner.progress.job_done()
         return found
 
     def outcome(
@@ -243,9 +235,8 @@ class _Making:
         plan: Mapping[str, Any],
     ) -> DesignOutcome:
         """All that is told of the searches."""
-        test = list(batches(self.task.test, BATCH, self.task.device))
         exact = tuple(_synthesized(study, self.array) for study in studies)
-        clean = float(self._scored(self.networks[0], test).mean())
+        clean = float(self.test[1].mean())
         was = float(scores(self.task.model, self.task.test, self.task.metric).mean())
         notes = [
             f"the network was brought to 8 bits: {100 * was:.2f} % right on the test split before, "
@@ -270,7 +261,7 @@ class _Making:
             studies=tuple(studies),
             maps=tuple(self._maps()),
             shifts={str(count): shifts for count, shifts in self.found_shifts.items()},
-            area_error=max(fit.error for name, fit in table().items() if "cone" not in name),
+            area_error=_area_error(studies),
             synthesized=exact,
             notes=tuple(notes),
             plan=dict(plan),
@@ -339,13 +330,15 @@ class _Making:
 
 def _keep(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Keep arrays, whole or not at all."""
-    from io import BytesIO
-
-    from chipmend.files import write_bytes
-
     whole = BytesIO()
     np.savez(whole, **dict(arrays))  # pyright: ignore[reportArgumentType]
     write_bytes(path, whole.getvalue())
+
+
+def _area_error(studies: Sequence[Study]) -> float:
+    """The largest error of the areas that are looked up."""
+    cone = any(study.errors.product for study in studies)
+    return max(fit.error for name, fit in table().items() if cone or not name.endswith("cone"))
 
 
 def _synthesized(study: Study, array: Array) -> int | None:
@@ -357,16 +350,11 @@ def _synthesized(study: Study, array: Array) -> int | None:
 
 def pe_parameters(study: Study, array: Array) -> dict[str, int]:
     """The parameters of the Verilog of a PE of the design that was found."""
-    costed = study.found.evaluation
-    last, first = costed.last, costed.first
-    cone, bits = bool(study.errors.product), costed.design.accumulator_bits
-    return {
-        "WEIGHT_BITS": array.memory.bits,
-        "BITS": bits,
-        "FIRST": bits if cone and first == last else first,
-        "LAST": bits if cone else last,
-        "CONE": int(cone),
-    }
-
-
-__all__ = ["Design", "Searching", "design", "pe_parameters"]
+    found = study.found.evaluation
+    return parameters(
+        found.design,
+        found.first,
+        found.last,
+        weight_bits=array.memory.bits,
+        cone=bool(study.errors.product),
+    )

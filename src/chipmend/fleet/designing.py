@@ -1,10 +1,11 @@
 """A search for protection as jobs: designs are asked for, evaluated by an executor, and kept."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float64
 
 from chipmend.errors import ConstraintError, WorkerError
 from chipmend.fleet.executor import Tick
@@ -12,8 +13,10 @@ from chipmend.fleet.runner import Runner
 from chipmend.protect.baselines import KINDS, usual
 from chipmend.protect.design.evaluation import Evaluation, Evaluator
 from chipmend.protect.design.parameters import Design, Space
+from chipmend.protect.design.permanent import masked
 from chipmend.protect.search import Bayesian, Candidates, RandomSearch, Search, SobolGreedy, best
 from chipmend.protect.study import Row, Study
+from chipmend.protect.vulnerability.slopes import Batch
 from chipmend.records import digest_of, plain, rebuilt
 
 
@@ -39,6 +42,7 @@ class Designing:
         name: Of the rate, in the store and in what people are told.
         seed: Of the searches.
         at_once: How many designs are evaluated side by side.
+        split: What they are evaluated on.
     """
 
     evaluator: Evaluator
@@ -47,6 +51,7 @@ class Designing:
     name: str
     seed: int
     at_once: int = 1
+    split: Literal["validation", "test"] = "validation"
 
     def study(self, method: str, evaluations: int, *, by_chance: bool) -> Study:
         """Search, and compare with the usual designs.
@@ -86,6 +91,37 @@ class Designing:
             meets=chosen is not None,
         )
 
+    def tested(
+        self, study: Study, samples: list[Batch], clean: Float64[np.ndarray, " samples"]
+    ) -> Study:
+        """A study with what its designs do on the test split.
+
+        Args:
+            study: The study.
+            samples: The test split.
+            clean: Scores of the reference on it.
+        """
+        whole = replace(self.evaluator.precision, rounds=1, error=0.0, far=np.inf)
+        on_test = replace(
+            self.evaluator,
+            batches=samples,
+            clean=clean,
+            seed=self.evaluator.seed + 1,
+            precision=whole,
+        )
+        designs = [row.evaluation.design for row in study.rows]
+        found = replace(self, evaluator=on_test, split="test")._evaluated(designs, "test split")
+        slowdown = self.evaluator.targets.slowdown
+        rows = [
+            replace(
+                row,
+                test=read.fall,
+                masked=masked(self.evaluator.protection(read.design), slowdown),
+            )
+            for row, read in zip(study.rows, found, strict=True)
+        ]
+        return replace(study, rows=tuple(rows))
+
     def _searched(self, search: Search, what: str, count: int) -> list[Evaluation]:
         asked, told = list[Design](), list[Evaluation]()
         while len(asked) < count:
@@ -117,11 +153,15 @@ class Designing:
         ]
 
     def _evaluated(self, designs: Sequence[Design], what: str) -> list[Evaluation]:
-        jobs = {digest_of(design)[:16]: design for design in designs}
+        """What designs come to, each of which is evaluated once."""
+        names = [digest_of(design)[:16] for design in designs]
         results = self.runner.results(
-            f"design {self.name}", f"{what}, {self.name}", Evaluating(self.evaluator), jobs
+            f"design {self.name}, {self.split}",
+            f"{what}, {self.name}",
+            Evaluating(self.evaluator),
+            dict(zip(names, designs, strict=True)),
         )
-        return [_evaluation(results[name]) for name in jobs]
+        return [_evaluation(results[name]) for name in names]
 
     @property
     def _array(self) -> Any:

@@ -4,9 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from chipmend.files import write_bytes
 from chipmend.protect.design.evaluation import Evaluation
 from chipmend.protect.study import DesignOutcome, Row, Study
@@ -14,8 +11,8 @@ from chipmend.records import plain
 from chipmend.report.block_diagram import block_diagram
 from chipmend.report.figures import Figure
 from chipmend.report.heat import heat
-from chipmend.report.html import TEMPLATES
 from chipmend.report.svg import Axis, Chart, percent
+from chipmend.report.templates import rendered
 from chipmend.simulate.flips import BitErrors
 
 ASSUMED = (
@@ -45,22 +42,15 @@ def write_design_report(outcome: DesignOutcome, path: str | Path) -> Path:
 
 def page(outcome: DesignOutcome) -> str:
     """The report as HTML; the same text for the same outcome."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent)
-    return environment.get_template("design.html.j2").render(
+    return rendered(
+        "design.html.j2",
+        {},
         outcome=outcome,
         verdicts=[_verdict(study, outcome) for study in outcome.studies],
         studies=[_study(study, outcome) for study in outcome.studies],
         maps=_maps(outcome),
         assumed=ASSUMED,
         plan=json.dumps(outcome.plan or plain(outcome.space), indent=2, default=str),
-        svg=Markup,
     )
 
 

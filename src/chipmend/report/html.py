@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from chipmend.faults.picture import COLOURS
@@ -13,10 +12,9 @@ from chipmend.fleet.ledger import FLEETS, MEANINGS, SHIPPED, Bin, ChipRecord, Po
 from chipmend.fleet.outcome import Outcome
 from chipmend.recipes import retrained_epochs
 from chipmend.report import figures
-from chipmend.report.svg import percent
+from chipmend.report.templates import rendered
 from chipmend.report.wording import in_words
 
-TEMPLATES = Path(__file__).parent / "templates"
 ASSUMED_HEALTHY = (
     "biases",
     "scales",
@@ -46,16 +44,10 @@ def write_report(outcome: Outcome, path: str | Path) -> Path:
 
 def page(outcome: Outcome) -> str:
     """The report as HTML; the same text for the same outcome."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, accuracy=_accuracy, number=_number)
     sums = outcome.sums()
-    return environment.get_template("report.html.j2").render(
+    return rendered(
+        "report.html.j2",
+        {"accuracy": _accuracy, "number": _number},
         outcome=outcome,
         sums=sums,
         ways=[way for name in outcome.policies for way in _ways(outcome, name)],
@@ -78,7 +70,6 @@ def page(outcome: Outcome) -> str:
         rows_shown=ROWS_SHOWN,
         healthy=[*ASSUMED_HEALTHY, *outcome.assumed_healthy],
         plan=json.dumps(outcome.plan or outcome.policies, indent=2, sort_keys=True, default=str),
-        svg=Markup,
     )
 
 

@@ -81,3 +81,17 @@ def test_what_is_narrowed_is_what_integers_say(least, most, dtype, largest):
     m, b, s = (n.long()[:, None] for n in (fixed.multiplier, fixed.offset, fixed.shift))
     assert torch.equal(found.long(), ((accumulators * m + b) >> s).clamp(least, most))
     assert len(found.unique()) > 100
+
+
+@pytest.mark.parametrize("power", [-7, 0, 12])
+def test_a_factor_just_below_a_power_of_two_becomes_that_power(power):
+    factor = torch.tensor([2.0**power * (1 - 1e-12)], dtype=torch.float64)
+    fixed = FixedPoint.of(factor, torch.zeros_like(factor), largest=2**20)
+    assert fixed.multiplier / 2**fixed.shift == 2.0**power
+
+
+def test_a_shift_is_at_least_one_and_multipliers_fit_whatever_the_factor():
+    factor = torch.tensor([2.0**23 * (1 - 1e-12), 1e30, -1e30], dtype=torch.float64)
+    fixed = FixedPoint.of(factor, torch.zeros_like(factor), largest=300)
+    assert (fixed.shift >= 1).all()
+    assert fixed.multiplier.abs().max() < 2**24

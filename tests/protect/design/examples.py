@@ -5,6 +5,7 @@ import functools
 from torch.nn.functional import cross_entropy
 
 from chipmend.protect.design import Design, Subject
+from chipmend.protect.vulnerability import vulnerabilities
 from chipmend.simulate.flips import BitErrors
 from protect import small
 
@@ -16,4 +17,6 @@ BARE = Design(rows=4, cols=3, accumulator_bits=22)
 def subject():
     inputs, targets = small.samples(128, 5)
     batches = [*zip(inputs.split(32), targets.split(32), strict=True)]
-    return Subject.of(small.network(), small.ARRAY, batches, cross_entropy, seed=0)
+    network = small.network()
+    found = vulnerabilities(network, batches, cross_entropy, array=small.ARRAY, seed=0)
+    return Subject.of(network, small.ARRAY, found)

@@ -6,6 +6,7 @@ import pytest
 from chipmend.errors import PlanError
 from chipmend.hardware import Accumulators, Array
 from chipmend.protect.design import Design, Space
+from chipmend.protect.design.parameters import DIMENSIONS
 
 ARRAY = Array(rows=4, cols=3, accumulators=Accumulators(bits=22))
 SMALL = Space(
@@ -33,7 +34,7 @@ def test_every_design_is_there_once():
 
 def test_points_of_the_cube_reach_every_design():
     rng = np.random.default_rng(0)
-    drawn = {SMALL.drawn(ARRAY, rng) for _ in range(2000)}
+    drawn = {SMALL.at(ARRAY, point) for point in rng.random((2000, DIMENSIONS)).tolist()}
     assert drawn == set(SMALL.designs(ARRAY))
 
 

@@ -63,7 +63,8 @@ class FixedPoint:
         exponent = torch.frexp(factor).exponent.double()
         shift = (bits - exponent).clamp(1, MOST_SHIFT)
         most = 2.0**bits - 1
-        shift = shift - ((factor * 2**shift).round().abs() > most).double()  # up to the next power
+        over = (factor * 2**shift).round().abs() > most  # rounded up to the next power of two
+        shift = (shift - over.double()).clamp(min=1)
         multiplier = (factor * 2**shift).round().clamp(-most, most)
         # what is far outside of any grid may as well be a little less far
         far = DOUBLE / 4

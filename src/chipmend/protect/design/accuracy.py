@@ -39,7 +39,7 @@ class Fall:
     """How much accuracy falls.
 
     Args:
-        drop: By how much the share of right answers is lower than without flips.
+        drop: By how much the mean score is lower than that of the reference.
         error: Its standard error.
         p_value: Probability of such a drop or a smaller one, if it were just more than allowed.
         samples: How many samples were computed, each of a round by itself.

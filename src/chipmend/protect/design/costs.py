@@ -67,9 +67,10 @@ def costs(protection: Protection) -> Costs:
     """What a design costs on a network."""
     design, subject = protection.design, protection.subject
     found, bare = areas(protection), _bare(protection)
-    units = {name: _unit_cycles(protection, name) for name in protection.important}
-    cycles = sum(max(layer.cycles, units[layer.name]) for layer in subject.layers)
-    working = sum(units.values())
+    chosen = protection.important
+    units = [unit_cycles(design, int(chosen[la.name].sum()) * la.passes) for la in subject.layers]
+    cycles = sum(max(la.cycles, unit) for la, unit in zip(subject.layers, units, strict=True))
+    working = sum(units)
     active = (found.total - found.unit) * subject.cycles + found.unit * working
     return Costs(
         area=found,
@@ -101,16 +102,50 @@ def areas(protection: Protection) -> Area:
     )
 
 
+def parameters(
+    design: Design, first: int, last: int, *, weight_bits: int, cone: bool
+) -> dict[str, int]:
+    """The parameters that the Verilog of a PE or of a lane has.
+
+    Args:
+        design: The design.
+        first: The lowest protected bit.
+        last: One above the highest; the same where none is protected.
+        weight_bits: Bits of a weight.
+        cone: Whether all is protected that those bits hang on, which goes up to the highest bit.
+    """
+    bits = design.accumulator_bits
+    if cone:
+        first, last = bits if first == last else first, bits
+    return {
+        "WEIGHT_BITS": weight_bits,
+        "BITS": bits,
+        "FIRST": first,
+        "LAST": last,
+        "CONE": int(cone),
+    }
+
+
+def unit_cycles(design: Design, pieces: int) -> int:
+    """Cycles that the dot-product unit takes for pieces of sums, which go round in its columns."""
+    if not pieces or not design.lanes:
+        return 0
+    columns = math.ceil(design.lanes / design.rows)
+    turns = math.ceil(design.rows * columns / design.lanes)
+    return math.ceil(pieces / columns) * turns + design.rows
+
+
 def _element(protection: Protection, part: str, first: int) -> float:
     """The area of a PE, or of a lane, with bits protected from a first one on."""
-    cone, bits = bool(protection.errors.product), protection.design.accumulator_bits
-    return area(
-        f"{part}_cone" if cone else part,
-        WEIGHT_BITS=protection.subject.array.memory.bits,
-        BITS=bits,
-        FIRST=bits if cone and first == protection.last else first,
-        LAST=bits if cone else protection.last,
+    cone = bool(protection.errors.product)
+    given = parameters(
+        protection.design,
+        first,
+        protection.last,
+        weight_bits=protection.subject.array.memory.bits,
+        cone=cone,
     )
+    return area(f"{part}_cone" if cone else part, **given)
 
 
 def _bare(protection: Protection) -> float:
@@ -122,17 +157,6 @@ def _bare(protection: Protection) -> float:
 def _end(protection: Protection) -> float:
     bits = protection.design.accumulator_bits
     return area("column_end", BITS=bits, NARROWEST=min(protection.subject.narrowest, bits - 1))
-
-
-def _unit_cycles(protection: Protection, layer: str) -> int:
-    """Cycles that the dot-product unit takes for a layer: pieces go round in columns of lanes."""
-    neurons, design = int(protection.important[layer].sum()), protection.design
-    if not neurons or not design.lanes:
-        return 0
-    passes = next(each.passes for each in protection.subject.layers if each.name == layer)
-    columns = math.ceil(design.lanes / design.rows)
-    turns = math.ceil(design.rows * columns / design.lanes)
-    return math.ceil(neurons * passes / columns) * turns + design.rows
 
 
 def _buffers(design: Design, subject: Subject) -> float:

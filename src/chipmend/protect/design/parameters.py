@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
-import numpy as np
-
 from chipmend.errors import PlanError
 from chipmend.hardware.array import Array
 
@@ -145,10 +143,6 @@ class Space:
             array: The array of the plan.
         """
         return list(dict.fromkeys(self._all(array)))
-
-    def drawn(self, array: Array, rng: np.random.Generator) -> Design:
-        """A design whose parameters are drawn one by one, each value alike likely."""
-        return self.at(array, rng.random(DIMENSIONS).tolist())
 
     def at(self, array: Array, point: list[float]) -> Design:
         """The design at a point of the unit cube, whose axes are the parameters.

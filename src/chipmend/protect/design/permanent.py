@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from chipmend.protect.design.costs import unit_cycles
 from chipmend.protect.design.protection import Protection
 
 
@@ -13,14 +14,13 @@ class Masked:
     Args:
         stuck_bits: Of single stuck bits in the adders and registers of PEs, the share that never
             shows, wherever it is: it is outvoted, or above all sums.
-        columns: So many columns of the array may fail whole: the dot-product unit computes what
-            they would have, within the slowdown that is allowed.
-        pes: So many faulty PEs, each in a column of its own, come to the same.
+        columns: So many columns with a faulty PE, or as many as it has, may be done without: the
+            dot-product unit computes what they would have, instead of what important neurons do,
+            within the slowdown that is allowed.
     """
 
     stuck_bits: float
     columns: int
-    pes: int
 
 
 def masked(protection: Protection, slowdown: float) -> Masked:
@@ -38,7 +38,7 @@ def masked(protection: Protection, slowdown: float) -> Masked:
     columns = 0
     while columns < design.cols and _slowdown(protection, columns + 1) <= slowdown:
         columns += 1
-    return Masked(stuck_bits=len(protected) / design.accumulator_bits, columns=columns, pes=columns)
+    return Masked(stuck_bits=len(protected) / design.accumulator_bits, columns=columns)
 
 
 def _slowdown(protection: Protection, columns: int) -> float:
@@ -46,10 +46,8 @@ def _slowdown(protection: Protection, columns: int) -> float:
     design, subject = protection.design, protection.subject
     if not design.lanes:
         return math.inf
-    units = math.ceil(design.lanes / design.rows)
-    turns = math.ceil(design.rows * units / design.lanes)
     total = 0
     for layer in subject.layers:
         lost = math.ceil(layer.work * columns / design.cols)
-        total += max(layer.cycles, math.ceil(lost / units) * turns + design.rows)
+        total += max(layer.cycles, unit_cycles(design, lost))
     return total / subject.cycles - 1

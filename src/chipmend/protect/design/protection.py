@@ -68,8 +68,8 @@ class Protection:
     @property
     def firsts(self) -> tuple[int, int]:
         """The lowest protected bit of ordinary neurons, and of important ones."""
-        design = self.design
-        return tuple(max(0, self.last - k) for k in (design.ordinary_bits, design.important_bits))  # pyright: ignore[reportReturnType]
+        ordinary, important = self.design.ordinary_bits, self.design.important_bits
+        return max(0, self.last - ordinary), max(0, self.last - important)
 
     @cached_property
     def through(self) -> Float64[np.ndarray, "2 bits"]:

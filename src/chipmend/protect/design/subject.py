@@ -1,6 +1,6 @@
 """The network that is to be protected, on one array: its layers, their sums and who matters."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,9 +12,8 @@ from chipmend.hardware.array import Array
 from chipmend.hardware.cycles import GemmSize, gemm_cycles
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.network.integer.stages import Kind
-from chipmend.protect.vulnerability.estimate import Vulnerability, vulnerabilities
+from chipmend.protect.vulnerability.estimate import Vulnerability
 from chipmend.protect.vulnerability.layers import ProtectedLayer, layers_of
-from chipmend.protect.vulnerability.slopes import Batch, Loss
 from chipmend.simulate.passes import Passes
 from chipmend.simulate.reach import bounds, widths
 
@@ -77,38 +76,22 @@ class Subject:
 
     @classmethod
     def of(
-        cls,
-        network: IntegerNetwork,
-        array: Array,
-        batches: Iterable[Batch],
-        loss: Loss,
-        *,
-        seed: int,
+        cls, network: IntegerNetwork, array: Array, found: Mapping[str, Vulnerability]
     ) -> "Subject":
-        """Find out what matters in a network.
+        """A network of which it is known what matters.
 
         Args:
             network: The network in integers, on sound arithmetic.
             array: The array; its sums wrap around.
-            batches: Calibration samples.
-            loss: The mean loss of outputs and targets.
-            seed: Chooses where sums are hit.
+            found: How vulnerable the neurons of each layer are.
         """
-        found = vulnerabilities(network, batches, loss, array=array, seed=seed)
-        return cls.known(network, array, found)
-
-    @classmethod
-    def known(
-        cls, network: IntegerNetwork, array: Array, found: Mapping[str, Vulnerability]
-    ) -> "Subject":
-        """The same where it is known what matters."""
         layers = tuple(_layer(each, array, found[each.name]) for each in layers_of(network))
         return cls(network, array, layers, _pairs(network, array))
 
     @property
     def widest(self) -> int:
         """Bits that the widest sum of any pass has."""
-        return max(*(int(layer.widths.max()) for layer in self.layers), *self.pairs.values())
+        return max([*(int(layer.widths.max()) for layer in self.layers), *self.pairs.values()])
 
     @property
     def narrowest(self) -> int:

@@ -18,8 +18,9 @@ DRAWN = 1024
 class SobolGreedy:
     """Goes through the space evenly, then from the best found to those of less area.
 
-    Of these, the one is asked for that is expected to do least harm for its area: among those that
-    are smaller than the best, the one of least expected harm first.
+    How much expected harm is too much lies between that of the best so far and the least of any
+    design that missed. Asked for is the smallest candidate up to the middle of the two, in powers
+    of ten; as long as none suffices, the one of least harm.
 
     Args:
         candidates: The candidates.
@@ -42,13 +43,12 @@ class SobolGreedy:
                 self._asked.add(found)
                 return found
         left = [e for e in self._candidates.known if e.design not in self._asked]
-        if (so_far := best(self._told.values())) is not None:
-            left = [e for e in left if e.costs.area.total < so_far.costs.area.total]
-            hopeless = max((e.harm for e in self._told.values() if not e.meets), default=None)
-            middle = so_far.harm if hopeless is None else (so_far.harm * hopeless) ** 0.5
-            left.sort(key=lambda e: (e.harm > middle, e.costs.area.total))
-        else:
+        if (so_far := best(self._told.values())) is None:
             left.sort(key=lambda e: e.harm)
+        else:
+            least, bound = so_far.costs.area.total, self._bound(so_far)
+            left = [e for e in left if e.costs.area.total < least]
+            left.sort(key=lambda e: (e.harm > bound, e.costs.area.total))
         if not left:
             return None
         self._asked.add(left[0].design)
@@ -58,3 +58,8 @@ class SobolGreedy:
         """Tell what a design comes to."""
         self._told[evaluation.design] = evaluation
         self._asked.add(evaluation.design)
+
+    def _bound(self, so_far: Evaluation) -> float:
+        """The expected harm up to which designs are tried first."""
+        missed = [e.harm for e in self._told.values() if not e.meets and e.harm > so_far.harm]
+        return (so_far.harm * min(missed)) ** 0.5 if missed else so_far.harm
