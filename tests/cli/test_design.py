@@ -89,5 +89,6 @@ def test_a_plan_for_mending_is_none_for_protection_nor_the_other_way_round(works
 def test_outputs_are_not_written_over_what_is_kept(workshop, plan):
     workshop.done("design", plan)
     shutil.copy(workshop.folder / "run" / "design.json", workshop.folder / "kept.json")
-    assert "written over" in workshop.refused("design", plan, "--json", "run/design.json")
+    for made in ("design.json", "verilog/pe.v", "verilog/protected_pe_1.v"):
+        assert "written over" in workshop.refused("design", plan, "--json", f"run/{made}")
     assert "written over" in workshop.refused("design", plan, "--json", plan)

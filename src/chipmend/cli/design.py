@@ -1,5 +1,6 @@
 """``chipmend design``: the cheapest protection of a network, before tape-out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from chipmend.protect.study import DesignOutcome, Study
+    from chipmend.simulate.flips import BitErrors
 
 REPORT, OUTCOME, VERILOG = "report.html", "design.json", "verilog"
 
@@ -33,7 +35,8 @@ def design(plan: Path, /, *, json: Json = None) -> None:
     read, tables = read_design_plan(plan)
     run = read.execution.run
     made = run / REPORT
-    check_outputs(json, inputs=[plan, *read.files(), *(run / n for n in (REPORT, OUTCOME, STORE))])
+    beside = [*(run / n for n in (REPORT, OUTCOME, STORE)), *_verilog(run, read.errors.rates())]
+    check_outputs(json, inputs=[plan, *read.files(), *beside])
     with Bars() as bars:
         outcome = designed(
             read.task(),
@@ -50,7 +53,7 @@ def design(plan: Path, /, *, json: Json = None) -> None:
             plan=tables,
         )
     write_bytes(run / OUTCOME, _as_json(outcome))
-    _write_verilog(outcome, run / VERILOG)
+    _write_verilog(outcome, run)
     write_design_report(outcome, made)
     finish(made, lambda: _summary(outcome, str(made)), json, lambda: _show(outcome))
 
@@ -63,19 +66,27 @@ def _as_json(outcome: "DesignOutcome") -> bytes:
     return json.dumps(plain(outcome)).encode()
 
 
-def _write_verilog(outcome: "DesignOutcome", folder: Path) -> None:
-    """The sources, and for each rate a module that gives the PE its parameters."""
+def _verilog(run: Path, rates: "Sequence[BitErrors]") -> list[Path]:
+    """Where the sources go, and for each rate a module that gives the PE its parameters."""
+    from chipmend.protect.circuit.yosys import SOURCES
+
+    names = [source.name for source in SOURCES]
+    names += [f"protected_pe_{number}.v" for number in range(1, len(rates) + 1)]
+    return [run / VERILOG / name for name in names]
+
+
+def _write_verilog(outcome: "DesignOutcome", run: Path) -> None:
     from chipmend.files import write_bytes
     from chipmend.fleet.design import pe_parameters
     from chipmend.protect.circuit.yosys import SOURCES
 
-    for source in SOURCES:
-        write_bytes(folder / source.name, source.read_bytes())
+    content = [source.read_bytes() for source in SOURCES]
     for number, study in enumerate(outcome.studies, 1):
         parameters = pe_parameters(study, outcome.array)
-        write_bytes(
-            folder / f"protected_pe_{number}.v", _module(number, parameters, study).encode()
-        )
+        content.append(_module(number, parameters, study).encode())
+    rates = [study.errors for study in outcome.studies]
+    for path, text in zip(_verilog(run, rates), content, strict=True):
+        write_bytes(path, text)
 
 
 def _module(number: int, parameters: dict[str, int], study: "Study") -> str:

@@ -18,65 +18,7 @@ def block_diagram(row: Row, array: Array) -> str:
     Returns:
         The drawing, as inline SVG.
     """
-    found, design = row.evaluation, row.evaluation.design
-    area, million = found.costs.area, 1e6
-    bits = (
-        f"bits from {found.first} up to {found.last - 1} of {design.accumulator_bits} threefold"
-        if design.ordinary_bits
-        else f"{design.accumulator_bits} bits, none protected"
-    )
-    parts = [
-        _box(20, 90, 130, 60, "weights", _coded(design.buffers), dashed=True),
-        _box(20, 180, 130, 60, "activations", _coded(design.buffers), dashed=True),
-        _box(
-            220,
-            60,
-            230,
-            130,
-            f"{design.rows} x {design.cols} PEs",
-            bits,
-            f"{area.array / million:.2f} million transistors",
-            protected=design.ordinary_bits > 0,
-        ),
-        _arrow(150, 115, 220, 115),
-        _path("M150 205H185V165H220"),
-    ]
-    bottom = 190
-    if design.sign_extension:
-        parts.append(
-            _box(
-                220,
-                205,
-                230,
-                44,
-                "signs extended at column ends",
-                f"{area.ends / million:.3f} million transistors",
-                protected=True,
-            )
-        )
-        parts.append(_arrow(335, 190, 335, 205))
-        bottom = 249
-    parts += [
-        _path(f"M335 {bottom}V276H520"),
-        _box(520, 246, 180, 44, "sums outside, requantize", _shifts(design.shifts), dashed=True),
-    ]
-    if design.lanes:
-        parts += [
-            _box(
-                520,
-                60,
-                180,
-                130,
-                "dot-product unit",
-                f"{design.lanes} lanes, {design.important_bits} bits threefold",
-                f"{100 * design.important:g} % of the work again",
-                f"{100 * found.costs.load:.1f} % of the time at work",
-                f"{area.unit / million:.3f} million transistors",
-                protected=True,
-            ),
-            _path("M185 205V30H610V60"),
-            _arrow(610, 190, 610, 246),
-        ]
+    parts = [*_memories(row), _elements(row), *_ends(row), *_unit(row)]
     label = escape(f"block diagram of the design found on {array.rows} x {array.cols} PEs")
     return (
         f'<svg class="diagram" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
@@ -86,12 +28,70 @@ def block_diagram(row: Row, array: Array) -> str:
     )
 
 
-def _coded(buffers: str) -> str:
-    return {"bare": "bare", "parity": "with parity", "ecc": "with ECC"}[buffers]
+def _memories(row: Row) -> list[str]:
+    """Weights and activations, and how they reach the array."""
+    coded = {"bare": "bare", "parity": "with parity", "ecc": "with ECC"}
+    words = coded[row.evaluation.design.buffers]
+    return [
+        _box(20, 90, 130, 60, "weights", words, dashed=True),
+        _box(20, 180, 130, 60, "activations", words, dashed=True),
+        _path("M150 115L220 115"),
+        _path("M150 205H185V165H220"),
+    ]
 
 
-def _shifts(count: int) -> str:
-    return f"by {count} shift{'s' if count > 1 else ''}" if count else "by factors"
+def _elements(row: Row) -> str:
+    """The array of PEs."""
+    found, design = row.evaluation, row.evaluation.design
+    bits = (
+        f"bits from {found.first} up to {found.last - 1} of {design.accumulator_bits} threefold"
+        if design.ordinary_bits
+        else f"{design.accumulator_bits} bits, none protected"
+    )
+    title, area = f"{design.rows} x {design.cols} PEs", f"{_million(found.costs.area.array, 2)}"
+    return _box(220, 60, 230, 130, title, bits, area, protected=design.ordinary_bits > 0)
+
+
+def _ends(row: Row) -> list[str]:
+    """What is below the columns."""
+    found, design = row.evaluation, row.evaluation.design
+    shifts = f"by {design.shifts} shift{'s' if design.shifts > 1 else ''}"
+    parts, bottom = [], 190
+    if design.sign_extension:
+        area = _million(found.costs.area.ends, 3)
+        parts += [
+            _box(220, 205, 230, 44, "signs extended at column ends", area, protected=True),
+            _path("M335 190L335 205"),
+        ]
+        bottom = 249
+    words = shifts if design.shifts else "by factors"
+    return [
+        *parts,
+        _path(f"M335 {bottom}V276H520"),
+        _box(520, 246, 180, 44, "sums outside, requantize", words, dashed=True),
+    ]
+
+
+def _unit(row: Row) -> list[str]:
+    """The dot-product unit, if there is one."""
+    found, design = row.evaluation, row.evaluation.design
+    if not design.lanes:
+        return []
+    lines = (
+        f"{design.lanes} lanes, {design.important_bits} bits threefold",
+        f"{100 * design.important:g} % of the work again",
+        f"{100 * found.costs.load:.1f} % of the time at work",
+        _million(found.costs.area.unit, 3),
+    )
+    return [
+        _box(520, 60, 180, 130, "dot-product unit", *lines, protected=True),
+        _path("M185 205V30H610V60"),
+        _path("M610 190L610 246"),
+    ]
+
+
+def _million(transistors: float, digits: int) -> str:
+    return f"{transistors / 1e6:.{digits}f} million transistors"
 
 
 def _box(
@@ -116,10 +116,6 @@ def _box(
         f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="6"/>'
         f"{''.join(words)}"
     )
-
-
-def _arrow(x: int, y: int, to_x: int, to_y: int) -> str:
-    return _path(f"M{x} {y}L{to_x} {to_y}")
 
 
 def _path(d: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from chipmend.errors import FaultMapError, RtlError
 from chipmend.faults import FaultMap
 from chipmend.hardware import Array
-from chipmend.simulate.rtl import Icarus, found_icarus, icarus
+from chipmend.simulate.rtl import Icarus, found_icarus, icarus, tools
 from chipmend.simulate.rtl.icarus import Gemm
 from simulate.golden import GOLDEN
 
@@ -58,7 +58,7 @@ def test_what_icarus_says_is_passed_on(monkeypatch, tmp_path):
 
 
 def test_without_icarus_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(icarus, "found_icarus", lambda: False)
+    monkeypatch.setattr(tools, "found_icarus", lambda: False)
     with pytest.raises(RtlError, match="not installed") as caught:
         Icarus(Array(rows=2, cols=2))
     assert "apt-get install iverilog" in caught.value.hint

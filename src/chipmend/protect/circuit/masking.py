@@ -1,18 +1,16 @@
 """What a protected PE masks, by simulation of its Verilog: every single fault, one after another.
 
-A fault turns a net of a copy over, for as long as it lasts. The faulty PE computes beside a sound
-one, with random operands; a fault is masked if no protected bit ever differs.
+A fault turns a net of a copy over in every cycle, before the clock's edge and behind it. The faulty
+PE computes beside a sound one, with random operands; a fault is masked if no protected bit ever
+differs.
 """
 
-import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from chipmend.errors import RtlError
 from chipmend.protect.circuit.yosys import SOURCES
+from chipmend.simulate.rtl import simulated
 
 VECTORS = 200
 """Random operands for each fault."""
@@ -79,16 +77,7 @@ def seen(pe: ProtectedPe, nets: Sequence[str], *, at: range, seed: int) -> list[
     Raises:
         RtlError: Icarus Verilog is not installed, or does not take the sources.
     """
-    if shutil.which("iverilog") is None or shutil.which("vvp") is None:
-        raise RtlError(
-            "Icarus Verilog is not installed", hint="install it: apt-get install iverilog"
-        )
-    with TemporaryDirectory(prefix="chipmend-masking-") as name:
-        folder = Path(name)
-        (folder / "testbench.v").write_text(_testbench(pe, nets, at, seed))
-        _run(["iverilog", "-g2005", "-o", "bench", "testbench.v", *map(str, SOURCES)], folder)
-        said = _run(["vvp", "-n", "bench"], folder)
-    found = [int(line) for line in said.split()]
+    found = [int(line) for line in simulated(_testbench(pe, nets, at, seed), SOURCES).split()]
     if len(found) != len(nets):
         raise RtlError(
             f"the simulation told of {len(found)} faults where {len(nets)} were wanted",
@@ -103,9 +92,7 @@ def _testbench(pe: ProtectedPe, nets: Sequence[str], at: range, seed: int) -> st
         f".CONE({int(pe.cone)})"
     )
     compared = f"{pe.bits}'h{sum(1 << bit for bit in at):x}"
-    faults = "\n".join(
-        f"        force faulty.{net} = ~sound.{net}; try(0); release faulty.{net};" for net in nets
-    )
+    faults = "\n".join(_fault(net, compared) for net in nets)
     return f"""
 module testbench;
     reg clock = 0;
@@ -122,17 +109,6 @@ module testbench;
         .clock(clock), .shift(1'b1), .take(1'b1), .weight_in(weight), .activation_in(activation),
         .sum_in(sum), .sum_out(found)
     );
-    task try(input integer unused);
-        begin
-            differing = 0;
-            for (turn = 0; turn < {VECTORS}; turn = turn + 1) begin
-                weight = $random(state); activation = $random(state); sum = $random(state);
-                #1 clock = 1; #1 clock = 0;
-                #1 if (turn > 2 && ((right ^ found) & {compared}) !== 0) differing = differing + 1;
-            end
-            $display("%0d", differing);
-        end
-    endtask
     initial begin
 {faults}
         $finish;
@@ -141,13 +117,18 @@ endmodule
 """
 
 
-def _run(command: Sequence[str], folder: Path) -> str:
-    done = subprocess.run(  # noqa: S603
-        command, cwd=folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RtlError(
-            f"{command[0]} failed: {(done.stdout + done.stderr).strip()[-500:]}",
-            hint="this needs Icarus Verilog 11 or later",
-        )
-    return done.stdout
+def _fault(net: str, compared: str) -> str:
+    """Turn a net over: what is forced on it stays the same until it is forced anew."""
+    turned = f"force faulty.{net} = ~sound.{net};"
+    return f"""
+        differing = 0;
+        for (turn = 0; turn < {VECTORS}; turn = turn + 1) begin
+            weight = $random(state); activation = $random(state); sum = $random(state);
+            #1 {turned}
+            #1 clock = 1;
+            #1 {turned}
+            #1 if (turn > 2 && ((right ^ found) & {compared}) !== 0) differing = differing + 1;
+            clock = 0;
+        end
+        release faulty.{net};
+        $display("%0d", differing);"""

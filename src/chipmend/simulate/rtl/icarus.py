@@ -5,8 +5,6 @@ which activation enters by which row, is written down here as plainly as can be,
 with the simulator.
 """
 
-import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +18,12 @@ from chipmend.errors import RtlError
 from chipmend.faults.maps import FaultMap, check_map_fits
 from chipmend.hardware.array import Array
 from chipmend.hardware.mac import SITES
+from chipmend.simulate.rtl.tools import need_icarus, run
 
 SOURCES = [
     Path(__file__).with_name(f"{name}.v") for name in ("testbench", "array", "row", "mac", "adder")
 ]
 MOST_SAMPLES = 4096
-
-
-def found_icarus() -> bool:
-    """Whether Icarus Verilog is installed."""
-    return shutil.which("iverilog") is not None and shutil.which("vvp") is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +52,7 @@ class Icarus:
     """
 
     def __init__(self, array: Array) -> None:
-        if not found_icarus():
-            raise RtlError(
-                "Icarus Verilog is not installed",
-                hint="install it: apt-get install iverilog",
-            )
+        need_icarus()
         self.array = array
         self._folder = TemporaryDirectory(prefix="chipmend-rtl-")
         self._compiled = Path(self._folder.name) / "array"
@@ -85,7 +75,7 @@ class Icarus:
             "REENTRY": int(sums.tiles == "reentry"),
             "MOST_SAMPLES": MOST_SAMPLES,
         }
-        _run(
+        self._run(
             "iverilog",
             "-g2005",
             f"-pRECURSIVE_MOD_LIMIT={array.rows + 1}",
@@ -95,6 +85,13 @@ class Icarus:
             *(f"-Ptestbench.{name}={value}" for name, value in parameters.items()),
             *map(str, SOURCES),
         )
+
+    def _run(self, *command: str) -> None:
+        """Run what has nothing to say."""
+        if said := run(*command).strip():
+            raise RtlError(
+                f"{command[0]} failed: {said[-500:]}", hint="this needs Icarus Verilog 11 or later"
+            )
 
     def __enter__(self) -> "Icarus":
         return self
@@ -123,7 +120,7 @@ class Icarus:
         with jobs.open("w") as stream:
             for gemm in gemms:
                 stream.writelines(self._jobs(gemm))
-        _run("vvp", "-n", str(self._compiled), f"+jobs={jobs}", f"+sums={sums}")
+        self._run("vvp", "-n", str(self._compiled), f"+jobs={jobs}", f"+sums={sums}")
         found = np.fromstring(sums.read_text(), dtype=np.int64, sep="\n")
         return list(self._gathered(gemms, found))
 
@@ -187,13 +184,3 @@ class Icarus:
                 f"the simulation gave {len(found)} numbers where {first} were wanted",
                 hint="this is a mistake of chipmend's own: please report it",
             )
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    said = (done.stdout + done.stderr).strip()
-    if done.returncode or said:
-        raise RtlError(
-            f"{command[0]} failed: {said or f'exit code {done.returncode}'}",
-            hint="this needs Icarus Verilog 11 or later",
-        )
