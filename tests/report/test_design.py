@@ -1,6 +1,5 @@
 """The page about protection, from a made-up outcome."""
 
-import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 from chipmend.hardware import Accumulators, Array
@@ -9,9 +8,7 @@ from chipmend.protect.design import Space
 from chipmend.protect.design.permanent import Masked
 from chipmend.protect.maps import LayerMap
 from chipmend.protect.study import DesignOutcome, Row, Study
-from chipmend.report.block_diagram import block_diagram
 from chipmend.report.design import bits_in_words, design_in_words, page, write_design_report
-from chipmend.report.heat import heat
 from protect.design.examples import BARE
 from protect.search.examples import TARGETS, evaluator, measured
 
@@ -86,25 +83,3 @@ def test_designs_in_words():
     said = design_in_words(evaluation(buffers="ecc", **FOUND))
     assert said.startswith("signs extended, bits ")
     assert said.endswith("10 % again on 4 lanes with 22 bits, ECC")
-
-
-def test_the_drawing_has_what_the_design_has():
-    array = outcome().array
-    bare = block_diagram(Row(name="found", evaluation=evaluation()), array)
-    whole = block_diagram(Row(name="found", evaluation=evaluation(**FOUND)), array)
-    for drawing in (bare, whole):
-        ET.fromstring(drawing)
-    assert "dot-product unit" in whole
-    assert "signs extended" in whole
-    assert "dot-product unit" not in bare
-    assert "none protected" in bare
-
-
-def test_heat_is_a_cell_for_every_number():
-    drawing = ET.fromstring(heat("t", ["a", "b<"], [[1.0, 0.1, 0.0], [0.5, 0.0, 0.0]], [2, 1]))
-    cells = list(drawing.iter("rect"))
-    assert [cell.get("style") for cell in cells[:3]] == ["--heat:100%", "--heat:86%", "--heat:0%"]
-    assert len(cells) == 6
-    titles = [e.text for e in drawing.iter("title")]
-    assert titles[3] == "b<, bit 0: 0.5"
-    assert len(list(drawing.iter("path"))) == 2
