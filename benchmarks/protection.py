@@ -16,9 +16,14 @@ Search: VGG11 at the middle rate, five seeds, as many evaluations by chance.
 Shifts: requantization by pure shifts chosen on validation, and the fewest uniform bits that suffice
 before and after, on 24 bits and on as few as sums need.
 
+Map: VGG11 at the middle rate on arrays of other sizes and with narrower accumulators, the smallest
+design with and without a dot-product unit, with and without signs extended: where selective
+protection pays.
+
 Parts that are done are kept beside the JSON and are not done again by the same code.
 """
 
+import itertools
 import json
 import multiprocessing
 import statistics
@@ -45,7 +50,16 @@ from chipmend.network.integer.network import IntegerNetwork, lowering
 from chipmend.network.processor import keep_freed_memory
 from chipmend.network.samples import batches
 from chipmend.protect.baselines import usual
-from chipmend.protect.design import Design, Evaluator, Precision, Space, Subject, Targets, Variant
+from chipmend.protect.design import (
+    Design,
+    Evaluation,
+    Evaluator,
+    Precision,
+    Space,
+    Subject,
+    Targets,
+    Variant,
+)
 from chipmend.protect.design.accuracy import fall, scored
 from chipmend.protect.design.protection import Protection
 from chipmend.protect.design.shifts import chosen
@@ -59,6 +73,8 @@ NETWORKS = ("vgg11", "resnet18")
 LOSSES = (0.05, 0.20, 0.50)
 BARE = Design(rows=32, cols=32, accumulator_bits=24)
 SEEDS = 5
+MAPPED = ((16, 24), (32, 24), (32, 20), (128, 24))
+"""Rows and columns of arrays, and bits of their accumulators."""
 Part = dict[str, Any]
 
 
@@ -80,17 +96,18 @@ class Bench:
         self.network = IntegerNetwork(found, self.model, codes)
         self.clean = scored(self.network, self.validation)
 
-    def vulnerability(self, samples: int) -> dict[str, Vulnerability]:
+    def vulnerability(self, samples: int, array: cm.Array = ARRAY) -> dict[str, Vulnerability]:
         """Estimated on the last of the validation samples."""
         order = torch.arange(len(self.data.validation))[-samples:].split(128)
         some = [self.data.validation.batch(part) for part in order]
-        return vulnerabilities(self.network, some, cross_entropy, array=ARRAY, seed=1)
+        return vulnerabilities(self.network, some, cross_entropy, array=array, seed=1)
 
     def evaluator(self, rate: float, subject: Subject, **given: Any) -> Evaluator:
         """What evaluates designs at a rate."""
         wanted = {"clean": self.clean, "batches": self.validation, **given}
+        array = subject.array
         return Evaluator(
-            variants={(32, 32, 0): Variant(subject=subject, shifts=(), lost=0.0)},
+            variants={(array.rows, array.cols, 0): Variant(subject=subject, shifts=(), lost=0.0)},
             errors=BitErrors(accumulator=rate),
             targets=Targets(),
             seed=0,
@@ -282,6 +299,47 @@ def searches(name: str, rate: float, *, quick: bool) -> Part:
     return {"candidates": len(candidates), "seeds": rows}
 
 
+def where_units_pay(name: str, rate: float, *, quick: bool) -> Part:
+    """The smallest design with and without a dot-product unit, on several arrays."""
+    bench, rows = Bench(name, quick=quick), []
+    for size, bits in MAPPED[:1] if quick else MAPPED:
+        array = cm.Array(rows=size, cols=size, accumulators=cm.Accumulators(bits=bits))
+        subject = Subject.of(
+            bench.network, array, bench.vulnerability(256 if quick else 2048, array)
+        )
+        evaluator = bench.evaluator(rate, subject, precision=Precision(rounds=1))
+        every_bit = Design(rows=size, cols=size, accumulator_bits=bits, ordinary_bits=bits)
+        full = evaluator.known(every_bit).costs.overhead
+        for extended, unit in itertools.product((False, True), repeat=2):
+            space = Space(
+                sign_extension=(extended,),
+                important=tuple(share for share in Space().important if bool(share) == unit),
+                lanes=tuple(size * size // part for part in (256, 128, 64, 32)),
+            )
+            least = smallest(evaluator, space, array, 3 if quick else 14 if unit else 8)
+            rows.append(
+                {
+                    "size": size,
+                    "accumulator_bits": bits,
+                    "signs_extended": extended,
+                    "unit": unit,
+                    "overhead_over_full": least and least.costs.overhead / full,
+                    "evaluation": least and plain(least),
+                }
+            )
+    return {"rate": rate, "arrays": rows}
+
+
+def smallest(evaluator: Evaluator, space: Space, array: cm.Array, count: int) -> Evaluation | None:
+    """The smallest design that Bayesian search finds to meet the targets, if any."""
+    search = Bayesian(Candidates.of(space, array, evaluator, seed=0), evaluator.targets, seed=0)
+    tried = []
+    while len(tried) < count and (found := search.ask()) is not None:
+        tried.append(evaluator(found))
+        search.tell(tried[-1])
+    return best(tried)
+
+
 def shifts(name: str, rate: float, *, quick: bool) -> Part:
     """Pure shifts: what they cost without flips, and how many bits need protection then."""
     bench = Bench(name, quick=quick)
@@ -361,9 +419,17 @@ def figures_of(parts: Mapping[str, Part], networks: Sequence[str]) -> dict[str, 
 
 
 def _constrained(rows: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Before, and with as few shifts as cost 0.3 points at most on validation."""
-    after = next((row for row in rows[1:] if row["lost_on_validation"] <= 0.003), rows[-1])
-    return rows[0], after
+    """Before, and with the shifts that need fewest bits, of those that cost 0.3 points at most.
+
+    Both are of validation; of several that need as many, those are taken that cost least.
+    """
+
+    def needed(row: Mapping[str, Any]) -> tuple[float, float]:
+        bits = row["bits_of_narrow"]
+        return np.inf if bits is None else bits, row["lost_on_validation"]
+
+    allowed = [row for row in rows[1:] if row["lost_on_validation"] <= 0.003]
+    return rows[0], min(allowed or rows[1:], key=needed)
 
 
 class Parts:
@@ -424,6 +490,7 @@ def main() -> None:
         wanted[f"cells {name}"] = (cells, (name, these, folder))
         wanted[f"correlation {name}"] = (correlation, (name,))
     wanted[f"searches {networks[0]}"] = (searches, (networks[0], at[networks[0]][1]))
+    wanted[f"map {networks[0]}"] = (where_units_pay, (networks[0], at[networks[0]][1]))
     for name in networks:
         wanted[f"shifts {name}"] = (shifts, (name, at[name][1]))
     found |= done(parts, wanted, quick=quick)
