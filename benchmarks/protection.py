@@ -4,7 +4,8 @@ Quarter-width VGG11 and ResNet-18 on Fashion-MNIST, 32 x 32 PEs, accumulators of
 around; flips of accumulator bits, per bit and cycle.
 
 Correlation: neurons' vulnerability is estimated on validation and injected on test samples, which
-are others. Some neurons of many layers; the ceiling is what injection agrees with itself.
+are others. Some neurons of many layers; the ceiling follows from how far injection agrees with
+itself, by halves.
 
 Cells: both networks at three rates, those at which they lose 5, 20 and 50 points unprotected. The
 design that is found, the fewest uniform top bits and full TMR, all chosen on validation with a
@@ -65,7 +66,7 @@ from chipmend.protect.design.protection import Protection
 from chipmend.protect.design.shifts import chosen
 from chipmend.protect.search import Bayesian, Candidates, RandomSearch, Searching, best
 from chipmend.protect.vulnerability import Vulnerability, injected, layers_of, vulnerabilities
-from chipmend.records import plain
+from chipmend.records import digest_of, plain
 from chipmend.simulate import BitErrors
 
 ARRAY = cm.Array(rows=32, cols=32, accumulators=cm.Accumulators(bits=24))
@@ -154,8 +155,9 @@ def correlation(name: str, *, quick: bool) -> Part:
             each=3,
         )
         measured = hit.nanmean((1, 2))
-        halves = [hit[:, :, part::2].nanmean((1, 2)) for part in (0, 1)]
-        agreed = _rank_correlation(*halves)
+        which = torch.arange(samples) // 8 % 2  # every bit is flipped in either half
+        agreed = _rank_correlation(*(hit[:, :, which == part].nanmean((1, 2)) for part in (0, 1)))
+        reliability = 2 * agreed / (1 + agreed)  # of all samples together
         here = estimated.flatten()[some]
         passes = -(-layer.layer.shape.inputs * layer.layer.shape.kernel // ARRAY.rows)
         estimates += (here * passes).tolist()
@@ -166,7 +168,8 @@ def correlation(name: str, *, quick: bool) -> Part:
                 "neurons": len(neurons),
                 "spearman": _rank_correlation(here, measured),
                 "split_half": agreed,
-                "ceiling": 2 * agreed / (1 + agreed),
+                "reliability": reliability,
+                "ceiling": max(0.0, reliability) ** 0.5,  # what a perfect estimate would reach
             }
         )
     top = max(1, round(len(estimates) / 10))
@@ -184,7 +187,7 @@ def rates(name: str, *, quick: bool) -> Part:
     """Rates at which the unprotected network loses 5, 20 and 50 points, on validation."""
     bench = Bench(name, quick=quick)
     subject = bare_subject(bench.network, bench.validation[0][0])
-    precision = Precision(rounds=1, error=0.0 if not quick else 0.01, far=np.inf)
+    precision = Precision(error=0.0 if not quick else 0.01, far=np.inf)
 
     def lost(rate: float) -> float:
         protection = Protection(BARE, subject, BitErrors(accumulator=rate))
@@ -213,7 +216,6 @@ def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
         by_chance=False,
         estimating=256 if quick else 2048,
         injected=0,
-        precision=Precision(rounds=1) if quick else Precision(),
     )
     space = Space(important=(0.0, 0.005)) if quick else Space()
     outcome = design(
@@ -307,7 +309,7 @@ def where_units_pay(name: str, rate: float, *, quick: bool) -> Part:
         subject = Subject.of(
             bench.network, array, bench.vulnerability(256 if quick else 2048, array)
         )
-        evaluator = bench.evaluator(rate, subject, precision=Precision(rounds=1))
+        evaluator = bench.evaluator(rate, subject)
         every_bit = Design(rows=size, cols=size, accumulator_bits=bits, ordinary_bits=bits)
         full = evaluator.known(every_bit).costs.overhead
         for extended, unit in itertools.product((False, True), repeat=2):
@@ -435,8 +437,9 @@ def _constrained(rows: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], 
 class Parts:
     """Parts that are done, kept beside the result."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self._code = folder, digest_of_code()
+    def __init__(self, folder: Path, *, quick: bool) -> None:
+        self.folder = folder
+        self._code = digest_of([digest_of_code(), Path(__file__).read_text(), quick])
 
     def get(self, name: str) -> Part | None:
         """What a part came to; none if it is still to do."""
@@ -481,7 +484,7 @@ def main() -> None:
     quick = options.quick
     networks = NETWORKS[:1] if quick else NETWORKS
     folder = options.json.with_suffix(".parts")
-    parts = Parts(folder)
+    parts = Parts(folder, quick=quick)
     found = done(parts, {f"rates {n}": (rates, (n,)) for n in networks}, quick=quick)
     at = {n: [each["rate"] for each in found[f"rates {n}"]["rates"]] for n in networks}
     wanted: dict[str, tuple[Callable[..., Part], tuple[Any, ...]]] = {}

@@ -21,7 +21,6 @@ TABLES = {
         "method": "sobol-greedy",
         "estimating": 64,
         "injected": 1,
-        "precision": {"rounds": 1},
     },
 }
 

@@ -11,7 +11,7 @@ from chipmend.fleet import designing
 from chipmend.fleet.design import design
 from chipmend.hardware import Accumulators, Array
 from chipmend.network import Task
-from chipmend.protect.design import Precision, Space, Targets
+from chipmend.protect.design import Space, Targets
 from chipmend.protect.search import Searching, best
 from chipmend.protect.study import Study
 from chipmend.records import plain, rebuilt
@@ -22,9 +22,7 @@ ERRORS = BitErrors(accumulator=2e-4)
 SPACE = Space(
     ordinary_bits=(0, 12), important=(0.0, 0.1), important_bits=(22,), lanes=(4,), shifts=(0, 4)
 )
-SEARCH = Searching(
-    evaluations=5, method="sobol-greedy", estimating=64, injected=1, precision=Precision(rounds=1)
-)
+SEARCH = Searching(evaluations=5, method="sobol-greedy", estimating=64, injected=1)
 TARGETS = Targets(drop_under_faults=0.05, drop_without_faults=0.05, slowdown=0.5)
 
 

@@ -140,3 +140,6 @@ def test_code_that_only_shows_does_not_count_and_all_other_code_does(tmp_path, m
     first = digest_of_code.__wrapped__()
     assert after("cli") == after("report") == first
     assert len({first, after("fleet"), after("repairs")}) == 3
+    last = after("repairs")
+    (tmp_path / "repairs" / "areas.json").write_text("{}")
+    assert after("repairs") != last

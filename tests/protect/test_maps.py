@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from torch.nn.functional import cross_entropy
 
-from chipmend.protect.maps import layer_maps
+from chipmend.protect.maps import LayerMap, layer_maps
+from chipmend.records import plain, rebuilt
 from protect import small
 from protect.design.examples import subject
 
@@ -25,3 +29,13 @@ def test_injection_says_about_the_same():
         estimated, measured = np.sum(known.ordinary), np.sum(known.ordinary_injected)
         assert 0.4 < measured / estimated < 2.5
         assert np.sum(known.important_injected) > measured
+
+
+def test_of_a_layer_of_one_neuron_there_are_no_ordinary_ones():
+    known, *_ = subject().layers
+    lonely = replace(known, change=known.change[:1, :1])
+    one = replace(subject(), layers=(lonely, *subject().layers[1:]))
+    found = layer_maps(one, [], cross_entropy, neurons=0, each=4, seed=0)[0]
+    assert found.ordinary == ()
+    assert found.important == pytest.approx(lonely.change[0, 0])
+    assert rebuilt(LayerMap, plain(found)) == found

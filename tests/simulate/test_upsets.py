@@ -244,6 +244,35 @@ def test_weights_of_which_none_happens_to_flip_are_sound():
     assert torch.equal(found, sound)
 
 
+def test_flips_of_sums_are_the_same_whatever_flips_in_buffers(monkeypatch):
+    drawn = []
+    for errors in (SOME, replace(SOME, activations=0.02, weights=0.01)):
+        with monkeypatch.context() as patch:
+            told = Told(patch, upset_sums)
+            product_of(errors=errors)
+        drawn.append(told.positions)
+    assert drawn[0] == drawn[1]
+    assert len(drawn[0]) > 50
+
+
+@pytest.mark.parametrize("held", [Accumulators(bits=22), Accumulators(bits=22, tiles="reentry")])
+def test_sums_are_the_same_however_many_are_walked_together(held, monkeypatch):
+    array = replace(ARRAY, accumulators=held)
+    layer, inputs = layer_and_inputs("conv", array, is_signed=True, seed=0)
+    found = []
+    for together in (2**24, 40):
+        monkeypatch.setattr(upset_sums, "WALKED", together)
+        found.append(UpsetArray(array, replace(SOME, weights=0.01), seed=0)(layer)(inputs))
+    assert torch.equal(*found)
+    assert not torch.equal(found[0], soundly(layer)(inputs))
+
+
+def test_signs_are_not_extended_where_sums_re_enter():
+    array = replace(ARRAY, accumulators=Accumulators(bits=22, tiles="reentry"))
+    with pytest.raises(ArrayError, match="sums re-enter"):
+        UpsetArray(array, SOME, seed=0, guards={"weight": Guard(np.ones((2, 22)), widths=18)})
+
+
 def test_what_an_array_cannot_do_is_refused():
     layer, _ = layer_and_inputs("linear", ARRAY, is_signed=False, seed=0)
     layer.numbers[:] = 127

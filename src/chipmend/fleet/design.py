@@ -352,9 +352,8 @@ def pe_parameters(study: Study, array: Array) -> dict[str, int]:
     """The parameters of the Verilog of a PE of the design that was found."""
     found = study.found.evaluation
     return parameters(
-        found.design,
-        found.first,
-        found.last,
+        found.design.accumulator_bits,
+        range(found.first, found.last),
         weight_bits=array.memory.bits,
         cone=bool(study.errors.product),
     )

@@ -11,6 +11,7 @@ from chipmend.errors import ConstraintError, WorkerError
 from chipmend.fleet.executor import Tick
 from chipmend.fleet.runner import Runner
 from chipmend.protect.baselines import KINDS, usual
+from chipmend.protect.design.accuracy import Precision
 from chipmend.protect.design.evaluation import Evaluation, Evaluator
 from chipmend.protect.design.parameters import Design, Space
 from chipmend.protect.design.permanent import masked
@@ -101,7 +102,7 @@ class Designing:
             samples: The test split.
             clean: Scores of the reference on it.
         """
-        whole = replace(self.evaluator.precision, rounds=1, error=0.0, far=np.inf)
+        whole = Precision(error=0.0, far=np.inf)
         on_test = replace(
             self.evaluator,
             batches=samples,

@@ -22,6 +22,7 @@ from chipmend.version import __version__
 
 SHOWING = ("cli", "plan", "report")
 """Rooms whose code changes no result."""
+CODE = (".py", ".v", ".json")
 
 
 def fingerprint(
@@ -64,12 +65,15 @@ def conditions(threads: int, device: torch.device) -> dict[str, Any]:
 
 @functools.cache
 def digest_of_code() -> str:
-    """Hex digest of the code that results depend on: all of chipmend but what reads and shows."""
+    """Hex digest of the code that results depend on: all of chipmend but what reads and shows.
+
+    Verilog and tables of areas belong to it.
+    """
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(package.rglob("*")):
         inside = path.relative_to(package)
-        if inside.parts[0] not in SHOWING:
+        if inside.parts[0] not in SHOWING and path.suffix in CODE:
             digest.update(f"{inside.as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -55,7 +55,7 @@ def _of_kind(kind: str, bare: Design, shifts: tuple[int, ...]) -> Iterator[Desig
                 lanes = max(1, round(share * bare.rows * bare.cols))
                 yield replace(
                     bare, important=share, lanes=lanes, important_bits=bare.accumulator_bits
-                )
+                ).plain()
         case "shifts alone":
             yield from (replace(bare, shifts=count) for count in sorted(shifts) if count)
             if not any(shifts):

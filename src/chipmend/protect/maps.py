@@ -25,7 +25,7 @@ class LayerMap:
         passes: Pieces that each sum has.
         width: Bits that its widest sum of a pass needs.
         ordinary: Mean change of a sample's loss if a bit of an ordinary neuron flips once, the
-            lowest bit first.
+            lowest bit first; empty if the layer has but one neuron.
         important: The same of the layer's most vulnerable neurons.
         ordinary_injected: The first as injection has it; empty where that was not measured.
         important_injected: The second as injection has it.
@@ -61,7 +61,10 @@ def layer_maps(
         count = max(1, round(IMPORTANT * len(order)))
         classes = {"important": order[:count], "ordinary": order[count:]}
         rng = np.random.default_rng(chip_seed(seed, known.name, "maps"))
-        maps = {name: tuple(change[these].mean(0).tolist()) for name, these in classes.items()}
+        maps = {
+            n: tuple(change[some].mean(0).tolist()) if len(some) else ()
+            for n, some in classes.items()
+        }
         for name, these in classes.items():
             some = rng.choice(these, min(neurons, len(these)), replace=False)
             places = [divmod(int(at), known.change.shape[1]) for at in some]

@@ -211,7 +211,7 @@ def _maps(outcome: DesignOutcome) -> list[Figure]:
     ):
         for suffix, how in (("", "estimated from gradients"), ("_injected", "by injection")):
             values = [getattr(layer, name + suffix) for layer in outcome.maps]
-            if all(values) and values:
+            if any(values):
                 svg = heat(f"{words}, {how}", rows, values, [la.width for la in outcome.maps])
                 found.append(
                     Figure(

@@ -21,6 +21,8 @@ from chipmend.simulate.flips import BitErrors, Guard, blocks, drawn, worths
 from chipmend.simulate.operands import FlippedWeights, Operands
 
 LONG = 64
+WALKED = 2**24
+"""Products that are walked together, about."""
 Neurons = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -120,11 +122,11 @@ class UpsetSums:
         return pieces.unique().cpu().numpy()
 
     def _walk_(self, pieces: Int64[np.ndarray, " walked"], flips: _Flips, site: Site) -> None:
-        held = self.array.accumulators
-        if held.overflow == "wrap" and held.tiles == "outside":
-            self._walk_pieces_(pieces, flips, site)
-        else:
-            self._walk_sums_(np.unique(pieces // len(self.operands.passes.slices)), flips, site)
+        held, walk = self.array.accumulators, self._walk_pieces_
+        if held.overflow != "wrap" or held.tiles != "outside":
+            pieces, walk = np.unique(pieces // len(self.operands.passes.slices)), self._walk_sums_
+        for some in np.array_split(pieces, -(-len(pieces) * self.array.rows // WALKED)):
+            walk(some, flips, site)
 
     def _walk_pieces_(self, pieces: np.ndarray, flips: _Flips, site: Site) -> None:
         """Walk pieces by themselves: what they are off is what the sums are."""

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
 
+from chipmend.errors import ArrayError
 from chipmend.hardware.array import Array
 from chipmend.hardware.placement import WeightShape
 from chipmend.network.integer.layers import Layer, Pair, PairProduct, Product, soundly
@@ -41,6 +42,9 @@ class UpsetArray:
         errors: How often bits flip.
         seed: Chooses which.
         guards: What protection lets through, by layer; elsewhere all flips get through.
+
+    Raises:
+        ArrayError: Signs are to be extended, and sums re-enter: bounds are those of single passes.
     """
 
     def __init__(
@@ -52,6 +56,12 @@ class UpsetArray:
         guards: Mapping[str, Guard] | None = None,
     ) -> None:
         self.array, self.errors, self.seed, self.guards = array, errors, seed, guards or {}
+        extended = any(guard.widths is not None for guard in self.guards.values())
+        if extended and array.accumulators.tiles == "reentry":
+            raise ArrayError(
+                "signs are to be extended at the ends of columns, and sums re-enter the array",
+                hint="set array.accumulators.tiles to 'outside', or leave widths out of the guards",
+            )
 
     def __call__(self, layer: Layer) -> Product:
         """A layer's product.
@@ -73,14 +83,18 @@ class UpsetArray:
 
 
 class _Chance:
-    """A source of chance for every time that a layer is computed."""
+    """Sources of chance for every time that a layer is computed: each kind of flips has its own."""
 
     def __init__(self, seed: int, layer: str) -> None:
         self._seed, self._layer, self._times = seed, layer, 0
 
-    def next(self) -> np.random.Generator:
+    def begin(self) -> None:
+        """The layer is computed once more."""
         self._times += 1
-        seed = chip_seed(self._seed, self._layer, f"upsets {self._times}")
+
+    def of(self, kind: str) -> np.random.Generator:
+        """What flips of a kind are drawn from."""
+        seed = chip_seed(self._seed, self._layer, f"upsets {self._times} of {kind}")
         return np.random.Generator(np.random.PCG64(seed))
 
 
@@ -97,12 +111,13 @@ class _Layer:
 
     def __call__(self, inputs: Tensor) -> Int32[Tensor, "outputs m"]:
         """Accumulators of what comes in."""
-        rng, errors = self._chance.next(), self._on.errors
-        inputs = with_flips(inputs, errors.activations, rng)
+        chance, errors = self._chance, self._on.errors
+        chance.begin()
+        inputs = with_flips(inputs, errors.activations, chance.of("activations"))
         found = self._sound(inputs)
         if not (errors.accumulator or errors.product or errors.weights):
             return found
-        flipped = self._flipped(errors.weights, len(inputs), found.shape[1], rng)
+        flipped = self._flipped(errors.weights, len(inputs), found.shape[1])
         operands = OfLayer(
             self._weights,
             self._passes.columns(self._layer.columns(inputs)),
@@ -117,21 +132,20 @@ class _Layer:
             return outputs, columns // len(inputs) if last else columns % places
 
         on = self._on
-        UpsetSums(found, operands, on.array, on.errors, self._guard, neurons).upset_(rng, flipped)
+        sums = UpsetSums(found, operands, on.array, on.errors, self._guard, neurons)
+        sums.upset_(chance.of("sums"), flipped)
         return found
 
     @property
     def _samples_last(self) -> bool:
         return self._layer.window is not None
 
-    def _flipped(
-        self, rate: float, samples: int, columns: int, rng: np.random.Generator
-    ) -> FlippedWeights | None:
+    def _flipped(self, rate: float, samples: int, columns: int) -> FlippedWeights | None:
         """Weights that flip as they are read, for each sample anew."""
         if not rate:
             return None
         bits, numbers = self._on.array.memory.bits, self._layer.numbers
-        at = drawn(rng, range(numbers.numel() * samples * bits), rate)
+        at = drawn(self._chance.of("weights"), range(numbers.numel() * samples * bits), rate)
         if not len(at):
             return None
         words, rank = np.unique(at // bits, return_inverse=True)
@@ -170,10 +184,12 @@ class _Pair:
 
     def __call__(self, left: Tensor, right: Tensor) -> Int32[Tensor, "... m n"]:
         """Accumulators of what comes in."""
-        rng, on, errors = self._chance.next(), self._on, self._on.errors
+        chance, on, errors = self._chance, self._on, self._on.errors
+        chance.begin()
         passes = Passes(WeightShape(right.shape[-1], right.shape[-2]), on.array)
         check_wide_enough_for(self._pair, right.shape[-2], passes.slices, on.array)
-        left, right = (with_flips(each, errors.activations, rng) for each in (left, right))
+        left = with_flips(left, errors.activations, chance.of("left"))
+        right = with_flips(right, errors.activations, chance.of("right"))
         found = self._sound(left, right)
         if not (errors.accumulator or errors.product):
             return found
@@ -190,5 +206,6 @@ class _Pair:
         def neurons(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return rows % outputs, columns
 
-        UpsetSums(flat, operands, on.array, on.errors, self._guard, neurons).upset_(rng)
+        sums = UpsetSums(flat, operands, on.array, on.errors, self._guard, neurons)
+        sums.upset_(chance.of("sums"))
         return flat.view(*before, n, m).mT

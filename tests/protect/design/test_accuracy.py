@@ -10,7 +10,6 @@ from chipmend.network import accuracy
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.protect.design import Precision, Protection
 from chipmend.protect.design.accuracy import fall, fall_of, scored
-from chipmend.seeds import chip_seed
 from chipmend.simulate import UpsetArray
 from protect import small
 from protect.design.examples import BARE, ERRORS, subject
@@ -27,21 +26,18 @@ def batches(count):
 def test_a_fall_is_that_of_the_array_with_upsets():
     found, samples = Protection(replace(BARE, ordinary_bits=2), subject(), ERRORS), batches(256)
     clean = scored(subject().network, samples)
-    measured = fall(found, samples, clean, 0.01, seed=3, precision=Precision(rounds=2))
-    network, lost = subject().network, []
+    measured = fall(found, samples, clean, 0.01, seed=3, precision=Precision(error=0))
+    network = subject().network
     held = {**{n: c.weight() for n, c in network.codes.items()}, **network.held}
-    for number in range(2):
-        seed = chip_seed(3, "upsets", f"round {number}")
-        on = UpsetArray(small.ARRAY, ERRORS, seed=seed, guards=found.guards())
-        upset = IntegerNetwork(network.lowering, held, network.codes, on)
-        with torch.inference_mode():
-            hits = [upset(inputs).argmax(1) == targets for inputs, targets in samples]
-        lost.append(clean.astype(float) - torch.cat(hits).numpy())
-    lost = np.concatenate(lost)
+    on = UpsetArray(small.ARRAY, ERRORS, seed=3, guards=found.guards())
+    upset = IntegerNetwork(network.lowering, held, network.codes, on)
+    with torch.inference_mode():
+        hits = [upset(inputs).argmax(1) == targets for inputs, targets in samples]
+    lost = clean.astype(float) - torch.cat(hits).numpy()
     assert measured.drop == pytest.approx(lost.mean())
     assert measured.drop > 0.05
-    assert measured.error == pytest.approx(lost.std() / np.sqrt(512))
-    assert measured.samples == 512
+    assert measured.error == pytest.approx(lost.std() / np.sqrt(256))
+    assert measured.samples == 256
     assert measured.p_value > 0.99
 
 
@@ -58,9 +54,7 @@ def test_it_ends_as_soon_as_it_is_sure():
     sure = fall(bare, samples, clean, 0.01, seed=0)
     assert sure.samples == 1024
     assert sure.drop - 4 * sure.error > 0.01
-    exact = fall(
-        bare, samples, clean, 0.01, seed=0, precision=Precision(error=0, far=1e9, rounds=1)
-    )
+    exact = fall(bare, samples, clean, 0.01, seed=0, precision=Precision(error=0, far=1e9))
     assert exact.samples == 4096
     assert exact.drop == pytest.approx(sure.drop, abs=5 * sure.error)
 
@@ -84,7 +78,6 @@ def test_other_metrics_are_scored_alike():
             scored(subject().network, samples, metric),
             0.01,
             seed=0,
-            precision=Precision(rounds=1),
             metric=metric,
         )
         for metric in (accuracy, doubled)

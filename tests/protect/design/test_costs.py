@@ -37,21 +37,21 @@ def test_protected_bits_cost_what_pes_with_them_do():
 
 def test_ends_and_lanes_are_added():
     found = costs(
-        protection(sign_extension=True, important=0.1, lanes=6, important_bits=8, spread="layer")
+        protection(sign_extension=True, important=0.1, lanes=8, important_bits=8, spread="layer")
     )
     widest, end = subject().widest, area("column_end", BITS=22, NARROWEST=subject().narrowest)
     lane = area("lane", WEIGHT_BITS=8, BITS=22, FIRST=widest - 8, LAST=widest)
     assert found.area.ends == pytest.approx(3 * end)
-    # six lanes on arrays of four rows are two columns
-    assert found.area.unit == pytest.approx(6 * lane + 2 * (area("dppu_end", BITS=22) + end))
+    # eight lanes on arrays of four rows are two columns
+    assert found.area.unit == pytest.approx(8 * lane + 2 * (area("dppu_end", BITS=22) + end))
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 4, 6])
+@pytest.mark.parametrize("lanes", [1, 2, 4, 8])
 def test_cycles_are_those_of_the_slower_of_array_and_unit(lanes):
     found = protection(important=0.3, lanes=lanes, important_bits=22)
     total = working = 0
     for layer in subject().layers:
-        neurons, columns = int(found.important[layer.name].sum()), math.ceil(lanes / 4)
+        neurons, columns = int(found.again[layer.name].sum()), math.ceil(lanes / 4)
         turns = math.ceil(4 / (lanes / columns))
         unit = math.ceil(neurons * layer.passes / columns) * turns + 4 if neurons else 0
         total, working = total + max(layer.cycles, unit), working + unit

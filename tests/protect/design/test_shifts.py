@@ -3,9 +3,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from chipmend.network.integer.network import IntegerNetwork
 from chipmend.protect.design.shifts import chosen, sets, with_shifts
 from chipmend.protect.vulnerability.layers import layers_of
+from exported import in_integers
 from protect import small
 
 
@@ -66,3 +69,24 @@ def test_the_set_that_scores_best_is_chosen(network):
     shifts, found = chosen(network, weights(network), 2, score)
     assert shifts == wanted
     assert found is seen[1]
+
+
+def test_dead_channels_stay_as_they_are():
+    network = small.network()
+    held = {**network.held, "norm.weight": network.held["norm.weight"].clone()}
+    held["norm.weight"][2] = 0
+    dead = IntegerNetwork(network.lowering, {**weights(network), **held}, network.codes)
+    shifts, found = chosen(dead, weights(network), 2, lambda _: 0.0)
+    assert len(shifts) == 2
+    assert torch.equal(found.codes["first.weight"].step[2], network.codes["first.weight"].step[2])
+    inputs, _ = small.samples(20, 4)
+    assert found(inputs).isfinite().all()
+
+
+def test_a_network_without_a_next_grid_needs_no_shifts():
+    torch.manual_seed(0)
+    inputs = torch.randn(50, 6)
+    network = in_integers(nn.Sequential(nn.Linear(6, 3)).eval(), inputs)
+    shifts, found = chosen(network, weights(network), 2, lambda _: 0.0)
+    assert shifts == ()
+    assert torch.equal(found(inputs), network(inputs))

@@ -1,6 +1,5 @@
 """Accuracy of a network while bits flip, against the same network without: paired, until sure."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,6 @@ from chipmend.network.evaluate import Metric, accuracy, checked_scores
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.protect.design.protection import Protection, upsets
 from chipmend.protect.vulnerability.slopes import Batch
-from chipmend.seeds import chip_seed
 from chipmend.simulate.upsets import UpsetArray
 
 LOOK_AFTER = 1024
@@ -26,12 +24,10 @@ class Precision:
     Args:
         error: Standard error of the drop that is enough, as a fraction of all samples.
         far: So many standard errors from the bound is enough, too.
-        rounds: How often every sample is computed at most, each time with other flips.
     """
 
     error: float = 0.0015
     far: float = 4.0
-    rounds: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +38,7 @@ class Fall:
         drop: By how much the mean score is lower than that of the reference.
         error: Its standard error.
         p_value: Probability of such a drop or a smaller one, if it were just more than allowed.
-        samples: How many samples were computed, each of a round by itself.
+        samples: How many samples were computed.
         right: The mean score under faults.
     """
 
@@ -74,16 +70,16 @@ def fall(
         precision: How sure it is to be.
         metric: Scores samples from outputs and targets.
     """
-    scores, found = np.tile(clean, precision.rounds), list[np.ndarray]()
+    network, found = under_faults(protection, seed), list[np.ndarray]()
     seen = looked = 0
-    for some in _under_faults(protection, batches, metric, seed, precision.rounds):
-        found.append(some)
-        seen += len(some)
+    for batch in batches:
+        found.append(scored(network, [batch], metric))
+        seen += len(found[-1])
         if seen >= looked + LOOK_AFTER:
             looked = seen
-            if _enough(scores[:seen] - np.concatenate(found), allowed, precision):
+            if _enough(clean[:seen] - np.concatenate(found), allowed, precision):
                 break
-    return fall_of(np.concatenate(found), scores[:seen], allowed)
+    return fall_of(np.concatenate(found), clean[:seen], allowed)
 
 
 def fall_of(scores: np.ndarray, clean: np.ndarray, allowed: float) -> Fall:
@@ -127,16 +123,6 @@ def under_faults(protection: Protection, seed: int) -> IntegerNetwork:
         guards=protection.guards(),
     )
     return IntegerNetwork(sound.lowering, held, sound.codes, on)
-
-
-def _under_faults(
-    protection: Protection, batches: list[Batch], metric: Metric, seed: int, rounds: int
-) -> Iterator[Float64[np.ndarray, " samples"]]:
-    """Scores under faults, batch by batch, every round with flips of its own."""
-    for number in range(rounds):
-        network = under_faults(protection, chip_seed(seed, "upsets", f"round {number}"))
-        for batch in batches:
-            yield scored(network, [batch], metric)
 
 
 def _enough(lost: np.ndarray, allowed: float, precision: Precision) -> bool:

@@ -1,7 +1,9 @@
 """What a design costs: area in transistors, cycles, and a proxy of power.
 
 Not counted, being alike in all designs: memories themselves, what requantizes, and the list of
-important neurons, which comes from outside with the weights.
+important neurons, which comes from outside with the weights. Nor is the way of the dot-product
+unit's sums into the memory behind the array: a column of lanes has a register, a comparator and a
+multiplexer there, and is taken to find the memory free.
 
 References:
     [Xu2021] Xu et al., "HyCA: a hybrid computing architecture for fault-tolerant deep learning",
@@ -67,7 +69,7 @@ def costs(protection: Protection) -> Costs:
     """What a design costs on a network."""
     design, subject = protection.design, protection.subject
     found, bare = areas(protection), _bare(protection)
-    chosen = protection.important
+    chosen = protection.again
     units = [unit_cycles(design, int(chosen[la.name].sum()) * la.passes) for la in subject.layers]
     cycles = sum(max(la.cycles, unit) for la, unit in zip(subject.layers, units, strict=True))
     working = sum(units)
@@ -85,43 +87,38 @@ def costs(protection: Protection) -> Costs:
 def areas(protection: Protection) -> Area:
     """The area of a design, from the table of fitted areas."""
     design, subject = protection.design, protection.subject
-    ordinary, important = protection.firsts
     ends = design.cols * _end(protection) if design.sign_extension else 0.0
     unit = 0.0
     if design.lanes:
         columns = math.ceil(design.lanes / design.rows)
         of_column = area("dppu_end", BITS=design.accumulator_bits)
         of_column += _end(protection) if design.sign_extension else 0.0
-        unit = design.lanes * _element(protection, "lane", important) + columns * of_column
+        unit = (
+            design.lanes * _element(protection, "lane", protection.important) + columns * of_column
+        )
     pes = design.rows * design.cols
     return Area(
-        array=pes * _element(protection, "pe", ordinary),
+        array=pes * _element(protection, "pe", protection.ordinary),
         ends=ends,
         unit=unit,
         buffers=_buffers(design, subject),
     )
 
 
-def parameters(
-    design: Design, first: int, last: int, *, weight_bits: int, cone: bool
-) -> dict[str, int]:
+def parameters(bits: int, protected: range, *, weight_bits: int, cone: bool) -> dict[str, int]:
     """The parameters that the Verilog of a PE or of a lane has.
 
     Args:
-        design: The design.
-        first: The lowest protected bit.
-        last: One above the highest; the same where none is protected.
+        bits: Bits of its sums.
+        protected: Which of them are protected.
         weight_bits: Bits of a weight.
-        cone: Whether all is protected that those bits hang on, which goes up to the highest bit.
+        cone: Whether all is protected that those bits hang on.
     """
-    bits = design.accumulator_bits
-    if cone:
-        first, last = bits if first == last else first, bits
     return {
         "WEIGHT_BITS": weight_bits,
         "BITS": bits,
-        "FIRST": first,
-        "LAST": last,
+        "FIRST": protected.start,
+        "LAST": protected.stop,
         "CONE": int(cone),
     }
 
@@ -131,17 +128,16 @@ def unit_cycles(design: Design, pieces: int) -> int:
     if not pieces or not design.lanes:
         return 0
     columns = math.ceil(design.lanes / design.rows)
-    turns = math.ceil(design.rows * columns / design.lanes)
+    turns = design.rows * columns // design.lanes
     return math.ceil(pieces / columns) * turns + design.rows
 
 
-def _element(protection: Protection, part: str, first: int) -> float:
-    """The area of a PE, or of a lane, with bits protected from a first one on."""
-    cone = bool(protection.errors.product)
+def _element(protection: Protection, part: str, protected: range) -> float:
+    """The area of a PE, or of a lane, with some bits protected."""
+    cone = protection.cone
     given = parameters(
-        protection.design,
-        first,
-        protection.last,
+        protection.design.accumulator_bits,
+        protected,
         weight_bits=protection.subject.array.memory.bits,
         cone=cone,
     )

@@ -139,6 +139,7 @@ class Evaluator:
 
     def known(self, design: Design) -> Evaluation:
         """What is known of a design before anything is computed with it."""
+        design = design.plain()
         protection, variant = self.protection(design), self.variant(design)
         found = costs(protection)
         missed = []
@@ -148,8 +149,8 @@ class Evaluator:
             missed.append("slowdown")
         return Evaluation(
             design=design,
-            first=protection.firsts[0],
-            last=protection.last,
+            first=protection.ordinary.start,
+            last=protection.ordinary.stop,
             costs=found,
             harm=protection.harm(),
             lost=variant.lost,

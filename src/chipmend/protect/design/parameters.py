@@ -35,8 +35,9 @@ class Design:
         spread: Whether the neurons are chosen over the whole network, or the same share of every
             layer.
         important_bits: Bits that are protected in the lanes of that unit.
-        lanes: Its lanes; each multiplies and adds once a cycle. A column of them is as long as one
-            of the array at most.
+        lanes: Its lanes; each multiplies and adds once a cycle. They are a column that goes
+            through a sum as long as one of the array in whole turns, or several such columns: other
+            numbers are brought up to the next that is.
         shifts: How many shifts requantization may choose from; 0 for factors of any kind.
         buffers: How weights and activations in their buffers are protected: by parity and reading
             again, or by a code that corrects one bit of 64.
@@ -69,7 +70,7 @@ class Design:
             found = replace(found, important=0.0, lanes=0, important_bits=0, spread="network")
         if not (found.sign_extension and found.ordinary_bits + found.important_bits):
             found = replace(found, bare_bits=0)
-        return found
+        return replace(found, lanes=_in_columns(found.lanes, found.rows))
 
     def unprotected(self) -> "Design":
         """The same array without any protection."""
@@ -89,7 +90,7 @@ class Space:
         important: Shares of the array's work that are done again, from 0 up to 1.
         spread: Over what the neurons are chosen.
         important_bits: Bits that are protected in the lanes; more than there are stand for all.
-        lanes: Lanes of the dot-product unit.
+        lanes: Lanes of the dot-product unit, as a design has them.
         shifts: How many shifts requantization may choose from; 0 for factors of any kind.
         buffers: How buffers are protected.
 
@@ -177,6 +178,22 @@ class Space:
 
 
 DIMENSIONS = len(fields(Space))
+
+
+def _in_columns(lanes: int, rows: int) -> int:
+    """The next number of lanes that divides a column of the array, or makes whole columns.
+
+    Example:
+        >>> [_in_columns(lanes, 12) for lanes in (0, 4, 5, 7, 13)]
+        [0, 4, 6, 12, 24]
+    """
+    if lanes >= rows:
+        return -(-lanes // rows) * rows
+    return (
+        next((each for each in range(lanes, rows) if each and rows % each == 0), rows)
+        if lanes
+        else 0
+    )
 
 
 def _design(

@@ -31,8 +31,7 @@ def masked(protection: Protection, slowdown: float) -> Masked:
         slowdown: The share of cycles that may be added.
     """
     design = protection.design
-    first, _ = protection.firsts
-    protected = set(range(first, protection.last))
+    protected = set(protection.ordinary)
     if design.sign_extension:
         protected |= set(range(protection.subject.widest, design.accumulator_bits))
     columns = 0

@@ -48,7 +48,7 @@ class Protection:
     """A design on a network.
 
     Args:
-        design: The design.
+        design: The design; what of it has no effect is left out.
         subject: The network, on an array of the design's size.
         errors: How often bits flip.
     """
@@ -57,36 +57,48 @@ class Protection:
     subject: Subject
     errors: BitErrors
 
-    @property
-    def last(self) -> int:
-        """One above the highest bit that is protected."""
-        bits = self.design.accumulator_bits
-        if not self.design.sign_extension:
-            return bits
-        return min(bits, self.subject.widest) - self.design.bare_bits
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "design", self.design.plain())
 
     @property
-    def firsts(self) -> tuple[int, int]:
-        """The lowest protected bit of ordinary neurons, and of important ones."""
-        ordinary, important = self.design.ordinary_bits, self.design.important_bits
-        return max(0, self.last - ordinary), max(0, self.last - important)
+    def cone(self) -> bool:
+        """Whether all is protected that bits hang on, since multipliers flip."""
+        return bool(self.errors.product)
+
+    @property
+    def ordinary(self) -> range:
+        """The bits that are protected in PEs."""
+        return self._protected(self.design.ordinary_bits)
+
+    @property
+    def important(self) -> range:
+        """The bits that are protected in lanes."""
+        return self._protected(self.design.important_bits)
+
+    def _protected(self, count: int) -> range:
+        """The highest bits that sums need; of whole cones, all from there up."""
+        bits, last = self.design.accumulator_bits, self.design.accumulator_bits
+        if self.design.sign_extension:
+            last = min(bits, self.subject.widest) - self.design.bare_bits
+        end = bits if self.cone else last
+        return range(max(0, last - count), end) if count else range(end, end)
 
     @cached_property
     def through(self) -> Float64[np.ndarray, "2 bits"]:
-        """Of the flips of each bit the share that gets through votes, by class of neurons."""
-        product, width = bool(self.errors.product), self.design.accumulator_bits
-        rate = self.errors.product if product else self.errors.accumulator
-        found = np.ones((2, ACTIVATION_BITS + self._weight_bits if product else width))
-        for share, first in zip(found, self.firsts, strict=True):
-            share[first : None if product else self.last] = outvoted(rate)
+        """Of the flips of each bit the share that gets through votes, by class of neurons.
+
+        Of multipliers whose copies vote, one is taken to be hit in a cycle, and not two.
+        """
+        bits, left = self.design.accumulator_bits, outvoted(self.errors.accumulator)
+        if self.cone:
+            bits, left = ACTIVATION_BITS + self.subject.array.memory.bits, 0.0
+        found = np.ones((2, bits))
+        for share, protected in zip(found, (self.ordinary, self.important), strict=True):
+            share[protected.start : protected.stop] = left
         return found
 
     @property
-    def _weight_bits(self) -> int:
-        return self.subject.array.memory.bits
-
-    @property
-    def important(self) -> dict[str, Bool[np.ndarray, "outputs places"]]:
+    def again(self) -> dict[str, Bool[np.ndarray, "outputs places"]]:
         """The neurons that are computed again, by layer: those that gain most for the work."""
         return _of_any_lanes(self).chosen
 
@@ -123,7 +135,7 @@ class Protection:
 
     @property
     def _voted(self) -> tuple[int, int] | None:
-        return self.firsts if self.errors.product else None
+        return (self.ordinary.start, self.important.start) if self.cone else None
 
     @property
     def _of_sums(self) -> Float64[np.ndarray, "2 bits"]:
@@ -159,7 +171,7 @@ class Protection:
         return pairs | {
             layer.name: Guard(
                 self.through,
-                important=self.important[layer.name],
+                important=self.again[layer.name],
                 widths=layer.widths if extended else None,
                 voted=self._voted,
             )

@@ -49,9 +49,13 @@ def sets(network: IntegerNetwork, count: int) -> Iterator[Shifts]:
 
     Args:
         network: The network in integers.
-        count: How many shifts a set has.
+        count: How many shifts a set has; none where no factor brings anything to a next grid.
     """
-    wanted = torch.cat([_factors(la).log2().neg() for la in layers_of(network) if la.end.grid])
+    factors = [_factors(layer) for layer in layers_of(network) if layer.end.grid]
+    wanted = torch.cat([each[each > 0].log2().neg() for each in factors] or [torch.empty(0)])
+    if not len(wanted):
+        yield ()
+        return
     least, most = math.floor(float(wanted.min())), math.floor(float(wanted.max()))
     choices = itertools.combinations(range(least, max(most, least + count - 1) + 1), count)
     yield from sorted(choices, key=lambda shifts: (_cost(wanted, shifts), shifts))
@@ -107,7 +111,8 @@ def _fitted(layer: ProtectedLayer, codes: Codes, weight: Tensor, shifts: Shifts)
     assert layer.end.grid is not None
     factor = layer.end.factor / layer.end.grid.step
     chosen = _chosen(factor.abs().log2().neg(), shifts)
-    step = codes.step * (2.0**-chosen / factor)
+    dead = factor == 0
+    step = torch.where(dead, codes.step, codes.step * (2.0**-chosen / factor.masked_fill(dead, 1)))
     along = step.view(-1, *[1] * (weight.dim() - 1))
     numbers = (weight.detach().double() / along + 0.5).floor().clamp(-HIGHEST, HIGHEST)
     return Codes(numbers.float(), step)
