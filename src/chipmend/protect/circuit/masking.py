@@ -12,7 +12,7 @@ from chipmend.errors import RtlError
 from chipmend.protect.circuit.yosys import SOURCES
 from chipmend.simulate.rtl import simulated
 
-VECTORS = 200
+VECTORS = 50
 """Random operands for each fault."""
 
 
