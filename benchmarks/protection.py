@@ -55,7 +55,6 @@ from chipmend.protect.design import (
     Design,
     Evaluation,
     Evaluator,
-    Precision,
     Space,
     Subject,
     Targets,
@@ -64,7 +63,7 @@ from chipmend.protect.design import (
 from chipmend.protect.design.accuracy import fall, scored
 from chipmend.protect.design.protection import Protection
 from chipmend.protect.design.shifts import chosen
-from chipmend.protect.search import Bayesian, Candidates, RandomSearch, Searching, best
+from chipmend.protect.search import Bayesian, Candidates, RandomSearch, Search, Searching, best
 from chipmend.protect.vulnerability import Vulnerability, injected, layers_of, vulnerabilities
 from chipmend.records import digest_of, plain
 from chipmend.simulate import BitErrors
@@ -108,11 +107,11 @@ class Bench:
         wanted = {"clean": self.clean, "batches": self.validation, **given}
         array = subject.array
         return Evaluator(
+            array=array,
             variants={(array.rows, array.cols, 0): Variant(subject=subject, shifts=(), lost=0.0)},
             errors=BitErrors(accumulator=rate),
             targets=Targets(),
-            seed=0,
-            **wanted,
+            **{"seed": 0, **wanted},
         )
 
 
@@ -187,13 +186,10 @@ def rates(name: str, *, quick: bool) -> Part:
     """Rates at which the unprotected network loses 5, 20 and 50 points, on validation."""
     bench = Bench(name, quick=quick)
     subject = bare_subject(bench.network, bench.validation[0][0])
-    precision = Precision(error=0.0 if not quick else 0.01, far=np.inf)
 
     def lost(rate: float) -> float:
         protection = Protection(BARE, subject, BitErrors(accumulator=rate))
-        return fall(
-            protection, bench.validation, bench.clean, 0.01, seed=9, precision=precision
-        ).drop
+        return fall(protection, bench.validation, bench.clean, 0.01, seed=9, whole=True).drop
 
     found = []
     for wanted in LOSSES:
@@ -213,24 +209,25 @@ def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
     task = cm.Task(bench.model, train=data.train, validation=data.validation, test=data.test)
     searching = Searching(
         evaluations=4 if quick else 30,
-        by_chance=False,
+        by_chance=not quick,
         estimating=256 if quick else 2048,
-        injected=0,
+        injected=0 if quick else 4,
     )
-    space = Space(important=(0.0, 0.005)) if quick else Space()
+    space = Space(important=(0.0, 0.005)) if quick else Space(shifts=(0, 2, 3))
     outcome = design(
         task,
         array=ARRAY,
         errors=[BitErrors(accumulator=rate) for rate in at],
         space=space,
         searching=searching,
-        run=folder / f"run {name}",
+        run=folder,
         threads=1,
     )
     targets, found = outcome.targets, []
     for study in outcome.studies:
         row = study.found
         assert row.test is not None
+        assert row.lost_on_test is not None
         everything = [*study.searched, *(each.evaluation for each in study.rows)]
         without = best(e for e in everything if not e.design.lanes)
         with_unit = best(e for e in everything if e.design.lanes)
@@ -248,12 +245,17 @@ def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
                         "meets": each.evaluation.meets,
                         "validation": plain(each.evaluation.fall),
                         "test": plain(each.test),
+                        "lost": each.evaluation.lost,
+                        "lost_on_test": each.lost_on_test,
                         "masked": plain(each.masked),
                     }
                     for each in study.rows
                 ],
-                "meets_on_test": row.test.drop <= targets.drop_under_faults
-                and row.evaluation.lost <= targets.drop_without_faults
+                "unmet": study.unmet,
+                "found_by": study.by,
+                "meets_on_test": study.meets
+                and row.test.drop <= targets.drop_under_faults
+                and row.lost_on_test <= targets.drop_without_faults
                 and row.evaluation.costs.slowdown <= targets.slowdown,
                 "least_without_unit": without and without.costs.overhead,
                 "least_with_unit": with_unit and with_unit.costs.overhead,
@@ -264,41 +266,56 @@ def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
 
 
 def searches(name: str, rate: float, *, quick: bool) -> Part:
-    """Bayesian search against search by chance, at as many evaluations."""
+    """Bayesian search against search by chance, at as many evaluations.
+
+    Every seed has flips of its own. Search by chance comes in two kinds: of all candidates, and of
+    those that are smaller than the best so far.
+    """
     bench = Bench(name, quick=quick)
     subject = Subject.of(bench.network, ARRAY, bench.vulnerability(256 if quick else 2048))
-    evaluator = bench.evaluator(rate, subject)
     space = Space(important=(0.0, 0.005)) if quick else Space()
-    candidates = Candidates.of(space, ARRAY, evaluator, seed=0)
-    count, known = 6 if quick else 30, {}
-
-    def areas(search: Any) -> list[float]:
-        """The least area so far, after every evaluation."""
-        seen, least = [], np.inf
-        for _ in range(count):
-            found = search.ask()
-            if found not in known:
-                known[found] = evaluator(found)
-            search.tell(known[found])
-            if known[found].meets:
-                least = min(least, known[found].costs.overhead)
-            seen.append(least)
-        return seen
-
-    rows = []
+    rows, candidates = [], []
     for seed in range(1 if quick else SEEDS):
-        bayesian = areas(Bayesian(candidates, evaluator.targets, seed=seed))
-        random = areas(RandomSearch(candidates, seed=seed))
-        reached = [at for at, area in enumerate(bayesian, 1) if area <= random[-1]]
-        rows.append(
-            {
-                "seed": seed,
-                "bayesian": [None if np.isinf(a) else a for a in bayesian],
-                "random": [None if np.isinf(a) else a for a in random],
-                "evaluations_over_random": min(reached, default=count) / count,
-            }
-        )
+        evaluator = bench.evaluator(rate, subject, seed=seed)
+        candidates = Candidates.of(space, ARRAY, evaluator, seed=0)
+        known = dict[Design, Evaluation]()
+        of_kind = {
+            kind: areas(search, evaluator, known, 6 if quick else 30)
+            for kind, search in {
+                "bayesian": Bayesian(candidates, evaluator.targets, seed=seed),
+                "random": RandomSearch(candidates, seed=seed),
+                "random_smaller": RandomSearch(candidates, seed=seed, smaller=True),
+            }.items()
+        }
+        rows.append({"seed": seed, **of_kind, "needed": needed(*of_kind.values())})
     return {"candidates": len(candidates), "seeds": rows}
+
+
+def areas(
+    search: Search, evaluator: Evaluator, known: dict[Design, Evaluation], count: int
+) -> list[float | None]:
+    """The least area so far, after every evaluation; none as long as no design suffices."""
+    seen, least = list[float | None](), None
+    while len(seen) < count and (found := search.ask()) is not None:
+        if found not in known:
+            known[found] = evaluator(found)
+        search.tell(known[found])
+        least = best(each for each in (least, known[found]) if each is not None)
+        seen.append(least and least.costs.overhead)
+    return seen
+
+
+def needed(
+    bayesian: list[float | None], random: list[float | None], _: list[float | None]
+) -> float | None:
+    """The share of evaluations after which Bayesian search is where search by chance ends.
+
+    More than 1 if it never is, and none if search by chance finds nothing.
+    """
+    if random[-1] is None:
+        return None
+    there = [at for at, area in enumerate(bayesian, 1) if area is not None and area <= random[-1]]
+    return min(there) / len(random) if there else 2.0
 
 
 def where_units_pay(name: str, rate: float, *, quick: bool) -> Part:
@@ -372,7 +389,7 @@ def shifts(name: str, rate: float, *, quick: bool) -> Part:
             narrow = Subject(
                 network, array, tuple(_cut(la, width) for la in subject.layers), subject.pairs
             )
-            evaluator = bench.evaluator(rate, narrow, clean=scored(network, bench.validation))
+            evaluator = bench.evaluator(rate, narrow)
             found = usual("uniform top bits", array, evaluator, shifts=())
             row[label] = found.design.ordinary_bits if found.meets else None
         rows.append(row)
@@ -394,17 +411,11 @@ def figures_of(parts: Mapping[str, Part], networks: Sequence[str]) -> dict[str, 
         uniform.append(overhead / designs["uniform top bits"]["overhead"])
         full.append(overhead / designs["full TMR"]["overhead"])
     seeds = parts[f"searches {networks[0]}"]["seeds"]
-    wins = [
-        each["bayesian"][-1] is not None
-        and (each["random"][-1] is None or each["bayesian"][-1] < each["random"][-1])
-        for each in seeds
-    ]
     counted = [_constrained(parts[f"shifts {name}"]["counts"]) for name in networks]
-    saved = [
-        before["bits_of_narrow"] - after["bits_of_narrow"]
-        for before, after in counted
-        if before["bits_of_narrow"] is not None and after["bits_of_narrow"] is not None
-    ]
+    bits = [(before["bits_of_narrow"], after["bits_of_narrow"]) for before, after in counted]
+    worst = None
+    if not any(None in each for each in bits):
+        worst = float(min(before - after for before, after in bits))
     return {
         "spearman_min": min(row["spearman"] for row in layers),
         "spearman_ceiling_min": min(row["ceiling"] for row in layers),
@@ -413,11 +424,20 @@ def figures_of(parts: Mapping[str, Part], networks: Sequence[str]) -> dict[str, 
         "overhead_over_uniform_tmr_median": statistics.median(uniform),
         "overhead_over_full_tmr_max": max(full),
         "cells_met_on_test": float(sum(cell["meets_on_test"] for cell in every)),
-        "wins_over_random_of_5": float(sum(wins)),
-        "evaluations_over_random": statistics.median(e["evaluations_over_random"] for e in seeds),
+        "wins_over_random_of_5": float(wins(seeds, "random")),
+        "wins_over_smaller_random_of_5": float(wins(seeds, "random_smaller")),
+        "evaluations_over_random": statistics.median(
+            each["needed"] for each in seeds if each["needed"] is not None
+        ),
         "shift_constraint_loss": max(100 * after["lost_on_test"] for _, after in counted),
-        "protected_bits_saved": float(min(saved)) if saved else None,
+        "protected_bits_saved": worst,
     }
+
+
+def wins(seeds: Sequence[Mapping[str, Any]], opponent: str) -> int:
+    """In how many seeds Bayesian search ends with less area than another search."""
+    ends = [(each["bayesian"][-1], each[opponent][-1]) for each in seeds]
+    return sum(own is not None and (other is None or own < other) for own, other in ends)
 
 
 def _constrained(rows: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -440,6 +460,10 @@ class Parts:
     def __init__(self, folder: Path, *, quick: bool) -> None:
         self.folder = folder
         self._code = digest_of([digest_of_code(), Path(__file__).read_text(), quick])
+
+    def run(self, name: str) -> Path:
+        """A folder for a run, which the same code goes on with."""
+        return self.folder / f"run {name} {self._code[:12]}"
 
     def get(self, name: str) -> Part | None:
         """What a part came to; none if it is still to do."""
@@ -490,7 +514,7 @@ def main() -> None:
     wanted: dict[str, tuple[Callable[..., Part], tuple[Any, ...]]] = {}
     for name in reversed(networks):  # the longest first
         these = at[name][1:2] if quick else at[name]
-        wanted[f"cells {name}"] = (cells, (name, these, folder))
+        wanted[f"cells {name}"] = (cells, (name, these, parts.run(name)))
         wanted[f"correlation {name}"] = (correlation, (name,))
     wanted[f"searches {networks[0]}"] = (searches, (networks[0], at[networks[0]][1]))
     wanted[f"map {networks[0]}"] = (where_units_pay, (networks[0], at[networks[0]][1]))

@@ -72,9 +72,13 @@ def test_a_run_under_another_plan_is_refused(workshop, plan):
 
 
 def test_targets_that_nothing_meets_are_told_with_what_binds(workshop):
-    targets = {"drop_under_faults": 1e-9, "drop_without_faults": 0.1, "slowdown": 0.5}
-    said = workshop.refused("design", workshop.plan(**{**TABLES, "targets": targets}))
+    tables = {**TABLES, "errors": {"accumulator": [0.1]}}
+    said = workshop.refused("design", workshop.plan(**tables))
     assert "the nearest misses: drop_under_faults binds" in said
+    assert (workshop.folder / "run" / "report.html").exists()
+    targets = {"drop_under_faults": 1e-9, "drop_without_faults": 0.1, "slowdown": 0.5}
+    strict = workshop.plan(**{**TABLES, "targets": targets, "execution": {"run": "other"}})
+    assert "cannot be ruled out" in workshop.refused("design", strict)
 
 
 def test_a_plan_for_mending_is_none_for_protection_nor_the_other_way_round(workshop, plan):

@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from chipmend.errors import ArrayError, ConstraintError, FingerprintError
+from chipmend.errors import ArrayError, ConstraintError, FingerprintError, RtlError
 from chipmend.fleet import design as module
-from chipmend.fleet import designing
+from chipmend.fleet import designing, preparing
 from chipmend.fleet.design import design
+from chipmend.fleet.store.sqlite import FILE as SQLITE
 from chipmend.hardware import Accumulators, Array
 from chipmend.network import Task
+from chipmend.protect.baselines import KINDS
 from chipmend.protect.design import Space, Targets
 from chipmend.protect.search import Searching, best
 from chipmend.protect.study import Study
@@ -64,6 +66,7 @@ def test_every_row_is_read_on_the_test_split_once(outcome):
     for row in study.rows:
         assert row.test.samples == 512
         assert row.masked is not None
+        assert (row.lost_on_test == 0) == (row.evaluation.design.shifts == 0)
     assert study.found.test.drop < 0.08
 
 
@@ -95,7 +98,7 @@ def test_a_run_goes_on_where_it_was_interrupted(task, tmp_path, monkeypatch, out
     again = designed(task, tmp_path)
     assert len(count) == len(set(count)) + 1  # the one that was interrupted
     assert plain(again.studies) == plain(outcome.studies)
-    monkeypatch.setattr(module, "vulnerabilities", lambda *_, **__: pytest.fail("estimated again"))
+    monkeypatch.setattr(preparing, "vulnerabilities", lambda *_, **__: pytest.fail("again"))
     more = designed(task, tmp_path, searching=replace(SEARCH, evaluations=6))
     assert more.studies[0].searched[:5] == again.studies[0].searched
 
@@ -127,7 +130,7 @@ def test_every_rate_gets_a_design(task, tmp_path):
 @pytest.mark.parametrize(
     ("targets", "space", "said"),
     [
-        ({"drop_under_faults": 1e-6}, {}, r"drop_under_faults binds: accuracy falls by .* points"),
+        ({"drop_under_faults": 1e-6}, {}, "by the 512 samples .* if flips cost none of them"),
         ({"drop_without_faults": 0.0}, {"shifts": (1,)}, "no design can meet targets.drop_without"),
         ({"slowdown": 0.0}, {"important": (0.9,), "spread": ("layer",)}, "targets.slowdown: the"),
         ({}, {"accumulator_bits": (14,)}, "no design has accumulators that hold"),
@@ -145,6 +148,81 @@ def test_where_nothing_can_meet_the_targets_it_is_said_what_binds(
             space=replace(SPACE, **space),
             searching=few,
         )
+
+
+def test_a_rate_that_no_design_is_up_to_keeps_no_other_from_its_design(task, tmp_path):
+    rates = [BitErrors(accumulator=1e-4), BitErrors(accumulator=0.1)]
+    few = replace(SEARCH, evaluations=2, by_chance=False, injected=0)
+    found = designed(task, tmp_path, errors=rates, searching=few)
+    first, second = found.studies
+    assert first.meets
+    assert not second.meets
+    with pytest.raises(ConstraintError) as caught:
+        found.check_met()
+    nearest = second.found.evaluation
+    assert "accumulator 0.1: none of" in str(caught.value)
+    assert f"binds: accuracy falls by {100 * nearest.fall.drop:.2f} points" in str(caught.value)
+    assert "accumulator 0.0001" not in str(caught.value)
+    assert second.found.test.drop > 0.05
+
+
+def test_vulnerabilities_of_another_network_or_damaged_ones_are_not_used(
+    task, tmp_path, monkeypatch
+):
+    few = replace(SEARCH, evaluations=1, by_chance=False, injected=0)
+    first = designed(task, tmp_path, searching=few)
+    (tmp_path / SQLITE).unlink()
+    torch.manual_seed(1)
+    other = Task(small.Small().eval(), train=task.train, validation=task.validation, test=task.test)
+    estimated, estimate = [], preparing.vulnerabilities
+    monkeypatch.setattr(
+        preparing, "vulnerabilities", lambda *g, **m: estimated.append(1) or estimate(*g, **m)
+    )
+    designed(other, tmp_path, searching=few, targets=replace(TARGETS, drop_under_faults=0.9))
+    assert len(estimated) == 2  # with shifts, and without
+    (tmp_path / SQLITE).unlink()
+    for path in tmp_path.glob("vulnerability*"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert plain(designed(task, tmp_path, searching=few).studies) == plain(first.studies)
+    assert len(estimated) == 4
+
+
+def test_other_arrays_are_compared_with_that_of_the_plan(task, tmp_path):
+    space = Space(
+        sizes=((4, 3), (2, 2)),
+        accumulator_bits=(20, 22),
+        ordinary_bits=(0, 12),
+        sign_extension=(False,),
+        important=(0.0,),
+    )
+    many = replace(SEARCH, evaluations=12, by_chance=False, injected=0)
+    targets = replace(TARGETS, slowdown=1.0)
+    found = designed(task, tmp_path, space=space, searching=many, targets=targets)
+    (study,) = found.studies
+    usual = [row for row in study.rows if row.name in KINDS]
+    assert {r.evaluation.design.accumulator_bits for r in usual} == {22}
+    bare, least = study.row("no protection").evaluation, study.found.evaluation
+    small_ones = [e for e in study.searched if e.design.rows == 2]
+    assert small_ones
+    for each in small_ones:
+        assert each.costs.overhead == pytest.approx(each.costs.area.total - bare.costs.area.total)
+        assert each.costs.slowdown == pytest.approx(each.costs.cycles / bare.costs.cycles - 1)
+        assert each.costs.slowdown > 0.2
+    own = study.row("uniform, same array as found").evaluation.design
+    assert own.accumulator_bits == least.design.accumulator_bits
+    assert (own.rows, own.cols) == (least.design.rows, least.design.cols)
+
+
+def test_a_yosys_that_fails_ends_nothing(task, tmp_path, monkeypatch):
+    def failing(*_):
+        raise RtlError("Yosys failed: out of order", hint="repair it")
+
+    monkeypatch.setattr(module, "found_yosys", lambda: True)
+    monkeypatch.setattr(module, "synthesized", failing)
+    few = replace(SEARCH, evaluations=1, by_chance=False, injected=0)
+    found = designed(task, tmp_path, searching=few)
+    assert found.synthesized == (None,)
+    assert any("Yosys failed: out of order" in note for note in found.notes)
 
 
 def test_sums_that_do_not_wrap_around_and_flips_of_nothing_are_refused(task):

@@ -38,3 +38,10 @@ def test_where_none_meets_the_targets_the_last_is_told():
     assert found.design.ordinary_bits == 22
     assert not found.meets
     assert usual("dot-product unit alone", small.ARRAY, hopeless, shifts=()).design.important == 1.0
+
+
+def test_where_nothing_needs_protection_no_bit_gets_any():
+    def generous(design):
+        return replace(evaluate(design), missed=())
+
+    assert usual("uniform top bits", small.ARRAY, generous, shifts=()).design.ordinary_bits == 0

@@ -35,7 +35,6 @@ def outcome():
         errors=evaluator().errors,
         rows=tuple(rows),
         searched=tuple(evaluation(ordinary_bits=bits) for bits in (20, 3, 14)),
-        meets=True,
     )
     each = tuple(10.0 ** (bit - 22) for bit in range(22))
     layer = LayerMap(
@@ -61,7 +60,7 @@ def test_the_page_says_what_was_found_and_shows_every_row():
     text = page(outcome())
     for words in ("no protection", "full TMR", "uniform top bits", "0.001 per accumulator bit"):
         assert words in text
-    assert "10 % again on 4 lanes with 22 bits" in text
+    assert "10 % again on 4 lanes with 18 bits" in text
     assert "stand in for 2 column(s)" in text
     assert "4,954" in text
     assert "a&lt;b" in text
@@ -82,4 +81,4 @@ def test_designs_in_words():
     assert bits_in_words(evaluation(ordinary_bits=1)) == "bit 21"
     said = design_in_words(evaluation(buffers="ecc", **FOUND))
     assert said.startswith("signs extended, bits ")
-    assert said.endswith("10 % again on 4 lanes with 22 bits, ECC")
+    assert said.endswith("10 % again on 4 lanes with 18 bits, ECC")

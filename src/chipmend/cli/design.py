@@ -56,6 +56,7 @@ def design(plan: Path, /, *, json: Json = None) -> None:
     _write_verilog(outcome, run)
     write_design_report(outcome, made)
     finish(made, lambda: _summary(outcome, str(made)), json, lambda: _show(outcome))
+    outcome.check_met()
 
 
 def _as_json(outcome: "DesignOutcome") -> bytes:
@@ -125,6 +126,8 @@ def _summary(outcome: "DesignOutcome", report: str) -> dict[str, Any]:
             {
                 "errors": plain(study.errors),
                 "evaluations": len(study.searched),
+                "found_by": study.by,
+                "unmet": study.unmet,
                 "designs": [
                     {
                         "name": row.name,
@@ -137,6 +140,7 @@ def _summary(outcome: "DesignOutcome", report: str) -> dict[str, Any]:
                         "drop_on_validation": plain(row.evaluation.fall),
                         "drop_on_test": plain(row.test),
                         "lost_without_faults": row.evaluation.lost,
+                        "lost_without_faults_on_test": row.lost_on_test,
                         "meets": row.evaluation.meets,
                         "masked": plain(row.masked),
                     }

@@ -10,8 +10,9 @@ from jaxtyping import Float64
 from chipmend.errors import ConstraintError, WorkerError
 from chipmend.fleet.executor import Tick
 from chipmend.fleet.runner import Runner
+from chipmend.hardware.array import Array
 from chipmend.protect.baselines import KINDS, usual
-from chipmend.protect.design.accuracy import Precision
+from chipmend.protect.design.accuracy import scored
 from chipmend.protect.design.evaluation import Evaluation, Evaluator
 from chipmend.protect.design.parameters import Design, Space
 from chipmend.protect.design.permanent import masked
@@ -65,7 +66,7 @@ class Designing:
         Raises:
             ConstraintError: Of no design it is known beforehand that it may meet the targets.
         """
-        array = self._array
+        array = self.evaluator.array
         candidates = Candidates.of(self.space, array, self.evaluator, seed=self.seed)
         if not len(candidates):
             raise nothing_may_meet(self.space, self.evaluator)
@@ -83,13 +84,19 @@ class Designing:
             tried = self._searched(random, "search by chance", evaluations)
             rows.append(_row("search by chance", tried))
         everything = [*found, *(row.evaluation for row in rows)]
-        chosen = best(everything)
-        rows.append(Row(name="found", evaluation=chosen or _nearest(everything)))
+        chosen = best(everything) or _nearest(everything)
+        by = next((row.name for row in rows if row.evaluation.design == chosen.design), "search")
+        if any(each.design == chosen.design for each in found):
+            by = "search"
+        rows += self._as_wide(chosen)
+        rows.append(Row(name="found", evaluation=chosen))
         return Study(
             errors=self.evaluator.errors,
             rows=tuple(rows),
             searched=tuple(found),
-            meets=chosen is not None,
+            by=by,
+            unmet=None if chosen.meets else self._unmet(chosen, len(everything)),
+            left_out=candidates.left_out,
         )
 
     def tested(
@@ -102,26 +109,36 @@ class Designing:
             samples: The test split.
             clean: Scores of the reference on it.
         """
-        whole = Precision(error=0.0, far=np.inf)
         on_test = replace(
             self.evaluator,
             batches=samples,
             clean=clean,
             seed=self.evaluator.seed + 1,
-            precision=whole,
+            whole=True,
         )
         designs = [row.evaluation.design for row in study.rows]
         found = replace(self, evaluator=on_test, split="test")._evaluated(designs, "test split")
-        slowdown = self.evaluator.targets.slowdown
+        most, lost = self.evaluator.most_cycles, self._lost(on_test)
         rows = [
             replace(
                 row,
                 test=read.fall,
-                masked=masked(self.evaluator.protection(read.design), slowdown),
+                lost_on_test=lost[read.design.shifts],
+                masked=masked(self.evaluator.protection(read.design), most),
             )
             for row, read in zip(study.rows, found, strict=True)
         ]
         return replace(study, rows=tuple(rows))
+
+    def _lost(self, evaluator: Evaluator) -> dict[int, float]:
+        """What shifts alone cost on an evaluator's samples, by how many there are."""
+        networks = {shifts: v.subject.network for (*_, shifts), v in evaluator.variants.items()}
+        return {
+            shifts: float(
+                evaluator.clean.mean() - scored(network, evaluator.batches, evaluator.metric).mean()
+            )
+            for shifts, network in networks.items()
+        }
 
     def _searched(self, search: Search, what: str, count: int) -> list[Evaluation]:
         asked, told = list[Design](), list[Evaluation]()
@@ -138,20 +155,51 @@ class Designing:
         return told
 
     def _usual(self) -> list[Row]:
-        """The usual designs; those that are known to be too slow are not computed."""
+        """The usual designs on the plan's array."""
+        kinds = [kind for kind in KINDS if kind != "shifts alone" or any(self.space.shifts)]
+        return [self._of_kind(kind, self.evaluator.array) for kind in kinds]
+
+    def _of_kind(self, kind: str, array: Array) -> Row:
         asked = list[Design]()
 
         def evaluate(design: Design) -> Evaluation:
-            if design not in asked:
-                asked.append(design)
-            return self._evaluated(asked, "usual designs")[asked.index(design)]
+            asked.append(design)
+            return self._evaluated(asked, "usual designs")[-1]
 
-        shifts = self.space.shifts
+        found = usual(kind, array, evaluate, shifts=self.space.shifts)
+        return Row(name=kind, evaluation=found)
+
+    def _as_wide(self, found: Evaluation) -> list[Row]:
+        """The fewest uniform bits on the array of the design found, if that is another one."""
+        array = self.evaluator.array
+        if (own := found.design.on(array)) == array:
+            return []
         return [
-            Row(name=kind, evaluation=usual(kind, self._array, evaluate, shifts=shifts))
-            for kind in KINDS
-            if kind != "shifts alone" or any(shifts)
+            replace(self._of_kind("uniform top bits", own), name="uniform, same array as found")
         ]
+
+    def _unmet(self, nearest: Evaluation, count: int) -> str:
+        """Why no design meets the targets: what binds, and how far the nearest is."""
+        targets, said = self.evaluator.targets, []
+        if "drop_under_faults" in nearest.missed and nearest.fall is not None:
+            fall = nearest.fall
+            said.append(
+                f"drop_under_faults binds: accuracy falls by {100 * fall.drop:.2f} points "
+                f"(standard error {100 * fall.error:.2f}), and "
+                f"{100 * targets.drop_under_faults:g} are allowed with a confidence of "
+                f"{100 * targets.confidence:g} %"
+            )
+        for name, value in (
+            ("drop_without_faults", nearest.lost),
+            ("slowdown", nearest.costs.slowdown),
+        ):
+            if name in nearest.missed:
+                allowed = getattr(targets, name)
+                said.append(f"{name} is {100 * value:.2f} %, and {100 * allowed:g} % are allowed")
+        return (
+            f"{self.name}: none of {count} designs meets the targets; the nearest misses: "
+            f"{', '.join(said)}"
+        )
 
     def _evaluated(self, designs: Sequence[Design], what: str) -> list[Evaluation]:
         """What designs come to, each of which is evaluated once."""
@@ -163,10 +211,6 @@ class Designing:
             dict(zip(names, designs, strict=True)),
         )
         return [_evaluation(results[name]) for name in names]
-
-    @property
-    def _array(self) -> Any:
-        return next(iter(self.evaluator.variants.values())).subject.array
 
 
 def _evaluation(result: Mapping[str, Any]) -> Evaluation:
@@ -185,16 +229,15 @@ def _row(name: str, tried: Sequence[Evaluation]) -> Row:
 def _nearest(tried: Sequence[Evaluation]) -> Evaluation:
     """Of designs none of which meets the targets, the one that misses the drop by least."""
 
-    def drop(each: Evaluation) -> tuple[bool, float]:
-        return "drop_under_faults" not in each.missed, each.fall.drop if each.fall else np.inf
+    def far(each: Evaluation) -> tuple[int, float]:
+        return len(each.missed), each.fall.drop if each.fall else np.inf
 
-    return min(tried, key=lambda each: (len(each.missed), drop(each)[1]))
+    return min(tried, key=far)
 
 
 def nothing_may_meet(space: Space, evaluator: Evaluator) -> ConstraintError:
     """What is told where of all designs it is known that they miss a target."""
-    array = next(iter(evaluator.variants.values())).subject.array
-    designs = space.designs(array)
+    designs = space.designs(evaluator.array)
     fitting = [design for design in designs if evaluator.fits(design)]
     if not fitting:
         needed = min(v.subject.widest for v in evaluator.variants.values())
@@ -210,27 +253,9 @@ def nothing_may_meet(space: Space, evaluator: Evaluator) -> ConstraintError:
             "allowed",
             hint="let space.shifts have 0 or more shifts, or allow a larger loss",
         )
-    slowest = min(evaluator.known(design).costs.slowdown for design in fitting[:200])
+    fastest = min(evaluator.known(design).costs.slowdown for design in fitting)
     return ConstraintError(
-        f"no design can meet targets.slowdown: the fastest adds {100 * slowest:.2f} % of cycles, "
+        f"no design can meet targets.slowdown: the fastest adds {100 * fastest:.2f} % of cycles, "
         f"and {100 * evaluator.targets.slowdown:g} are allowed",
         hint="let space.important have 0, or allow more",
-    )
-
-
-def nothing_meets(study: Study, evaluator: Evaluator) -> ConstraintError:
-    """What is told where no design that was evaluated meets the targets."""
-    nearest = study.found.evaluation
-    said = []
-    if "drop_under_faults" in nearest.missed and nearest.fall is not None:
-        said.append(
-            f"drop_under_faults binds: accuracy falls by {100 * nearest.fall.drop:.2f} points "
-            f"(standard error {100 * nearest.fall.error:.2f}), and "
-            f"{100 * evaluator.targets.drop_under_faults:g} are allowed"
-        )
-    said += [f"{name} is missed" for name in nearest.missed if name != "drop_under_faults"]
-    return ConstraintError(
-        f"none of {len(study.searched)} designs meets the targets; the nearest misses: "
-        f"{'; '.join(said)}",
-        hint="allow more, let the space have more protection, or give search.evaluations more",
     )

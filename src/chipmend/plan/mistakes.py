@@ -33,7 +33,6 @@ from chipmend.policy.fixed import Fixed, FixedSteps
 from chipmend.policy.looks import Looks
 from chipmend.policy.reduce import Reduce
 from chipmend.policy.until_met import UntilMet
-from chipmend.protect.design.accuracy import Precision
 from chipmend.protect.design.evaluation import Targets
 from chipmend.protect.design.parameters import Space
 from chipmend.protect.search.settings import Searching
@@ -77,7 +76,7 @@ TABLES: Mapping[str, tuple[type, ...]] = {
     "errors": (ErrorRates,),
     "targets": (Targets,),
     "space": (Space,),
-    "search": (Searching, Precision),
+    "search": (Searching,),
 }
 """What may stand in each table of a plan."""
 

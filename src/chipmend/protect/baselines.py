@@ -67,7 +67,7 @@ def _of_kind(kind: str, bare: Design, shifts: tuple[int, ...]) -> Iterator[Desig
 def _fewest_bits(bare: Design, evaluate: Evaluate) -> Evaluation:
     """The fewest bits that suffice, the more the better: found by halving."""
     enough = evaluate(replace(bare, ordinary_bits=bare.accumulator_bits))
-    least, most = 0, bare.accumulator_bits
+    least, most = -1, bare.accumulator_bits
     while enough.meets and most - least > 1:
         middle = (least + most) // 2
         found = evaluate(replace(bare, ordinary_bits=middle))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chipmend.errors import ConstraintError
 from chipmend.hardware.array import Array
 from chipmend.protect.design.accuracy import Fall
 from chipmend.protect.design.evaluation import Evaluation, Targets
@@ -21,12 +22,14 @@ class Row:
         name: What kind it is.
         evaluation: What it comes to on validation.
         test: How far accuracy falls on the test split, which steered nothing.
+        lost_on_test: Accuracy lost without any flip on it, as a fraction.
         masked: What of permanent faults it masks.
     """
 
     name: str
     evaluation: Evaluation
     test: Fall | None = None
+    lost_on_test: float | None = None
     masked: Masked | None = None
 
 
@@ -39,13 +42,22 @@ class Study:
         rows: The usual designs, and at last the one that was found: the smallest of all evaluated
             that meets the targets, or the nearest to that.
         searched: What the search evaluated, in order.
-        meets: Whether any design meets the targets.
+        by: What came up with the design that was found: ``search``, or the name of its row.
+        unmet: Why no design meets the targets; none if one does.
+        left_out: Designs of the space that were not looked at, there being too many.
     """
 
     errors: BitErrors
     rows: tuple[Row, ...]
     searched: tuple[Evaluation, ...]
-    meets: bool
+    by: str = "search"
+    unmet: str | None = None
+    left_out: int = 0
+
+    @property
+    def meets(self) -> bool:
+        """Whether any design meets the targets."""
+        return self.unmet is None
 
     @property
     def found(self) -> Row:
@@ -90,3 +102,16 @@ class DesignOutcome:
     synthesized: tuple[int | None, ...]
     notes: tuple[str, ...] = ()
     plan: Mapping[str, Any] = field(default_factory=dict)
+
+    def check_met(self) -> None:
+        """Refuse an outcome that lacks a design for some rate.
+
+        Raises:
+            ConstraintError: Says for which, what binds, and how far the best is.
+        """
+        if unmet := [study.unmet for study in self.studies if study.unmet]:
+            raise ConstraintError(
+                "; ".join(unmet),
+                hint="allow more, let the space have more protection, or give search.evaluations "
+                "more",
+            )

@@ -19,6 +19,7 @@ ASSUMED = (
     "accumulators outside of the array, biases, scales and what requantizes are healthy",
     "votes are taken to be sound, and so is what loads weights and steers",
     "areas leave memories, requantization and wires out, which all designs have in common",
+    "the dot-product unit finds memories free; what fetches its operands is not counted",
     "power is a proxy: transistors times the cycles in which they work",
     "the list of important neurons comes from outside with the weights",
 )
@@ -98,6 +99,8 @@ def design_in_words(evaluation: Evaluation) -> str:
 
 
 def _verdict(study: Study, outcome: DesignOutcome) -> str:
+    if study.unmet:
+        return f"{study.unmet[0].upper()}{study.unmet[1:]}."
     found, full = study.found, study.row("full TMR").evaluation.costs.overhead
     uniform = study.row("uniform top bits").evaluation
     said = (
@@ -107,6 +110,8 @@ def _verdict(study: Study, outcome: DesignOutcome) -> str:
     if uniform.meets and uniform.costs.overhead:
         share = found.evaluation.costs.overhead / uniform.costs.overhead
         said += f", and {100 * share:.0f} % of what the fewest uniformly protected bits add"
+    if study.by != "search":
+        said += f" (which is: {study.by})"
     if found.test is not None:
         said += (
             f"; on the test split accuracy falls by {100 * found.test.drop:.2f} points, and "
@@ -140,16 +145,17 @@ def _front(study: Study, outcome: DesignOutcome) -> Figure:
     """Area against the drop under faults of every design that was evaluated."""
     full = study.row("full TMR").evaluation.costs.overhead
     everything = [*study.searched, *(row.evaluation for row in study.rows)]
-    points = {e.design: e for e in everything if e.fall is not None}
+    points = list({e.design: e for e in everything if e.fall is not None}.values())
     allowed = outcome.targets.drop_under_faults
     top = 4 * allowed
+    least = min(0.0, *(e.costs.overhead / full for e in points))
     chart = Chart(
         "area against the drop under faults",
-        Axis("overhead area, of full TMR's", 0.0, 1.05, percent),
+        Axis("overhead area, of full TMR's", least, 1.05, percent),
         Axis("drop under faults", min(0.0, -0.1 * top), top, percent),
     )
     chart.rule(allowed, f"allowed: {percent(allowed)}")
-    for each in points.values():
+    for each in points:
         assert each.fall is not None
         at = (each.costs.overhead / full, each.fall.drop)
         label = f"{design_in_words(each)}: {percent(at[0])} of full TMR, drop {percent(at[1])}"
@@ -157,7 +163,7 @@ def _front(study: Study, outcome: DesignOutcome) -> Figure:
             chart.dot(at, 2, label)
         else:
             chart.cross(at, label)
-    best = _pareto([(e.costs.overhead / full, e.fall.drop) for e in points.values() if e.fall])
+    best = _pareto([(e.costs.overhead / full, e.fall.drop) for e in points if e.fall])
     chart.line(best, 0, "no other design is better in both")
     return Figure(
         chart.svg(),
@@ -188,7 +194,12 @@ def _convergence(study: Study) -> Figure:
     chart = Chart(
         "convergence of the search",
         Axis("evaluations", 0.0, float(len(study.searched) or 1)),
-        Axis("smallest so far, of full TMR's", 0.0, max([0.1, *(at for _, at in line)]), percent),
+        Axis(
+            "smallest so far, of full TMR's",
+            min([0.0, *(at for _, at in line)]),
+            max([0.1, *(at for _, at in line)]),
+            percent,
+        ),
     )
     chart.line(line, 0, "search")
     for row in study.rows:

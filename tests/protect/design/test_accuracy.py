@@ -8,9 +8,9 @@ import torch
 
 from chipmend.network import accuracy
 from chipmend.network.integer.network import IntegerNetwork
-from chipmend.protect.design import Precision, Protection
+from chipmend.protect.design import Protection
 from chipmend.protect.design.accuracy import fall, fall_of, scored
-from chipmend.simulate import UpsetArray
+from chipmend.simulate import BitErrors, UpsetArray
 from protect import small
 from protect.design.examples import BARE, ERRORS, subject
 
@@ -26,7 +26,7 @@ def batches(count):
 def test_a_fall_is_that_of_the_array_with_upsets():
     found, samples = Protection(replace(BARE, ordinary_bits=2), subject(), ERRORS), batches(256)
     clean = scored(subject().network, samples)
-    measured = fall(found, samples, clean, 0.01, seed=3, precision=Precision(error=0))
+    measured = fall(found, samples, clean, 0.01, seed=3, whole=True)
     network = subject().network
     held = {**{n: c.weight() for n, c in network.codes.items()}, **network.held}
     on = UpsetArray(small.ARRAY, ERRORS, seed=3, guards=found.guards())
@@ -54,9 +54,20 @@ def test_it_ends_as_soon_as_it_is_sure():
     sure = fall(bare, samples, clean, 0.01, seed=0)
     assert sure.samples == 1024
     assert sure.drop - 4 * sure.error > 0.01
-    exact = fall(bare, samples, clean, 0.01, seed=0, precision=Precision(error=0, far=1e9))
+    exact = fall(bare, samples, clean, 0.01, seed=0, whole=True)
     assert exact.samples == 4096
     assert exact.drop == pytest.approx(sure.drop, abs=5 * sure.error)
+
+
+def test_strict_targets_take_all_the_samples_that_they_need():
+    samples = batches(4096)
+    clean = scored(subject().network, samples)
+    full = Protection(replace(BARE, ordinary_bits=22), subject(), BitErrors(accumulator=1e-7))
+    found = fall(full, samples, clean, 0.001, seed=0)
+    assert found.drop == 0
+    assert found.samples == 4096
+    assert found.p_value < 0.05
+    assert fall(full, samples, clean, 0.02, seed=0).samples == 1024
 
 
 def test_drops_are_paired():

@@ -7,7 +7,7 @@ import pytest
 
 from chipmend.protect.circuit import area
 from chipmend.protect.design import Protection
-from chipmend.protect.design.costs import costs
+from chipmend.protect.design import costs as module
 from chipmend.simulate.flips import BitErrors
 from protect.design.examples import BARE, ERRORS, subject
 
@@ -16,6 +16,10 @@ PE = {"WEIGHT_BITS": 8, "BITS": 22, "LAST": 22}
 
 def protection(errors=ERRORS, **given):
     return Protection(replace(BARE, **given), subject(), errors)
+
+
+def costs(found):
+    return module.costs(found, protection(found.errors))
 
 
 def test_unprotected_nothing_is_added():

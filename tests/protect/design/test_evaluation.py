@@ -28,6 +28,7 @@ def with_samples(**given):
         {"slowdown": float("nan")},
         {"slowdown": float("inf")},
         {"confidence": 1.0},
+        {"confidence": 0.0},
     ],
 )
 def test_targets_that_are_no_such_numbers_are_refused(given):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chipmend.protect.design import Protection
-from chipmend.protect.design.costs import costs
+from chipmend.protect.design.costs import areas
 from chipmend.protect.design.protection import outvoted, upsets
 from chipmend.simulate.flips import BitErrors
 from protect.design.examples import BARE, ERRORS, subject
@@ -113,7 +113,7 @@ def test_whole_cones_go_up_to_the_highest_bit_and_none_are_none():
     assert not found.ordinary
     assert found.guards()["last.weight"].voted == (22, widest - 10)
     assert found.through[0].tolist() == [1] * 16
-    assert costs(found).area.array == costs(protection(errors)).area.array
+    assert areas(found).array == areas(protection(errors)).array
 
 
 def test_what_has_no_effect_protects_nothing():
@@ -121,6 +121,9 @@ def test_what_has_no_effect_protects_nothing():
     assert not any(chosen.any() for chosen in without_lanes.again.values())
     assert without_lanes.design == BARE
     assert protection(**{**AGAIN, "lanes": 3}).design.lanes == 4
+    widest = subject().widest
+    below = protection(sign_extension=True, bare_bits=2, ordinary_bits=22)
+    assert below.design.ordinary_bits == widest - 2
 
 
 def test_codes_in_buffers_leave_the_flips_that_come_in_company():

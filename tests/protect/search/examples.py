@@ -16,7 +16,7 @@ TARGETS = Targets(slowdown=0.5)
 def evaluator(**given):
     variants = {(4, 3, 0): Variant(subject=subject(), shifts=(), lost=0.0)}
     wanted = {"errors": ERRORS, "targets": TARGETS, "seed": 0, **given}
-    return Evaluator(variants=variants, batches=[], clean=np.zeros(0), **wanted)
+    return Evaluator(array=small.ARRAY, variants=variants, batches=[], clean=np.zeros(0), **wanted)
 
 
 def candidates():

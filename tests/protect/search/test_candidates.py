@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,9 +31,20 @@ def test_features_go_from_0_to_1_and_tell_designs_apart():
     assert len(np.unique(found.features, axis=0)) == len(found)
 
 
-def test_of_too_many_some_are_drawn(monkeypatch):
-    monkeypatch.setattr(module, "MOST", 20)
+def test_of_too_many_those_with_a_unit_are_drawn(monkeypatch):
+    whole = candidates()
+    simple = [e.design for e in whole.known if not e.design.lanes]
+    monkeypatch.setattr(module, "MOST", len(simple) + 20)
     some = Candidates.of(SPACE, small.ARRAY, evaluator(), seed=1)
     again = Candidates.of(SPACE, small.ARRAY, evaluator(), seed=1)
-    assert 0 < len(some) <= 20
+    assert len(some) == len(simple) + 20 == len(whole) - some.left_out
+    assert set(simple) < {e.design for e in some.known}
     assert [e.design for e in some.known] == [e.design for e in again.known]
+    assert whole.left_out == 0
+
+
+def test_designs_that_do_the_same_are_one():
+    found = candidates()
+    at = {(e.first, e.last, replace(e.design, ordinary_bits=0)) for e in found.known}
+    assert len(at) == len(found)
+    assert max(e.design.ordinary_bits for e in found.known if e.design.sign_extension) < 22

@@ -2,7 +2,15 @@
 
 import pytest
 
-from chipmend.protect.search import Bayesian, RandomSearch, SobolGreedy, best, found_botorch
+from chipmend.errors import MissingExtraError
+from chipmend.protect.search import (
+    Bayesian,
+    RandomSearch,
+    SobolGreedy,
+    bayesian,
+    best,
+    found_botorch,
+)
 from protect import small
 from protect.search.examples import SPACE, TARGETS, candidates, measured
 
@@ -50,8 +58,7 @@ def test_no_design_is_asked_for_twice_nor_one_that_was_told(name, found):
 def test_told_the_same_the_same_is_asked_for(name, found):
     first, second, other = (searched(MAKERS[name](found, s), found, 8) for s in (1, 1, 2))
     assert [e.design for e in first] == [e.design for e in second]
-    if name != "bayesian":
-        assert [e.design for e in first] != [e.design for e in other]
+    assert [e.design for e in first] != [e.design for e in other]
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -67,6 +74,23 @@ def test_a_search_that_has_seen_all_says_so(found):
     search = MAKERS["random"](found, 0)
     assert len(searched(search, found, len(found) + 5)) == len(found)
     assert search.ask() is None
+
+
+def test_chance_may_be_kept_to_designs_smaller_than_the_best(found):
+    told = searched(RandomSearch(found, seed=0, smaller=True), found, 40)
+    least = float("inf")
+    for each in told:
+        assert each.costs.area.total < least
+        least = min(least, each.costs.area.total) if each.meets else least
+    assert sum(each.meets for each in told) > 1
+
+
+def test_a_botorch_that_cannot_be_imported_is_none(monkeypatch):
+    def broken(module, *, extra):
+        raise MissingExtraError(f"{module} cannot be imported", hint=extra)
+
+    monkeypatch.setattr(bayesian, "imported", broken)
+    assert not found_botorch()
 
 
 @needs_botorch

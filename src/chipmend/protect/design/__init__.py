@@ -1,6 +1,6 @@
 """Designs of protection: their parameters, what they let through, cost, and come to."""
 
-from chipmend.protect.design.accuracy import Fall, Precision
+from chipmend.protect.design.accuracy import Fall
 from chipmend.protect.design.evaluation import Evaluation, Evaluator, Targets, Variant
 from chipmend.protect.design.parameters import Design, Space
 from chipmend.protect.design.protection import Protection
@@ -11,7 +11,6 @@ __all__ = [
     "Evaluation",
     "Evaluator",
     "Fall",
-    "Precision",
     "Protection",
     "Space",
     "Subject",

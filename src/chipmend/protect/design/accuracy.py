@@ -15,19 +15,9 @@ from chipmend.simulate.upsets import UpsetArray
 
 LOOK_AFTER = 1024
 """Samples between two looks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Precision:
-    """How sure accuracy under faults is to be.
-
-    Args:
-        error: Standard error of the drop that is enough, as a fraction of all samples.
-        far: So many standard errors from the bound is enough, too.
-    """
-
-    error: float = 0.0015
-    far: float = 4.0
+DOUBT, FAR = 1e-4, 4.0
+"""No more samples are computed once a drop is that surely small enough, or is larger than allowed
+by so many standard errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +46,7 @@ def fall(
     allowed: float,
     *,
     seed: int,
-    precision: Precision = Precision(),
+    whole: bool = False,
     metric: Metric = accuracy,
 ) -> Fall:
     """Measure by how much accuracy falls while bits flip.
@@ -67,7 +57,7 @@ def fall(
         clean: Scores of the reference on them.
         allowed: The drop that is allowed.
         seed: Of the flips; designs meet the same ones.
-        precision: How sure it is to be.
+        whole: Whether all samples are computed, however clear the drop is before.
         metric: Scores samples from outputs and targets.
     """
     network, found = under_faults(protection, seed), list[np.ndarray]()
@@ -75,9 +65,9 @@ def fall(
     for batch in batches:
         found.append(scored(network, [batch], metric))
         seen += len(found[-1])
-        if seen >= looked + LOOK_AFTER:
+        if not whole and seen >= looked + LOOK_AFTER:
             looked = seen
-            if _enough(clean[:seen] - np.concatenate(found), allowed, precision):
+            if _clear(fall_of(np.concatenate(found), clean[:seen], allowed), allowed):
                 break
     return fall_of(np.concatenate(found), clean[:seen], allowed)
 
@@ -125,9 +115,9 @@ def under_faults(protection: Protection, seed: int) -> IntegerNetwork:
     return IntegerNetwork(sound.lowering, held, sound.codes, on)
 
 
-def _enough(lost: np.ndarray, allowed: float, precision: Precision) -> bool:
-    error = max(_error(lost), 1 / len(lost))  # none lost among few says little
-    return error <= precision.error or abs(lost.mean() - allowed) > precision.far * error
+def _clear(found: Fall, allowed: float) -> bool:
+    error = max(found.error, 1 / found.samples)  # few samples that lose alike say little
+    return found.p_value < DOUBT or found.drop > allowed + FAR * error
 
 
 def _error(lost: np.ndarray) -> float:

@@ -2,8 +2,10 @@
 
 Not counted, being alike in all designs: memories themselves, what requantizes, and the list of
 important neurons, which comes from outside with the weights. Nor is the way of the dot-product
-unit's sums into the memory behind the array: a column of lanes has a register, a comparator and a
-multiplexer there, and is taken to find the memory free.
+unit's sums into the memory behind the array, nor that of its operands out of the buffers: a lane
+has registers for what it multiplies, and a column of lanes one for its sum, a comparator and a
+multiplexer, and they are taken to find the memories free. Cycles are those of layers; products of
+activations are left out, which makes slowdowns look larger than they are.
 
 References:
     [Xu2021] Xu et al., "HyCA: a hybrid computing architecture for fault-tolerant deep learning",
@@ -50,10 +52,10 @@ class Costs:
 
     Args:
         area: Its area.
-        overhead: By how much that is more than of the same array unprotected, in transistors.
+        overhead: By how much that is more than of the plan's array unprotected, in transistors.
         cycles: Cycles for one sample.
-        slowdown: By what share that is more than unprotected.
-        power: A proxy: transistors times the cycles that they work, over those unprotected.
+        slowdown: By what share that is more than on the plan's array unprotected.
+        power: A proxy: transistors times the cycles that they work, over those of that array.
         load: Share of the time that the dot-product unit works.
     """
 
@@ -65,10 +67,15 @@ class Costs:
     load: float
 
 
-def costs(protection: Protection) -> Costs:
-    """What a design costs on a network."""
-    design, subject = protection.design, protection.subject
-    found, bare = areas(protection), _bare(protection)
+def costs(protection: Protection, reference: Protection) -> Costs:
+    """What a design costs on a network.
+
+    Args:
+        protection: The design on its network.
+        reference: What it is compared with: the plan's array without any protection.
+    """
+    design, subject, before = protection.design, protection.subject, reference.subject.cycles
+    found, bare = areas(protection), areas(reference).total
     chosen = protection.again
     units = [unit_cycles(design, int(chosen[la.name].sum()) * la.passes) for la in subject.layers]
     cycles = sum(max(la.cycles, unit) for la, unit in zip(subject.layers, units, strict=True))
@@ -78,8 +85,8 @@ def costs(protection: Protection) -> Costs:
         area=found,
         overhead=found.total - bare,
         cycles=cycles,
-        slowdown=cycles / subject.cycles - 1,
-        power=active / (bare * subject.cycles),
+        slowdown=cycles / before - 1,
+        power=active / (bare * before),
         load=working / cycles if design.lanes else 0.0,
     )
 
@@ -144,24 +151,18 @@ def _element(protection: Protection, part: str, protected: range) -> float:
     return area(f"{part}_cone" if cone else part, **given)
 
 
-def _bare(protection: Protection) -> float:
-    """The area of the same array unprotected."""
-    whole = Protection(protection.design.unprotected(), protection.subject, protection.errors)
-    return areas(whole).total
-
-
 def _end(protection: Protection) -> float:
     bits = protection.design.accumulator_bits
     return area("column_end", BITS=bits, NARROWEST=min(protection.subject.narrowest, bits - 1))
 
 
 def _buffers(design: Design, subject: Subject) -> float:
-    """Bits of codes, and what makes and checks them: for what enters by rows and by columns."""
+    """Bits of codes, and what makes and checks them: for what enters rows, columns and lanes."""
     if design.buffers == "bare":
         return 0.0
     of_eight = OF_A_BIT * (subject.weights + subject.activations)  # an eighth more bits, either way
-    entering = design.rows + design.cols
+    entering = (design.rows, design.cols, design.lanes, design.lanes)
     if design.buffers == "parity":
-        return of_eight + entering * area("parity")
-    words = math.ceil(design.rows / 8) + math.ceil(design.cols / 8)
+        return of_eight + sum(entering) * area("parity")
+    words = sum(math.ceil(each / 8) for each in entering)
     return of_eight + words * area("ecc")

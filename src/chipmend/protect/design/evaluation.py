@@ -2,20 +2,25 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64
 
 from chipmend.errors import ConstraintError
+from chipmend.hardware.array import Array
 from chipmend.network.evaluate import Metric, accuracy
-from chipmend.protect.design.accuracy import Fall, Precision, fall
+from chipmend.protect.design.accuracy import Fall, fall
 from chipmend.protect.design.costs import Costs, costs
 from chipmend.protect.design.parameters import Design
 from chipmend.protect.design.protection import Protection
 from chipmend.protect.design.subject import Subject
 from chipmend.protect.vulnerability.slopes import Batch
 from chipmend.simulate.flips import BitErrors
+
+SUREST = 0.999
+"""The greatest confidence that can be asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +50,6 @@ class Targets:
             ("drop_under_faults", 1),
             ("drop_without_faults", 1),
             ("slowdown", math.inf),
-            ("confidence", 1),
         ):
             value = getattr(self, name)
             if not (math.isfinite(value) and 0 <= value < most):
@@ -53,6 +57,11 @@ class Targets:
                     f"targets.{name} is {value}",
                     hint="give a fraction; 0.01 is one point, or one percent more cycles",
                 )
+        if not 0 < self.confidence <= SUREST:
+            raise ConstraintError(
+                f"targets.confidence is {self.confidence}",
+                hint=f"give a probability above 0, up to {SUREST}; 0.95 is usual",
+            )
         if not self.drop_under_faults:
             raise ConstraintError(
                 "targets.drop_under_faults is 0, of which no sample can make sure",
@@ -86,7 +95,7 @@ class Evaluation:
         costs: Its costs.
         harm: By how much the loss of a sample is expected to change, to first order.
         lost: Accuracy lost without any flip, as a fraction.
-        fall: How far accuracy falls under faults; none where other targets are missed anyway.
+        fall: How far accuracy falls under faults; none as long as that was not computed.
         missed: Targets that are missed.
     """
 
@@ -110,16 +119,18 @@ class Evaluator:
     """Evaluates designs of one network at one rate of flips.
 
     Args:
-        variants: By rows, columns and number of shifts.
+        array: The array of the plan, whose costs without protection all others are told against.
+        variants: By rows, columns and number of shifts; the plan's array without shifts among them.
         errors: How often bits flip.
         targets: What is to be reached.
         batches: Samples.
         clean: Scores of the reference on them.
         metric: Scores samples from outputs and targets.
         seed: Of the flips.
-        precision: How sure accuracy is to be.
+        whole: Whether all samples are computed, however clear a drop is before.
     """
 
+    array: Array
     variants: dict[tuple[int, int, int], Variant]
     errors: BitErrors
     targets: Targets
@@ -127,7 +138,7 @@ class Evaluator:
     clean: Float64[np.ndarray, " samples"]
     seed: int
     metric: Metric = accuracy
-    precision: Precision = field(default_factory=Precision)
+    whole: bool = False
 
     def variant(self, design: Design) -> Variant:
         """The network as a design has it."""
@@ -137,18 +148,30 @@ class Evaluator:
         """A design on its network."""
         return Protection(design, self.variant(design).subject, self.errors)
 
+    @cached_property
+    def reference(self) -> Protection:
+        """The plan's array without any protection."""
+        array = self.array
+        return self.protection(
+            Design(rows=array.rows, cols=array.cols, accumulator_bits=array.accumulators.bits)
+        )
+
+    @property
+    def most_cycles(self) -> int:
+        """The most cycles that a sample may take."""
+        return math.floor((1 + self.targets.slowdown) * self.reference.subject.cycles)
+
     def known(self, design: Design) -> Evaluation:
         """What is known of a design before anything is computed with it."""
-        design = design.plain()
         protection, variant = self.protection(design), self.variant(design)
-        found = costs(protection)
+        found = costs(protection, self.reference)
         missed = []
         if variant.lost > self.targets.drop_without_faults:
             missed.append("drop_without_faults")
         if found.slowdown > self.targets.slowdown:
             missed.append("slowdown")
         return Evaluation(
-            design=design,
+            design=protection.design,
             first=protection.ordinary.start,
             last=protection.ordinary.stop,
             costs=found,
@@ -178,6 +201,6 @@ class Evaluator:
             self.clean,
             self.targets.drop_under_faults,
             seed=self.seed,
-            precision=self.precision,
+            whole=self.whole,
             metric=self.metric,
         )

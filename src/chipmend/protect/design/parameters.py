@@ -11,7 +11,7 @@ from chipmend.hardware.array import Array
 
 Spread = Literal["network", "layer"]
 Buffers = Literal["bare", "parity", "ecc"]
-MOST_BITS = 32
+MOST_BITS, MOST_SIDE = 32, 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +72,6 @@ class Design:
             found = replace(found, bare_bits=0)
         return replace(found, lanes=_in_columns(found.lanes, found.rows))
 
-    def unprotected(self) -> "Design":
-        """The same array without any protection."""
-        return Design(rows=self.rows, cols=self.cols, accumulator_bits=self.accumulator_bits)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
@@ -124,6 +120,7 @@ class Space:
         self._check("bare_bits", self.bare_bits, 0, 8)
         self._check("lanes", self.lanes, 1, 4096)
         self._check("shifts", self.shifts, 0, 16)
+        self._check("sizes", tuple(itertools.chain.from_iterable(self.sizes)), 1, MOST_SIDE)
         if self.ordinary_bits[0] > self.ordinary_bits[1]:
             raise PlanError(
                 f"space.ordinary_bits goes from {self.ordinary_bits[0]} to {self.ordinary_bits[1]}",

@@ -23,30 +23,35 @@ class Masked:
     columns: int
 
 
-def masked(protection: Protection, slowdown: float) -> Masked:
+def masked(protection: Protection, most_cycles: int) -> Masked:
     """What of permanent faults a design masks.
 
     Args:
         protection: The design on its network.
-        slowdown: The share of cycles that may be added.
+        most_cycles: How many cycles a sample may take.
     """
     design = protection.design
     protected = set(protection.ordinary)
     if design.sign_extension:
         protected |= set(range(protection.subject.widest, design.accumulator_bits))
     columns = 0
-    while columns < design.cols and _slowdown(protection, columns + 1) <= slowdown:
+    while columns < design.cols and _cycles(protection, columns + 1) <= most_cycles:
         columns += 1
     return Masked(stuck_bits=len(protected) / design.accumulator_bits, columns=columns)
 
 
-def _slowdown(protection: Protection, columns: int) -> float:
-    """The share of cycles that is added if the unit computes whole columns, and nothing else."""
+def _cycles(protection: Protection, columns: int) -> float:
+    """Cycles of a sample if the unit computes what whole columns would have, and nothing else.
+
+    The columns are those that most outputs are on.
+    """
     design, subject = protection.design, protection.subject
     if not design.lanes:
         return math.inf
     total = 0
     for layer in subject.layers:
-        lost = math.ceil(layer.work * columns / design.cols)
+        outputs, places, _ = layer.change.shape
+        tiles, rest = divmod(outputs, design.cols)
+        lost = (columns * tiles + min(columns, rest)) * places * layer.passes
         total += max(layer.cycles, unit_cycles(design, lost))
-    return total / subject.cycles - 1
+    return total

@@ -13,6 +13,7 @@ from chipmend.protect.design.parameters import Design
 from chipmend.protect.design.subject import Subject, SubjectLayer
 from chipmend.simulate.flips import BitErrors, Guard
 
+_COUNTS = ("ordinary_bits", "important_bits")
 PARITY_WORD, ECC_WORD = 9, 72
 """Bits that are read together, with those of the code."""
 
@@ -58,7 +59,8 @@ class Protection:
     errors: BitErrors
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "design", self.design.plain())
+        counts = {n: min(getattr(self.design, n), self._last) for n in _COUNTS}
+        object.__setattr__(self, "design", replace(self.design, **counts).plain())
 
     @property
     def cone(self) -> bool:
@@ -77,11 +79,16 @@ class Protection:
 
     def _protected(self, count: int) -> range:
         """The highest bits that sums need; of whole cones, all from there up."""
-        bits, last = self.design.accumulator_bits, self.design.accumulator_bits
-        if self.design.sign_extension:
-            last = min(bits, self.subject.widest) - self.design.bare_bits
-        end = bits if self.cone else last
-        return range(max(0, last - count), end) if count else range(end, end)
+        end = self.design.accumulator_bits if self.cone else self._last
+        return range(self._last - count, end) if count else range(end, end)
+
+    @property
+    def _last(self) -> int:
+        """One above the highest bit that sums need, bits that are left bare not counted."""
+        bits = self.design.accumulator_bits
+        if not self.design.sign_extension:
+            return bits
+        return max(0, min(bits, self.subject.widest) - self.design.bare_bits)
 
     @cached_property
     def through(self) -> Float64[np.ndarray, "2 bits"]:

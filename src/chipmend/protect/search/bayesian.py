@@ -12,7 +12,6 @@ References:
 """
 
 import warnings
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import torch
 from jaxtyping import Float64
 from scipy.stats import norm
 
+from chipmend.errors import MissingExtraError
 from chipmend.extras import imported
 from chipmend.protect.design.evaluation import Evaluation, Targets
 from chipmend.protect.design.parameters import Design
@@ -33,8 +33,12 @@ FLOOR = 0.002
 
 
 def found_botorch() -> bool:
-    """Whether BoTorch is installed."""
-    return find_spec("botorch") is not None
+    """Whether BoTorch is installed, and can be imported."""
+    try:
+        _parts()
+    except MissingExtraError:
+        return False
+    return True
 
 
 class Bayesian:
@@ -43,7 +47,7 @@ class Bayesian:
     Args:
         candidates: The candidates.
         targets: What is to be reached.
-        seed: Of what is fitted.
+        seed: Of the designs that are looked at first, and of what is fitted.
 
     Raises:
         MissingExtraError: BoTorch is not installed.
@@ -127,10 +131,7 @@ def _parts() -> tuple[Any, Any]:
 
 
 def _along(candidates: Candidates, seed: int) -> list[int]:
-    """A few candidates along the front of area and expected harm, in an order of chance."""
-    if not len(candidates):
-        return []
-    front = candidates.front
-    places = np.linspace(0, len(front) - 1, FIRST + 2)[1:-1].round().astype(int)
-    found = list(dict.fromkeys(front[at] for at in places))
-    return [found[at] for at in np.random.default_rng(seed).permutation(len(found))]
+    """Of each stretch of the front of area and expected harm a candidate, drawn by chance."""
+    rng, stretches = np.random.default_rng(seed), np.array_split(candidates.front, FIRST)
+    found = [int(rng.choice(stretch)) for stretch in stretches if len(stretch)]
+    return [found[at] for at in rng.permutation(len(found))]

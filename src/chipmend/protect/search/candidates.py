@@ -12,19 +12,21 @@ from chipmend.protect.design.evaluation import Evaluation, Evaluator
 from chipmend.protect.design.parameters import Design, Space
 
 MOST = 20000
-"""More designs than that are not all looked at, but so many of them, drawn by chance."""
+"""Of more designs than that, those with a dot-product unit are drawn by chance."""
 LEAST_HARM = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Designs, those that are known to miss a target left out.
+    """Designs, each once, those that are known to miss a target left out.
 
     Args:
         known: What is known of each.
+        left_out: How many more there are, that were not drawn.
     """
 
     known: Sequence[Evaluation]
+    left_out: int = 0
 
     @classmethod
     def of(cls, space: Space, array: Array, evaluator: Evaluator, *, seed: int) -> "Candidates":
@@ -36,12 +38,16 @@ class Candidates:
             evaluator: What is to evaluate them.
             seed: Draws some of them where there are too many.
         """
-        designs = [design for design in space.designs(array) if evaluator.fits(design)]
-        if len(designs) > MOST:
-            chosen = np.random.default_rng(seed).choice(len(designs), MOST, replace=False)
-            designs = [designs[at] for at in sorted(chosen)]
-        known = [evaluator.known(design) for design in designs]
-        return cls([each for each in known if each.meets])
+        fitting = (design for design in space.designs(array) if evaluator.fits(design))
+        every = {known.design: known for known in map(evaluator.known, fitting) if known.meets}
+        simple = [known for known in every.values() if not known.design.lanes]
+        units = [known for known in every.values() if known.design.lanes]
+        kept = units
+        if len(every) > MOST:
+            count = max(0, MOST - len(simple))
+            some = np.random.default_rng(seed).choice(len(units), count, replace=False)
+            kept = [units[at] for at in sorted(some)]
+        return cls([*simple, *kept], len(units) - len(kept))
 
     def __len__(self) -> int:
         return len(self.known)

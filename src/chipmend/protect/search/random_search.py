@@ -13,20 +13,25 @@ class RandomSearch:
     Args:
         candidates: The candidates.
         seed: Of the order.
+        smaller: Whether only those are asked for that are smaller than the best so far, since areas
+            are known: the stronger opponent.
     """
 
-    def __init__(self, candidates: Candidates, *, seed: int) -> None:
+    def __init__(self, candidates: Candidates, *, seed: int, smaller: bool = False) -> None:
         order = np.random.default_rng(seed).permutation(len(candidates))
-        self._left = [candidates.known[at].design for at in order[::-1]]
-        self._told = set[Design]()
+        self._left = [candidates.known[at] for at in order[::-1]]
+        self._told, self._smaller, self._least = set[Design](), smaller, np.inf
 
     def ask(self) -> Design | None:
         """The next design to evaluate; none if all were."""
         while self._left:
-            if (found := self._left.pop()) not in self._told:
-                return found
+            found = self._left.pop()
+            if found.design not in self._told and found.costs.area.total < self._least:
+                return found.design
         return None
 
     def tell(self, evaluation: Evaluation) -> None:
         """Tell what a design comes to."""
         self._told.add(evaluation.design)
+        if self._smaller and evaluation.meets:
+            self._least = min(self._least, evaluation.costs.area.total)

@@ -1,10 +1,9 @@
 """How protection is searched for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from chipmend.errors import PlanError
-from chipmend.protect.design.accuracy import Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +17,6 @@ class Searching:
         by_chance: Whether to compare with a search by chance of as many evaluations.
         estimating: Samples that the vulnerability of neurons and bits is estimated with.
         injected: Neurons of each layer and class into which flips are injected for the maps.
-        precision: How sure accuracy under faults is to be.
 
     Raises:
         PlanError: A number below its least.
@@ -31,7 +29,6 @@ class Searching:
     by_chance: bool = True
     estimating: int = 1024
     injected: int = 4
-    precision: Precision = field(default_factory=Precision)
 
     def __post_init__(self) -> None:
         for name, least in (("evaluations", 1), ("estimating", 1), ("injected", 0)):
