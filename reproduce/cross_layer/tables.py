@@ -38,10 +38,11 @@ def tables(result: Mapping[str, Any]) -> str:
         if kind == "cells":
             losses = {each["rate"]: each["loss"] for each in parts[f"rates {network}"]["rates"]}
             for cell in part["cells"]:
-                title = f"**{network}, {cell['rate']:g} per bit and cycle**, at which it loses"
-                found.append(
-                    f"{title} {100 * losses[cell['rate']]:.0f} points unprotected:\n\n{HEAD}{''.join(_rows(cell))}"
+                title = (
+                    f"**{network}, {cell['rate']:g} per bit and cycle**, at which it loses "
+                    f"{100 * losses[cell['rate']]:.0f} points unprotected:"
                 )
+                found.append(f"{title}\n\n{HEAD}{''.join(_rows(cell))}")
     return "\n".join(found)
 
 
