@@ -48,10 +48,15 @@ def test_no_design_is_asked_for_twice_nor_one_that_was_told(name, found):
     search = MAKERS[name](found, 0)
     known = measured(found.known[3])
     search.tell(known)
-    designs = [each.design for each in searched(search, found, 15)]
-    assert len(set(designs)) == len(designs) == 15
+    told = searched(search, found, 15)
+    designs = [each.design for each in told]
+    assert len(set(designs)) == len(designs) > 5
     assert known.design not in designs
     assert all(design in found.at for design in designs)
+    if len(designs) < 15:
+        least = best([known, *told]).costs.area.total
+        smaller = {e.design for e in found.known if e.costs.area.total < least}
+        assert smaller <= {known.design, *designs}
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -64,10 +69,11 @@ def test_told_the_same_the_same_is_asked_for(name, found):
 @pytest.mark.parametrize("name", SEARCHES)
 def test_several_can_be_asked_for_before_any_is_told(name, found):
     search = MAKERS[name](found, 0)
-    for each in searched(search, found, 6):
+    for each in searched(search, found, 2):
         assert each.fall
     some = [search.ask() for _ in range(4)]
     assert len(set(some)) == 4
+    assert None not in some
 
 
 def test_a_search_that_has_seen_all_says_so(found):

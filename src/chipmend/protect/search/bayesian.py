@@ -60,13 +60,16 @@ class Bayesian:
         self._first = _along(candidates, seed)
 
     def ask(self) -> Design | None:
-        """The next design to evaluate; none if all were."""
+        """The next design to evaluate; none if no other can be smaller than the best so far."""
         while self._first:
             if (found := self._candidates.known[self._first.pop()].design) not in self._asked:
                 self._asked.add(found)
                 return found
-        left = [e.design not in self._asked for e in self._candidates.known]
-        if not any(left):
+        so_far = best(self._told.values())
+        least = np.inf if so_far is None else so_far.costs.area.total
+        left = self._candidates.areas < least
+        left[[self._candidates.at[d] for d in self._asked if d in self._candidates.at]] = False
+        if not left.any():
             return None
         gains = np.where(left, self._gains(), -np.inf)
         found = self._candidates.known[int(gains.argmax())].design

@@ -15,7 +15,7 @@ class Search(Protocol):
     """Looks for the design of least area that meets all targets."""
 
     def ask(self) -> Design | None:
-        """The next design to evaluate, which was not asked for before; none if all were."""
+        """The next design to evaluate, not asked for before; none if no other is of any use."""
         ...
 
     def tell(self, evaluation: Evaluation) -> None:
