@@ -29,7 +29,7 @@ def test_products_add_up_to_the_layer_s_and_idle_rows_give_nothing(name, placeme
     at = torch.cartesian_prod(*map(torch.arange, expected.shape))
     total = torch.zeros(len(at), dtype=torch.int64)
     for number, rows in enumerate(slices):
-        found = operands.products(at[:, 0], at[:, 1], torch.full((len(at),), number))
+        found = torch.stack([*operands.down(at[:, 0], at[:, 1], torch.full((len(at),), number))])
         assert found.shape == (4, len(at))
         assert not found[rows.stop - rows.start :].any()
         total += found.sum(0)
@@ -42,7 +42,7 @@ def test_products_of_activations_are_those_of_each_product_by_itself():
     right = torch.randint(-128, 128, (3, 6, 2), generator=generator).to(torch.int8)
     passes = Passes(WeightShape(2, 6), Array(rows=4, cols=2))
     which = index((0, 0, 0), (3, 4, 1), (5, 2, 1))  # output, column, pass
-    found = OfPair(left, right, passes).products(*which)
+    found = torch.stack([*OfPair(left, right, passes).down(*which)])
     for at, (output, column, number) in enumerate(which.T.tolist()):
         rows = passes.slices[number]
         times = left[output // 2, column].long() * right[output // 2, :, output % 2].long()

@@ -110,8 +110,21 @@ def drawn(rng: np.random.Generator, positions: range, rate: float) -> Int64[np.n
     found = np.empty(0, dtype=np.int64)
     while len(found) < wanted:
         more = rng.integers(positions.start, positions.stop, wanted - len(found))
-        found = np.unique(np.concatenate([found, more]))
+        found = distinct(np.sort(np.concatenate([found, more])))
     return found
+
+
+def distinct(numbers: Int64[np.ndarray, " all"]) -> Int64[np.ndarray, " different"]:
+    """Numbers in order, each once.
+
+    Args:
+        numbers: The same in order, some several times; none is below 0.
+
+    Example:
+        >>> distinct(np.array([0, 0, 3, 5, 5])).tolist()
+        [0, 3, 5]
+    """
+    return numbers[np.diff(numbers, prepend=-1) > 0]
 
 
 def worths(bits: Int64[np.ndarray, "..."], width: int) -> Int64[np.ndarray, "..."]:

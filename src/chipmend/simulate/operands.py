@@ -4,6 +4,7 @@ A *sum* is what one output has for one column of the left operand; a *piece* of 
 adds, from the top of a column of PEs to its end.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -17,6 +18,7 @@ from chipmend.network.integer.layers import Layer
 from chipmend.simulate.passes import Passes
 
 Index = Int64[Tensor, " walked"]
+Products = Int64[Tensor, " walked"]
 
 
 class Operands(Protocol):
@@ -32,10 +34,8 @@ class Operands(Protocol):
         """The same as they were before anything flipped in the memory."""
         ...
 
-    def products(
-        self, outputs: Index, columns: Index, passes: Index
-    ) -> Int64[Tensor, "rows walked"]:
-        """What multipliers give, down the rows of PEs; idle ones give 0."""
+    def down(self, outputs: Index, columns: Index, passes: Index) -> Iterator[Products]:
+        """What multipliers give, row by row of PEs; idle ones give 0."""
         ...
 
 
@@ -67,17 +67,20 @@ class OfLayer:
     @property
     def clean(self) -> "OfLayer":
         """The same as they were before anything flipped in the memory."""
-        return replace(self, flipped=None)
+        return self if self.flipped is None else replace(self, flipped=None)
 
-    def products(
-        self, outputs: Index, columns: Index, passes: Index
-    ) -> Int64[Tensor, "rows walked"]:
-        """What multipliers give, down the rows of PEs; idle ones give 0."""
-        inside, k = _rows(self.passes, passes)
-        weights = self.weights[outputs, k].long()
-        if self.flipped is not None:
-            weights += self.flipped.moves(outputs, k, columns)
-        return weights.mul_(self.operand[k, columns].long() - self.zero).mul_(inside)
+    def down(self, outputs: Index, columns: Index, passes: Index) -> Iterator[Products]:
+        """What multipliers give, row by row of PEs; idle ones give 0."""
+        starts, ends = _ends(self.passes, passes)
+        k, m = self.operand.shape
+        weight, entering = outputs * k + starts, starts * m + columns
+        weights, operand = self.weights.flatten(), self.operand.flatten()
+        for row in range(self.passes.array.rows):
+            found = _at(weights, weight + row)
+            if self.flipped is not None:
+                found += self.flipped.moves(outputs, starts + row, columns)
+            found *= _at(operand, entering + row * m).sub_(self.zero)
+            yield found.mul_(starts + row < ends)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,14 +102,17 @@ class OfPair:
         """Themselves: neither is in the memory of weights."""
         return self
 
-    def products(
-        self, outputs: Index, columns: Index, passes: Index
-    ) -> Int64[Tensor, "rows walked"]:
-        """What multipliers give, down the rows of PEs; idle ones give 0."""
-        inside, k = _rows(self.passes, passes)
-        which, output = outputs // self.right.shape[-1], outputs % self.right.shape[-1]
-        right = self.right[which, k, output].long()
-        return right.mul_(self.left[which, columns, k].long()).mul_(inside)
+    def down(self, outputs: Index, columns: Index, passes: Index) -> Iterator[Products]:
+        """What multipliers give, row by row of PEs; idle ones give 0."""
+        starts, ends = _ends(self.passes, passes)
+        k, n = self.right.shape[1:]
+        which, output = outputs // n, outputs % n
+        entering = (which * self.left.shape[1] + columns) * k + starts
+        weight = (which * k + starts) * n + output
+        left, right = self.left.flatten(), self.right.flatten()
+        for row in range(self.passes.array.rows):
+            found = _at(right, weight + row * n).mul_(_at(left, entering + row))
+            yield found.mul_(starts + row < ends)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,10 +137,8 @@ class FlippedWeights:
     samples_last: bool
     sizes: tuple[int, int]
 
-    def moves(
-        self, outputs: Index, k: Int64[Tensor, "rows walked"], columns: Index
-    ) -> Int64[Tensor, "rows walked"]:
-        """By how much weights are off."""
+    def moves(self, outputs: Index, k: Index, columns: Index) -> Int64[Tensor, " walked"]:
+        """By how much weights are off, those of outputs and rows of the operand."""
         keys, order = self._keys
         wanted = self._key(outputs, k, self._sample_of(columns))
         at = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
@@ -165,12 +169,14 @@ def zero_of(layer: Layer) -> int:
     return 0 if layer.grid.signed else -128
 
 
-def _rows(passes: Passes, which: Index) -> tuple[Tensor, Tensor]:
-    """Which rows of PEs some passes use, and what of the operand enters there."""
-    starts, ends = (
-        torch.tensor([getattr(s, end) for s in passes.slices], device=which.device)
-        for end in ("start", "stop")
-    )
-    k = starts[which] + torch.arange(passes.array.rows, device=which.device)[:, None]
-    inside = k < ends[which]
-    return inside, k.where(inside, starts[which])
+def _at(numbers: Integer[Tensor, " numbers"], where: Index) -> Int64[Tensor, " walked"]:
+    """Numbers by their places; where a place is behind all, any of them."""
+    return numbers.take(where.clamp_(max=len(numbers) - 1)).long()
+
+
+def _ends(passes: Passes, which: Index) -> tuple[Index, Index]:
+    """Of some passes the first row of the operand, and the one behind the last."""
+    slices, device = passes.slices, which.device
+    starts = torch.tensor([each.start for each in slices], device=device)
+    ends = torch.tensor([each.stop for each in slices], device=device)
+    return starts[which], ends[which]

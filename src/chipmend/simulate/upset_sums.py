@@ -7,22 +7,24 @@ pieces are walked by themselves, for what a piece is off at its end the sum is o
 sums are.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int32, Int64
+from jaxtyping import Bool, Int32, Int64
 from torch import Tensor
 
 from chipmend.hardware.array import Array
 from chipmend.hardware.mac import Overflow, Site
-from chipmend.simulate.flips import BitErrors, Guard, blocks, drawn, worths
-from chipmend.simulate.operands import FlippedWeights, Operands
+from chipmend.simulate.flips import BitErrors, Guard, blocks, distinct, drawn, worths
+from chipmend.simulate.operands import FlippedWeights, Operands, Products
 
 LONG = 64
-WALKED = 2**24
-"""Products that are walked together, about."""
+WALKED = 2**15
+"""So many pieces or sums are walked together at most: what a processor's cache holds."""
+Sums = Int64[Tensor, " walked"]
 Neurons = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -42,10 +44,13 @@ class _Flips:
     bits: Int64[np.ndarray, " flips"]
     width: int
 
+    def __getitem__(self, some: slice | Bool[np.ndarray, " flips"]) -> "_Flips":
+        return _Flips(self.pieces[some], self.rows[some], self.bits[some], self.width)
+
     def masks(
         self, walked: Int64[np.ndarray, " walked"], rows: int
-    ) -> Int64[Tensor, "rows walked"]:
-        """What numbers in two's complement are exclusively or-ed with, the sign extended.
+    ) -> list[tuple[Int64[Tensor, " hit"], Int64[Tensor, " hit"]]]:
+        """For each row of PEs which walked numbers are hit, and what is exclusively or-ed to them.
 
         Args:
             walked: Pieces, in order.
@@ -53,10 +58,14 @@ class _Flips:
         """
         at = np.searchsorted(walked, self.pieces)
         here = walked[np.minimum(at, len(walked) - 1)] == self.pieces
-        worth = worths(self.bits, self.width)
-        found = np.zeros((rows, len(walked)), dtype=np.int64)
-        np.add.at(found, (self.rows[here], at[here]), worth[here])  # no bit is there twice
-        return torch.from_numpy(found)
+        keys, worth = (self.rows * len(walked) + at)[here], worths(self.bits, self.width)[here]
+        order = np.argsort(keys, kind="stable")
+        keys, worth = keys[order], worth[order]
+        hit = distinct(keys)
+        masks = np.add.reduceat(worth, np.searchsorted(keys, hit)) if len(hit) else worth
+        ends = np.searchsorted(hit, np.arange(rows + 1) * len(walked))
+        where, masks = torch.from_numpy(hit % len(walked)), torch.from_numpy(masks)
+        return [(where[a:b], masks[a:b]) for a, b in itertools.pairwise(ends)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +102,7 @@ class UpsetSums:
         for block in blocks(self.found.numel(), passes * array.rows * width, rate):
             flips = self._through(self._drawn(rng, block, rate, width), rng)
             first, last = np.searchsorted(spoilt, [block.start * passes, block.stop * passes])
-            pieces = np.unique(np.concatenate([flips.pieces, spoilt[first:last]]))
+            pieces = distinct(np.sort(np.concatenate([flips.pieces, spoilt[first:last]])))
             if len(pieces):
                 self._walk_(pieces, flips, site)
 
@@ -109,8 +118,12 @@ class UpsetSums:
         luck = rng.random(len(flips.bits))
         if self.guard is None:
             return flips
-        kept = self.guard.lets_through(*self._neurons_of(flips.pieces), flips.bits, luck)
-        return _Flips(flips.pieces[kept], flips.rows[kept], flips.bits[kept], flips.width)
+        flips = flips[self.guard.lets_through(*self._neurons_of(flips.pieces), flips.bits, luck)]
+        widths = self._widths(flips.pieces)
+        if widths is None or self.array.accumulators.overflow != "wrap":
+            return flips
+        # ends of columns drop the others, and no bit below hangs on them
+        return flips[flips.bits < widths]
 
     def _pieces_of(self, flipped: FlippedWeights | None) -> Int64[np.ndarray, " pieces"]:
         """Pieces that flipped weights have a part in."""
@@ -124,18 +137,20 @@ class UpsetSums:
     def _walk_(self, pieces: Int64[np.ndarray, " walked"], flips: _Flips, site: Site) -> None:
         held, walk = self.array.accumulators, self._walk_pieces_
         if held.overflow != "wrap" or held.tiles != "outside":
-            pieces, walk = np.unique(pieces // len(self.operands.passes.slices)), self._walk_sums_
-        for some in np.array_split(pieces, -(-len(pieces) * self.array.rows // WALKED)):
-            walk(some, flips, site)
+            pieces, walk = distinct(pieces // len(self.operands.passes.slices)), self._walk_sums_
+        for first in range(0, len(pieces), WALKED):
+            walk(pieces[first : first + WALKED], flips, site)
 
     def _walk_pieces_(self, pieces: np.ndarray, flips: _Flips, site: Site) -> None:
         """Walk pieces by themselves: what they are off is what the sums are."""
-        outputs, columns, passes = self._index(pieces)
-        before = self.operands.clean.products(outputs, columns, passes).sum(0)
-        products = self.operands.products(outputs, columns, passes)
-        found = self._down(products, torch.zeros_like(before), flips, pieces, site)
+        where, clean = self._index(pieces), self.operands.clean
+        start = torch.zeros_like(where[0])
+        found, sound = self._down(self.operands.down(*where), start, flips, pieces, site)
+        if clean is not self.operands:
+            sound = sum(clean.down(*where), start)
+        outputs, columns, _ = where
         found = self._extended(found, pieces)
-        self.found.index_put_((outputs, columns), (found - before).int(), accumulate=True)
+        self.found.index_put_((outputs, columns), (found - sound).int(), accumulate=True)
         bits = self.array.accumulators.outside_bits
         moved = self.found[outputs, columns].long()
         self.found[outputs, columns] = _kept(moved, bits, "wrap").int()
@@ -148,10 +163,10 @@ class UpsetSums:
         for number in range(passes):
             pieces = sums * passes + number
             outputs, columns, which = self._index(pieces)
-            products = self.operands.products(outputs, columns, which)
+            products = self.operands.down(outputs, columns, which)
             again = held.tiles == "reentry"
             start = total if again else torch.zeros_like(total)
-            found = self._down(products, start, flips, pieces, site)
+            found, _ = self._down(products, start, flips, pieces, site)
             found = self._extended(found, pieces)
             total = found if again else _kept(total + found, held.outside_bits, held.overflow)
         self.found[outputs, columns] = total.int()
@@ -164,33 +179,62 @@ class UpsetSums:
         return found[0], found[1], found[2]
 
     def _down(
-        self, products: Tensor, sums: Tensor, flips: _Flips, pieces: np.ndarray, site: Site
-    ) -> Int64[Tensor, " walked"]:
-        """What leaves at the bottom of a column of what comes in at its top."""
-        held = self.array.accumulators
-        masks = flips.masks(pieces, len(products)).to(products.device)
-        low = self._below_votes(pieces)
-        for product, mask in zip(products, masks, strict=True):
-            sound = _kept(sums + product, held.bits, held.overflow)
-            if site == "accumulator":
-                sums = sound ^ mask
-                continue
-            hit = _kept(sums + (product ^ mask), held.bits, held.overflow)
-            sums = hit if low is None else (sound & ~low) | (hit & low)
-        return sums
+        self,
+        products: Iterable[Products],
+        start: Sums,
+        flips: _Flips,
+        pieces: np.ndarray,
+        site: Site,
+    ) -> tuple[Sums, Sums]:
+        """What leaves at the bottom of a column of what comes in at its top.
 
-    def _extended(self, sums: Tensor, pieces: np.ndarray) -> Int64[Tensor, " walked"]:
+        Args:
+            products: What multipliers give, row by row.
+            start: What comes in.
+            flips: What flips.
+            pieces: Which pieces these are.
+            site: Where it flips.
+
+        Returns:
+            What leaves, and what would if nothing flipped and no sum were bounded.
+        """
+        held, low = self.array.accumulators, self._below_votes(pieces)
+        first, last = np.searchsorted(flips.pieces, [pieces[0], pieces[-1] + 1])
+        masks = flips[first:last].masks(pieces, self.array.rows)
+        sums, sound = start.clone(), start.clone()
+        for product, each in zip(products, masks, strict=True):
+            where, mask = (part.to(sums.device) for part in each)
+            sound += product
+            before = sums[where]
+            sums += product
+            if held.overflow == "saturate":
+                sums = _kept(sums, held.bits, held.overflow)
+            right = sums[where]
+            if site == "accumulator":
+                sums[where] = right ^ mask
+                continue
+            hit = _kept(before + (product[where] ^ mask), held.bits, held.overflow)
+            if low is not None:
+                hit = (right & ~low[where]) | (hit & low[where])
+            sums[where] = hit
+        return _kept(sums, held.bits, held.overflow), sound
+
+    def _extended(self, sums: Sums, pieces: np.ndarray) -> Sums:
         """What the ends of columns make of sums: signs extended from a width."""
-        widths = None if self.guard is None else self.guard.widths
+        widths = self._widths(pieces)
         if widths is None:
             return sums
-        if not isinstance(widths, int):
-            outputs, _ = self._neurons_of(pieces)
-            passes = pieces % len(self.operands.passes.slices)
-            widths = torch.from_numpy(widths[outputs, passes]).to(sums.device)
-        return _kept(sums, widths, "wrap")
+        return _kept(sums, torch.as_tensor(widths, device=sums.device), "wrap")
 
-    def _below_votes(self, pieces: np.ndarray) -> Int64[Tensor, " walked"] | None:
+    def _widths(self, pieces: np.ndarray) -> Int64[np.ndarray, " pieces"] | int | None:
+        """From how many bits the signs of pieces are extended; none if they are not."""
+        widths = None if self.guard is None else self.guard.widths
+        if widths is None or isinstance(widths, int):
+            return widths
+        outputs, _ = self._neurons_of(pieces)
+        return widths[outputs, pieces % len(self.operands.passes.slices)]
+
+    def _below_votes(self, pieces: np.ndarray) -> Sums | None:
         """Ones in the bits of each sum that copies of the multiplier do not vote on."""
         if self.guard is None or self.guard.voted is None:
             return None
