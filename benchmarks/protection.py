@@ -14,12 +14,12 @@ split.
 
 Search: VGG11 at the middle rate, five seeds, as many evaluations by chance.
 
-Shifts: requantization by pure shifts chosen on validation, and the fewest uniform bits that suffice
-before and after, on 24 bits and on as few as sums need.
+Quantization: pure shifts chosen on validation and ranges of activations, and the fewest uniform
+bits that suffice before and after, on 24 bits and on as few as sums need.
 
 Map: VGG11 at the middle rate on arrays of other sizes and with narrower accumulators, the smallest
-design with and without a dot-product unit, with and without signs extended: where selective
-protection pays.
+design with and without a dot-product unit, with and without signs extended, activations reaching
+as far as ever: where selective protection pays.
 
 Parts that are done are kept beside the JSON and are not done again by the same code.
 """
@@ -55,6 +55,7 @@ from chipmend.protect.design import (
     Design,
     Evaluation,
     Evaluator,
+    Quantization,
     Space,
     Subject,
     Targets,
@@ -62,6 +63,7 @@ from chipmend.protect.design import (
 )
 from chipmend.protect.design.accuracy import fall, scored
 from chipmend.protect.design.protection import Protection
+from chipmend.protect.design.ranges import with_range
 from chipmend.protect.design.shifts import chosen
 from chipmend.protect.search import Bayesian, Candidates, RandomSearch, Search, Searching, best
 from chipmend.protect.vulnerability import Vulnerability, injected, layers_of, vulnerabilities
@@ -73,6 +75,10 @@ NETWORKS = ("vgg11", "resnet18")
 LOSSES = (0.05, 0.20, 0.50)
 BARE = Design(rows=32, cols=32, accumulator_bits=24)
 SEEDS = 5
+CONSTRAINED = tuple(
+    itertools.starmap(Quantization, ((0, 0.5), (3, 1.0), (4, 1.0), (3, 0.5), (4, 0.5)))
+)
+"""Ways to bring networks to integers, beside the usual one."""
 MAPPED = ((16, 24), (32, 24), (32, 20), (128, 24))
 """Rows and columns of arrays, and bits of their accumulators."""
 Part = dict[str, Any]
@@ -93,22 +99,42 @@ class Bench:
         self.test = list(batches(self.data.test, 256))[: 4 if quick else None]
         found = lowering(self.model, [self.data.train.batch(torch.arange(512))[0]])
         codes = {gemm.name: Codes.nearest(gemm.weight) for gemm in gemms(self.model)}
-        self.network = IntegerNetwork(found, self.model, codes)
+        self.tensors = tensors_of(self.model)
+        self.network = IntegerNetwork(found, self.tensors, codes)
         self.clean = scored(self.network, self.validation)
 
-    def vulnerability(self, samples: int, array: cm.Array = ARRAY) -> dict[str, Vulnerability]:
-        """Estimated on the last of the validation samples."""
-        order = torch.arange(len(self.data.validation))[-samples:].split(128)
-        some = [self.data.validation.batch(part) for part in order]
-        return vulnerabilities(self.network, some, cross_entropy, array=array, seed=1)
+    def brought(self, how: Quantization) -> tuple[tuple[int, ...], IntegerNetwork]:
+        """The network brought to integers in a way, and the shifts that it has then."""
+        found = with_range(self.network, self.tensors, how.activation_range)
+        if not how.shifts:
+            return (), found
+        return chosen(found, self.tensors, how.shifts, lambda n: 1 - self.lost(n))
 
-    def evaluator(self, rate: float, subject: Subject, **given: Any) -> Evaluator:
-        """What evaluates designs at a rate."""
+    def lost(self, network: IntegerNetwork) -> float:
+        """Accuracy that a network lacks without flips, on validation."""
+        return float(self.clean.mean() - scored(network, self.validation).mean())
+
+    def vulnerability(
+        self, samples: int, array: cm.Array = ARRAY, network: IntegerNetwork | None = None
+    ) -> dict[str, Vulnerability]:
+        """Estimated on the last of the validation samples."""
+        order = torch.arange(len(self.data.validation))[-samples:].split(64)
+        some = [self.data.validation.batch(part) for part in order]
+        found = network or self.network
+        return vulnerabilities(found, some, cross_entropy, array=array, seed=1)
+
+    def evaluator(self, rate: float, *subjects: Subject, **given: Any) -> Evaluator:
+        """What evaluates designs at a rate: of the network, and of one of half the range."""
         wanted = {"clean": self.clean, "batches": self.validation, **given}
-        array = subject.array
+        array = subjects[0].array
         return Evaluator(
             array=array,
-            variants={(array.rows, array.cols, 0): Variant(subject=subject, shifts=(), lost=0.0)},
+            variants={
+                (array.rows, array.cols, how): Variant(
+                    subject=subject, lost=self.lost(subject.network)
+                )
+                for how, subject in zip((Quantization(), CONSTRAINED[0]), subjects, strict=False)
+            },
             errors=BitErrors(accumulator=rate),
             targets=Targets(),
             **{"seed": 0, **wanted},
@@ -134,7 +160,7 @@ def correlation(name: str, *, quick: bool) -> Part:
     found = bench.vulnerability(256 if quick else 4096)
     layers = layers_of(bench.network)
     picked = layers[:: 4 if quick else max(1, len(layers) // 10)]
-    count, samples = (6, 512) if quick else (-(-216 // len(picked)), 6144)
+    count, samples = (6, 512) if quick else (-(-216 // len(picked)), 3584)
     test = [bench.data.test.batch(part) for part in torch.arange(samples).split(512)]
     generator = torch.Generator().manual_seed(0)
     rows, estimates, measures = [], [], []
@@ -210,10 +236,10 @@ def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
     searching = Searching(
         evaluations=4 if quick else 30,
         by_chance=not quick,
-        estimating=256 if quick else 2048,
-        injected=0 if quick else 4,
+        estimating=256 if quick else 1024,
+        injected=0,
     )
-    space = Space(important=(0.0, 0.005)) if quick else Space(shifts=(0, 2, 3))
+    space = Space(important=(0.0, 0.005)) if quick else Space(shifts=(0, 4))
     outcome = design(
         task,
         array=ARRAY,
@@ -272,11 +298,14 @@ def searches(name: str, rate: float, *, quick: bool) -> Part:
     those that are smaller than the best so far.
     """
     bench = Bench(name, quick=quick)
-    subject = Subject.of(bench.network, ARRAY, bench.vulnerability(256 if quick else 2048))
+    subjects = [
+        Subject.of(network, ARRAY, bench.vulnerability(256 if quick else 1024, network=network))
+        for network in (bench.network, bench.brought(CONSTRAINED[0])[1])
+    ]
     space = Space(important=(0.0, 0.005)) if quick else Space()
     rows, candidates = [], []
     for seed in range(1 if quick else SEEDS):
-        evaluator = bench.evaluator(rate, subject, seed=seed)
+        evaluator = bench.evaluator(rate, *subjects, seed=seed)
         candidates = Candidates.of(space, ARRAY, evaluator, seed=0)
         known = dict[Design, Evaluation]()
         of_kind = {
@@ -324,7 +353,7 @@ def where_units_pay(name: str, rate: float, *, quick: bool) -> Part:
     for size, bits in MAPPED[:1] if quick else MAPPED:
         array = cm.Array(rows=size, cols=size, accumulators=cm.Accumulators(bits=bits))
         subject = Subject.of(
-            bench.network, array, bench.vulnerability(256 if quick else 2048, array)
+            bench.network, array, bench.vulnerability(256 if quick else 1024, array)
         )
         evaluator = bench.evaluator(rate, subject)
         every_bit = Design(rows=size, cols=size, accumulator_bits=bits, ordinary_bits=bits)
@@ -334,6 +363,7 @@ def where_units_pay(name: str, rate: float, *, quick: bool) -> Part:
                 sign_extension=(extended,),
                 important=tuple(share for share in Space().important if bool(share) == unit),
                 lanes=tuple(size * size // part for part in (256, 128, 64, 32)),
+                activation_range=(1.0,),
             )
             least = smallest(evaluator, space, array, 3 if quick else 14 if unit else 8)
             rows.append(
@@ -359,28 +389,17 @@ def smallest(evaluator: Evaluator, space: Space, array: cm.Array, count: int) ->
     return best(tried)
 
 
-def shifts(name: str, rate: float, *, quick: bool) -> Part:
-    """Pure shifts: what they cost without flips, and how many bits need protection then."""
+def quantization(name: str, rate: float, *, quick: bool) -> Part:
+    """What constraints cost without flips, and how many bits need protection then."""
     bench = Bench(name, quick=quick)
-    tensors = tensors_of(bench.model)
-    right_on_test = scored(bench.network, bench.test).mean()
-    rows = []
-    for count in (0, 1, 2, 3):
-        allowed, network = (), bench.network
-        if count:
-            allowed, network = chosen(
-                bench.network,
-                tensors,
-                count,
-                lambda found: float(scored(found, bench.validation).mean()),
-            )
+    right_on_test, rows = scored(bench.network, bench.test).mean(), []
+    for how in (Quantization(), *(CONSTRAINED[-1:] if quick else CONSTRAINED)):
+        found, network = bench.brought(how)
         subject = bare_subject(network, bench.validation[0][0])
         row = {
-            "count": count,
-            "shifts": list(allowed),
-            "lost_on_validation": float(
-                bench.clean.mean() - scored(network, bench.validation).mean()
-            ),
+            "quantization": how._asdict(),
+            "shifts": list(found),
+            "lost_on_validation": bench.lost(network),
             "lost_on_test": float(right_on_test - scored(network, bench.test).mean()),
             "widest": subject.widest,
         }
@@ -390,10 +409,11 @@ def shifts(name: str, rate: float, *, quick: bool) -> Part:
                 network, array, tuple(_cut(la, width) for la in subject.layers), subject.pairs
             )
             evaluator = bench.evaluator(rate, narrow)
-            found = usual("uniform top bits", array, evaluator, shifts=())
-            row[label] = found.design.ordinary_bits if found.meets else None
+            fewest = usual("uniform top bits", array, evaluator, quantizations=())
+            row[label] = fewest.design.ordinary_bits if fewest.meets else None
+            row[f"{label}_fall"] = plain(fewest.fall)
         rows.append(row)
-    return {"rate": rate, "counts": rows}
+    return {"rate": rate, "rows": rows}
 
 
 def _cut(layer: Any, width: int) -> Any:
@@ -411,11 +431,7 @@ def figures_of(parts: Mapping[str, Part], networks: Sequence[str]) -> dict[str, 
         uniform.append(overhead / designs["uniform top bits"]["overhead"])
         full.append(overhead / designs["full TMR"]["overhead"])
     seeds = parts[f"searches {networks[0]}"]["seeds"]
-    counted = [_constrained(parts[f"shifts {name}"]["counts"]) for name in networks]
-    bits = [(before["bits_of_narrow"], after["bits_of_narrow"]) for before, after in counted]
-    worst = None
-    if not any(None in each for each in bits):
-        worst = float(min(before - after for before, after in bits))
+    counted = [_constrained(parts[f"quantization {name}"]["rows"]) for name in networks]
     return {
         "spearman_min": min(row["spearman"] for row in layers),
         "spearman_ceiling_min": min(row["ceiling"] for row in layers),
@@ -430,7 +446,8 @@ def figures_of(parts: Mapping[str, Part], networks: Sequence[str]) -> dict[str, 
             each["needed"] for each in seeds if each["needed"] is not None
         ),
         "shift_constraint_loss": max(100 * after["lost_on_test"] for _, after in counted),
-        "protected_bits_saved": worst,
+        "protected_bits_saved": _saved(counted, "bits_of_narrow"),
+        "protected_bits_saved_of_24": _saved(counted, "bits_of_24"),
     }
 
 
@@ -446,12 +463,24 @@ def _constrained(rows: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], 
     Both are of validation; of several that need as many, those are taken that cost least.
     """
 
-    def needed(row: Mapping[str, Any]) -> tuple[float, float]:
-        bits = row["bits_of_narrow"]
-        return np.inf if bits is None else bits, row["lost_on_validation"]
+    def needed(row: Mapping[str, Any]) -> tuple[float, float, float]:
+        bits = (row["bits_of_narrow"], row["bits_of_24"])
+        narrow, wide = (np.inf if each is None else each for each in bits)
+        return narrow, wide, row["lost_on_validation"]
 
-    allowed = [row for row in rows[1:] if row["lost_on_validation"] <= 0.003]
-    return rows[0], min(allowed or rows[1:], key=needed)
+    shifted = [row for row in rows if row["quantization"]["shifts"]]
+    allowed = [row for row in shifted if row["lost_on_validation"] <= 0.003]
+    return rows[0], min(allowed or shifted, key=needed)
+
+
+def _saved(
+    counted: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], name: str
+) -> float | None:
+    """How many bits fewer need protection, in the worst case."""
+    bits = [(before[name], after[name]) for before, after in counted]
+    if any(None in each for each in bits):
+        return None
+    return float(min(before - after for before, after in bits))
 
 
 class Parts:
@@ -519,7 +548,7 @@ def main() -> None:
     wanted[f"searches {networks[0]}"] = (searches, (networks[0], at[networks[0]][1]))
     wanted[f"map {networks[0]}"] = (where_units_pay, (networks[0], at[networks[0]][1]))
     for name in networks:
-        wanted[f"shifts {name}"] = (shifts, (name, at[name][1]))
+        wanted[f"quantization {name}"] = (quantization, (name, at[name][1]))
     found |= done(parts, wanted, quick=quick)
     rows = [{"part": name, **part} for name, part in found.items()]
     record.write("protection", options, figures_of(found, networks), rows)

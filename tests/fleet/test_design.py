@@ -13,7 +13,7 @@ from chipmend.fleet.store.sqlite import FILE as SQLITE
 from chipmend.hardware import Accumulators, Array
 from chipmend.network import Task
 from chipmend.protect.baselines import KINDS
-from chipmend.protect.design import Space, Targets
+from chipmend.protect.design import Quantization, Space, Targets
 from chipmend.protect.search import Searching, best
 from chipmend.protect.study import Study
 from chipmend.records import plain, rebuilt
@@ -22,7 +22,12 @@ from protect import small
 
 ERRORS = BitErrors(accumulator=2e-4)
 SPACE = Space(
-    ordinary_bits=(0, 12), important=(0.0, 0.1), important_bits=(22,), lanes=(4,), shifts=(0, 4)
+    ordinary_bits=(0, 12),
+    important=(0.0, 0.1),
+    important_bits=(22,),
+    lanes=(4,),
+    shifts=(0, 4),
+    activation_range=(1.0, 0.7),
 )
 SEARCH = Searching(evaluations=5, method="sobol-greedy", estimating=64, injected=1)
 TARGETS = Targets(drop_under_faults=0.05, drop_without_faults=0.05, slowdown=0.5)
@@ -66,14 +71,15 @@ def test_every_row_is_read_on_the_test_split_once(outcome):
     for row in study.rows:
         assert row.test.samples == 512
         assert row.masked is not None
-        assert (row.lost_on_test == 0) == (row.evaluation.design.shifts == 0)
+        assert (row.lost_on_test == 0) == (row.evaluation.design.quantization == Quantization())
     assert study.found.test.drop < 0.08
 
 
 def test_what_people_are_to_know_is_told(outcome):
     assert "brought to 8 bits" in outcome.notes[0]
     assert any("Sobol" in note for note in outcome.notes)
-    assert len(outcome.shifts["4"]) == 4
+    assert [(how.shifts, how.activation_range) for how, _ in outcome.shifts] == [(4, 1), (4, 0.7)]
+    assert all(len(shifts) == 4 for _, shifts in outcome.shifts)
     assert next(layer.layer for layer in outcome.maps) == "first.weight"
     assert len(outcome.maps[0].ordinary_injected) == 22
 
@@ -131,7 +137,11 @@ def test_every_rate_gets_a_design(task, tmp_path):
     ("targets", "space", "said"),
     [
         ({"drop_under_faults": 1e-6}, {}, "by the 512 samples .* if flips cost none of them"),
-        ({"drop_without_faults": 0.0}, {"shifts": (1,)}, "no design can meet targets.drop_without"),
+        (
+            {"drop_without_faults": 0.0},
+            {"shifts": (1,), "activation_range": (0.7,)},
+            "no design can meet targets.drop_without",
+        ),
         ({"slowdown": 0.0}, {"important": (0.9,), "spread": ("layer",)}, "targets.slowdown: the"),
         ({}, {"accumulator_bits": (14,)}, "no design has accumulators that hold"),
     ],
@@ -179,12 +189,12 @@ def test_vulnerabilities_of_another_network_or_damaged_ones_are_not_used(
         preparing, "vulnerabilities", lambda *g, **m: estimated.append(1) or estimate(*g, **m)
     )
     designed(other, tmp_path, searching=few, targets=replace(TARGETS, drop_under_faults=0.9))
-    assert len(estimated) == 2  # with shifts, and without
+    assert len(estimated) == 4  # with shifts, and without, of two ranges
     (tmp_path / SQLITE).unlink()
     for path in tmp_path.glob("vulnerability*"):
         path.write_bytes(path.read_bytes()[:100])
     assert plain(designed(task, tmp_path, searching=few).studies) == plain(first.studies)
-    assert len(estimated) == 4
+    assert len(estimated) == 8
 
 
 def test_other_arrays_are_compared_with_that_of_the_plan(task, tmp_path):
@@ -194,6 +204,7 @@ def test_other_arrays_are_compared_with_that_of_the_plan(task, tmp_path):
         ordinary_bits=(0, 12),
         sign_extension=(False,),
         important=(0.0,),
+        activation_range=(1.0,),
     )
     many = replace(SEARCH, evaluations=12, by_chance=False, injected=0)
     targets = replace(TARGETS, slowdown=1.0)

@@ -49,7 +49,7 @@ def outcome():
         clean_accuracy=0.92,
         studies=(study,),
         maps=(layer,),
-        shifts={},
+        shifts=(),
         area_error=max(fit.error for fit in table().values()),
         synthesized=(4954,),
         notes=("the network was brought to 8 bits",),

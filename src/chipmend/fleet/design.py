@@ -133,7 +133,7 @@ def design(
             clean_accuracy=clean,
             studies=tuple(studies),
             maps=tuple(_maps(prepared, searching.injected)),
-            shifts={str(count): shifts for count, shifts in prepared.found_shifts.items()},
+            shifts=tuple(prepared.found_shifts.items()),
             area_error=_area_error(studies),
             synthesized=exact,
             notes=(*_notes(was, clean, method, studies), *said),

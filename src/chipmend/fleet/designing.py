@@ -14,7 +14,7 @@ from chipmend.hardware.array import Array
 from chipmend.protect.baselines import KINDS, usual
 from chipmend.protect.design.accuracy import scored
 from chipmend.protect.design.evaluation import Evaluation, Evaluator
-from chipmend.protect.design.parameters import Design, Space
+from chipmend.protect.design.parameters import Design, Quantization, Space
 from chipmend.protect.design.permanent import masked
 from chipmend.protect.search import Bayesian, Candidates, RandomSearch, Search, SobolGreedy, best
 from chipmend.protect.study import Row, Study
@@ -123,21 +123,21 @@ class Designing:
             replace(
                 row,
                 test=read.fall,
-                lost_on_test=lost[read.design.shifts],
+                lost_on_test=lost[read.design.quantization],
                 masked=masked(self.evaluator.protection(read.design), most),
             )
             for row, read in zip(study.rows, found, strict=True)
         ]
         return replace(study, rows=tuple(rows))
 
-    def _lost(self, evaluator: Evaluator) -> dict[int, float]:
-        """What shifts alone cost on an evaluator's samples, by how many there are."""
-        networks = {shifts: v.subject.network for (*_, shifts), v in evaluator.variants.items()}
+    def _lost(self, evaluator: Evaluator) -> dict[Quantization, float]:
+        """What ways to bring the network to integers cost on an evaluator's samples."""
+        networks = {how: v.subject.network for (*_, how), v in evaluator.variants.items()}
         return {
-            shifts: float(
+            how: float(
                 evaluator.clean.mean() - scored(network, evaluator.batches, evaluator.metric).mean()
             )
-            for shifts, network in networks.items()
+            for how, network in networks.items()
         }
 
     def _searched(self, search: Search, what: str, count: int) -> list[Evaluation]:
@@ -156,7 +156,8 @@ class Designing:
 
     def _usual(self) -> list[Row]:
         """The usual designs on the plan's array."""
-        kinds = [kind for kind in KINDS if kind != "shifts alone" or any(self.space.shifts)]
+        only = self.space.quantizations == [Quantization()]
+        kinds = [kind for kind in KINDS if kind != "quantization alone" or not only]
         return [self._of_kind(kind, self.evaluator.array) for kind in kinds]
 
     def _of_kind(self, kind: str, array: Array) -> Row:
@@ -166,7 +167,7 @@ class Designing:
             asked.append(design)
             return self._evaluated(asked, "usual designs")[-1]
 
-        found = usual(kind, array, evaluate, shifts=self.space.shifts)
+        found = usual(kind, array, evaluate, quantizations=self.space.quantizations)
         return Row(name=kind, evaluation=found)
 
     def _as_wide(self, found: Evaluation) -> list[Row]:
@@ -251,7 +252,8 @@ def nothing_may_meet(space: Space, evaluator: Evaluator) -> ConstraintError:
             f"no design can meet targets.drop_without_faults: the best loses {100 * lost:.2f} "
             f"points without any flip, and {100 * evaluator.targets.drop_without_faults:g} are "
             "allowed",
-            hint="let space.shifts have 0 or more shifts, or allow a larger loss",
+            hint="let space.shifts have 0 or more shifts and space.activation_range have 1, or "
+            "allow a larger loss",
         )
     fastest = min(evaluator.known(design).costs.slowdown for design in fitting)
     return ConstraintError(

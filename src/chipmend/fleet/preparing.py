@@ -23,14 +23,15 @@ from chipmend.network.integer.network import IntegerNetwork, lowering
 from chipmend.network.samples import batches
 from chipmend.network.task import Task
 from chipmend.protect.design.accuracy import scored
-from chipmend.protect.design.evaluation import Variant
-from chipmend.protect.design.parameters import Space
+from chipmend.protect.design.evaluation import Variant, VariantKey
+from chipmend.protect.design.parameters import Quantization, Space
+from chipmend.protect.design.ranges import with_range
 from chipmend.protect.design.shifts import Shifts, chosen
 from chipmend.protect.design.subject import Subject
 from chipmend.protect.vulnerability.estimate import Vulnerability, vulnerabilities
 from chipmend.records import digest_of, plain
 
-BATCH, ESTIMATED_TOGETHER, LOWERED = 256, 128, 512
+BATCH, ESTIMATED_TOGETHER, LOWERED = 256, 64, 512
 """Samples that are computed together, that share a place where they are hit, and that grids are
 found with."""
 OF = "what these are of"
@@ -61,43 +62,39 @@ class Prepared:
     clean: np.ndarray = field(init=False)
     tensors: dict[str, Tensor] = field(init=False)
     first: Subject = field(init=False)
-    found_shifts: dict[int, Shifts] = field(default_factory=dict)
-    networks: dict[int, IntegerNetwork] = field(default_factory=dict)
+    found_shifts: dict[Quantization, Shifts] = field(default_factory=dict)
+    networks: dict[Quantization, IntegerNetwork] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.validation = list(batches(self.task.validation, BATCH, self.task.device))
         self.tensors = tensors_of(self.task.model)
-        self.networks[0] = self._quantized()
-        self.clean = self._scored(self.networks[0], self.validation)
+        self.networks[Quantization()] = self._quantized()
+        self.clean = self._scored(self.networks[Quantization()], self.validation)
 
     @cached_property
     def test(self) -> tuple[list[tuple[Tensor, Tensor]], np.ndarray]:
         """The test split, and the scores of the network without flips."""
         samples = list(batches(self.task.test, BATCH, self.task.device))
-        return samples, self._scored(self.networks[0], samples)
+        return samples, self._scored(self.networks[Quantization()], samples)
 
-    def variants(self) -> dict[tuple[int, int, int], Variant]:
-        """The network for every size of the array and every number of shifts."""
-        counts = dict.fromkeys((0, *self.space.shifts))
+    def variants(self) -> dict[VariantKey, Variant]:
+        """The network for every size of the array and every way to bring it to integers."""
+        ways = dict.fromkeys((Quantization(), *self.space.quantizations))
         sizes = dict.fromkeys(((self.array.rows, self.array.cols), *self.space.sizes))
         widest = max(self.array.accumulators.bits, *self.space.accumulator_bits, 0)
-        jobs = [(size, count) for size in sizes for count in counts]
+        jobs = [(size, how) for size in sizes for how in ways]
         self.runner.progress.phase("vulnerability of neurons and bits", len(jobs), 0)
         found = {}
-        for (rows, cols), count in jobs:
+        for (rows, cols), how in jobs:
             self.runner.progress.job_begun()
-            network = self._with_shifts(count)
+            network = self._brought(how)
             sums = replace(self.array.accumulators, bits=widest)
             on = replace(self.array, rows=rows, cols=cols, accumulators=sums)
-            known = self._vulnerabilities(network, on, f"{rows}x{cols}, {count} shifts")
+            known = self._vulnerabilities(network, on, _name(rows, cols, how))
             lost = float(self.clean.mean() - self._scored(network, self.validation).mean())
-            found[rows, cols, count] = Variant(
-                subject=Subject.of(network, on, known),
-                shifts=self.found_shifts.get(count, ()),
-                lost=lost,
-            )
+            found[rows, cols, how] = Variant(subject=Subject.of(network, on, known), lost=lost)
             self.runner.progress.job_done()
-        self.first = found[self.array.rows, self.array.cols, 0].subject
+        self.first = found[self.array.rows, self.array.cols, Quantization()].subject
         return found
 
     def _scored(self, network: IntegerNetwork, samples: list[tuple[Tensor, Tensor]]) -> np.ndarray:
@@ -111,15 +108,19 @@ class Prepared:
         codes = {gemm.name: Codes.nearest(gemm.weight) for gemm in gemms(model)}
         return IntegerNetwork(found, self.tensors, codes)
 
-    def _with_shifts(self, count: int) -> IntegerNetwork:
-        if count not in self.networks:
-            self.found_shifts[count], self.networks[count] = chosen(
-                self.networks[0],
-                self.tensors,
-                count,
-                lambda network: float(self._scored(network, self.validation).mean()),
-            )
-        return self.networks[count]
+    def _brought(self, how: Quantization) -> IntegerNetwork:
+        """The network brought to integers in a way: ranges first, then shifts that fit them."""
+        if how not in self.networks:
+            found = with_range(self.networks[Quantization()], self.tensors, how.activation_range)
+            if how.shifts:
+                self.found_shifts[how], found = chosen(
+                    found,
+                    self.tensors,
+                    how.shifts,
+                    lambda network: float(self._scored(network, self.validation).mean()),
+                )
+            self.networks[how] = found
+        return self.networks[how]
 
     def _vulnerabilities(
         self, network: IntegerNetwork, array: Array, name: str
@@ -144,10 +145,14 @@ class Prepared:
 
     @cached_property
     def _conditions(self) -> list[Any]:
-        """What vulnerabilities depend on beside the array and the shifts."""
+        """What vulnerabilities depend on beside the array and the quantization."""
         threads = torch.get_num_threads()
         here = conditions(threads, self.task.device)
         return [self.task.digest(), self.estimating, self.seed, here]
+
+
+def _name(rows: int, cols: int, how: Quantization) -> str:
+    return f"{rows}x{cols}, {how.shifts} shifts, range {how.activation_range!r}"
 
 
 def _keep(path: Path, of: str, arrays: Mapping[str, np.ndarray]) -> None:

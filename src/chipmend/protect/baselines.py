@@ -1,11 +1,11 @@
 """The usual designs, for the same table: each the smallest of its kind that meets the targets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from chipmend.hardware.array import Array
 from chipmend.protect.design.evaluation import Evaluation
-from chipmend.protect.design.parameters import Design
+from chipmend.protect.design.parameters import Design, Quantization
 from chipmend.protect.search.protocol import best
 
 Evaluate = Callable[[Design], Evaluation]
@@ -17,31 +17,33 @@ KINDS = (
     "uniform top bits",
     "signs extended alone",
     "dot-product unit alone",
-    "shifts alone",
+    "quantization alone",
 )
 
 
-def usual(kind: str, array: Array, evaluate: Evaluate, *, shifts: tuple[int, ...]) -> Evaluation:
+def usual(
+    kind: str, array: Array, evaluate: Evaluate, *, quantizations: Sequence[Quantization]
+) -> Evaluation:
     """The smallest design of a kind that meets the targets, or the last that was tried.
 
     Args:
         kind: One of ``KINDS``.
         array: The array of the plan.
         evaluate: Evaluates a design.
-        shifts: How many shifts requantization may choose from.
+        quantizations: How the network may be brought to integers.
     """
     bare = Design(rows=array.rows, cols=array.cols, accumulator_bits=array.accumulators.bits)
     if kind == "uniform top bits":
         return _fewest_bits(bare, evaluate)
     tried = list[Evaluation]()
-    for design in _of_kind(kind, bare, shifts):
+    for design in _of_kind(kind, bare, quantizations):
         tried.append(evaluate(design))
         if tried[-1].meets:
             break
     return best(tried) or tried[-1]
 
 
-def _of_kind(kind: str, bare: Design, shifts: tuple[int, ...]) -> Iterator[Design]:
+def _of_kind(kind: str, bare: Design, quantizations: Sequence[Quantization]) -> Iterator[Design]:
     """Designs of a kind, in the order of their area."""
     match kind:
         case "no protection":
@@ -56,10 +58,11 @@ def _of_kind(kind: str, bare: Design, shifts: tuple[int, ...]) -> Iterator[Desig
                 yield replace(
                     bare, important=share, lanes=lanes, important_bits=bare.accumulator_bits
                 ).plain()
-        case "shifts alone":
-            yield from (replace(bare, shifts=count) for count in sorted(shifts) if count)
-            if not any(shifts):
-                yield bare
+        case "quantization alone":
+            constrained = [each for each in quantizations if each != bare.quantization]
+            yield from (
+                replace(bare, **each._asdict()) for each in constrained or [bare.quantization]
+            )
         case _:
             raise AssertionError(kind)
 

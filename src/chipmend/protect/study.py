@@ -8,7 +8,7 @@ from chipmend.errors import ConstraintError
 from chipmend.hardware.array import Array
 from chipmend.protect.design.accuracy import Fall
 from chipmend.protect.design.evaluation import Evaluation, Targets
-from chipmend.protect.design.parameters import Space
+from chipmend.protect.design.parameters import Quantization, Space
 from chipmend.protect.design.permanent import Masked
 from chipmend.protect.maps import LayerMap
 from chipmend.simulate.flips import BitErrors
@@ -82,7 +82,7 @@ class DesignOutcome:
         clean_accuracy: Of the network in integers without any flip, on the test split.
         studies: What came of it, by rate.
         maps: How vulnerable layers are.
-        shifts: The shifts that were chosen, by how many there may be.
+        shifts: The shifts that were chosen for each quantization that has some.
         area_error: The largest error of the table of areas, as a share.
         synthesized: Transistors of a PE of each design found, as Yosys has it now; none without it.
         notes: What people are to know of how this came about.
@@ -97,7 +97,7 @@ class DesignOutcome:
     clean_accuracy: float
     studies: tuple[Study, ...]
     maps: tuple[LayerMap, ...]
-    shifts: Mapping[str, tuple[int, ...]]
+    shifts: tuple[tuple[Quantization, tuple[int, ...]], ...]
     area_error: float
     synthesized: tuple[int | None, ...]
     notes: tuple[str, ...] = ()

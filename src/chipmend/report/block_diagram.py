@@ -65,6 +65,8 @@ def _ends(row: Row) -> list[str]:
         ]
         bottom = 249
     words = shifts if design.shifts else "by factors"
+    if design.activation_range != 1:
+        words += f", to {100 * design.activation_range:g} % of range"
     return [
         *parts,
         _path(f"M335 {bottom}V276H520"),

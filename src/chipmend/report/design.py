@@ -93,6 +93,8 @@ def design_in_words(evaluation: Evaluation) -> str:
         )
     if design.shifts:
         words.append(f"{design.shifts} shift{'s' if design.shifts > 1 else ''}")
+    if design.activation_range != 1:
+        words.append(f"activations to {100 * design.activation_range:g} % of their range")
     if design.buffers != "bare":
         words.append({"parity": "parity", "ecc": "ECC"}[design.buffers])
     return ", ".join(words) or "nothing"

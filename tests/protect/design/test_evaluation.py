@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chipmend.errors import ConstraintError
-from chipmend.protect.design import Targets, Variant
+from chipmend.protect.design import Quantization, Targets, Variant
 from protect import small
 from protect.design.examples import BARE, subject
 from protect.search.examples import evaluator
@@ -42,8 +42,8 @@ def test_slow_designs_and_those_that_lose_too_much_without_flips_are_known_befor
     found = evaluator(targets=Targets(slowdown=0.01))
     assert found.known(BARE).missed == ()
     assert found.known(again).missed == ("slowdown",)
-    poor = Variant(subject=subject(), shifts=(7,), lost=0.01)
-    lossy = replace(found, variants={(4, 3, 0): poor})
+    poor = Variant(subject=subject(), lost=0.01)
+    lossy = replace(found, variants={(4, 3, Quantization()): poor})
     assert lossy.known(again).missed == ("drop_without_faults", "slowdown")
     assert lossy.known(BARE).lost == 0.01
 

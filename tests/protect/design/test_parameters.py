@@ -28,7 +28,7 @@ def test_every_design_is_there_once():
     assert len(designs) == len(set(designs))
     # bare columns: 3 counts of bits with and without the unit; extended ones: none of 0 bits has
     # bare bits without lanes, all others have 0, 1 or 2 of them
-    assert len(designs) == 2 * 3 + (1 + 2 * 3) + 3 * 3
+    assert len(designs) == 2 * (2 * 3 + (1 + 2 * 3) + 3 * 3)  # of either range of activations
     assert {design.accumulator_bits for design in designs} == {22}
 
 
@@ -53,6 +53,10 @@ def test_bits_beyond_the_accumulator_stand_for_all_of_it():
         ({"lanes": (0,)}, "lanes has 0"),
         ({"important_bits": (float("nan"),)}, "important_bits has nan"),
         ({"shifts": (40,)}, "shifts has 40"),
+        (
+            {"activation_range": (0.0,)},
+            "activation_range has 0.0",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused(given, said):

@@ -4,17 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from chipmend.protect.design import Evaluator, Fall, Space, Targets, Variant
+from chipmend.protect.design import Evaluator, Fall, Quantization, Space, Targets, Variant
 from chipmend.protect.search import Candidates
 from protect import small
 from protect.design.examples import ERRORS, subject
 
-SPACE = Space(ordinary_bits=(0, 22), important=(0.0, 0.02, 0.1), important_bits=(22,), lanes=(2, 4))
+SPACE = Space(
+    ordinary_bits=(0, 22),
+    important=(0.0, 0.02, 0.1),
+    important_bits=(22,),
+    lanes=(2, 4),
+    activation_range=(1.0,),
+)
 TARGETS = Targets(slowdown=0.5)
 
 
 def evaluator(**given):
-    variants = {(4, 3, 0): Variant(subject=subject(), shifts=(), lost=0.0)}
+    variants = {(4, 3, Quantization()): Variant(subject=subject(), lost=0.0)}
     wanted = {"errors": ERRORS, "targets": TARGETS, "seed": 0, **given}
     return Evaluator(array=small.ARRAY, variants=variants, batches=[], clean=np.zeros(0), **wanted)
 

@@ -2,7 +2,7 @@
 
 from chipmend.protect.design.accuracy import Fall
 from chipmend.protect.design.evaluation import Evaluation, Evaluator, Targets, Variant
-from chipmend.protect.design.parameters import Design, Space
+from chipmend.protect.design.parameters import Design, Quantization, Space
 from chipmend.protect.design.protection import Protection
 from chipmend.protect.design.subject import Subject
 
@@ -12,6 +12,7 @@ __all__ = [
     "Evaluator",
     "Fall",
     "Protection",
+    "Quantization",
     "Space",
     "Subject",
     "Targets",

@@ -13,12 +13,13 @@ from chipmend.hardware.array import Array
 from chipmend.network.evaluate import Metric, accuracy
 from chipmend.protect.design.accuracy import Fall, fall
 from chipmend.protect.design.costs import Costs, costs
-from chipmend.protect.design.parameters import Design
+from chipmend.protect.design.parameters import Design, Quantization
 from chipmend.protect.design.protection import Protection
 from chipmend.protect.design.subject import Subject
 from chipmend.protect.vulnerability.slopes import Batch
 from chipmend.simulate.flips import BitErrors
 
+VariantKey = tuple[int, int, Quantization]
 SUREST = 0.999
 """The greatest confidence that can be asked for."""
 
@@ -71,16 +72,14 @@ class Targets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """The network as some designs have it: an array's size, and shifts.
+    """The network as some designs have it: brought to integers in one way, on an array of a size.
 
     Args:
         subject: The network on the array.
-        shifts: The shifts that requantization has; none for factors of any kind.
         lost: By how much its mean score is below that of the reference.
     """
 
     subject: Subject
-    shifts: tuple[int, ...]
     lost: float
 
 
@@ -120,7 +119,8 @@ class Evaluator:
 
     Args:
         array: The array of the plan, whose costs without protection all others are told against.
-        variants: By rows, columns and number of shifts; the plan's array without shifts among them.
+        variants: By rows, columns and quantization; the plan's array with the default one is among
+            them.
         errors: How often bits flip.
         targets: What is to be reached.
         batches: Samples.
@@ -131,7 +131,7 @@ class Evaluator:
     """
 
     array: Array
-    variants: dict[tuple[int, int, int], Variant]
+    variants: dict[VariantKey, Variant]
     errors: BitErrors
     targets: Targets
     batches: list[Batch]
@@ -142,7 +142,7 @@ class Evaluator:
 
     def variant(self, design: Design) -> Variant:
         """The network as a design has it."""
-        return self.variants[design.rows, design.cols, design.shifts]
+        return self.variants[design.rows, design.cols, design.quantization]
 
     def protection(self, design: Design) -> Protection:
         """A design on its network."""

@@ -4,14 +4,26 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from chipmend.errors import PlanError
 from chipmend.hardware.array import Array
 
 Spread = Literal["network", "layer"]
 Buffers = Literal["bare", "parity", "ecc"]
-MOST_BITS, MOST_SIDE = 32, 4096
+MOST_BITS, MOST_SIDE, LEAST_RANGE = 32, 4096, 0.05
+
+
+class Quantization(NamedTuple):
+    """How a network is brought to integers.
+
+    Args:
+        shifts: How many shifts requantization may choose from; 0 for factors of any kind.
+        activation_range: How far activations reach, as a share of how far they do by default.
+    """
+
+    shifts: int = 0
+    activation_range: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +51,8 @@ class Design:
             through a sum as long as one of the array in whole turns, or several such columns: other
             numbers are brought up to the next that is.
         shifts: How many shifts requantization may choose from; 0 for factors of any kind.
+        activation_range: How far activations reach, as a share of how far they do by default: what
+            flips make larger is cut off there.
         buffers: How weights and activations in their buffers are protected: by parity and reading
             again, or by a code that corrects one bit of 64.
     """
@@ -56,7 +70,13 @@ class Design:
     important_bits: int = 0
     lanes: int = 0
     shifts: int = 0
+    activation_range: float = 1.0
     buffers: Buffers = "bare"
+
+    @property
+    def quantization(self) -> Quantization:
+        """How the network is brought to integers."""
+        return Quantization(self.shifts, self.activation_range)
 
     def on(self, array: Array) -> Array:
         """An array as this design has it, alike in what protection does not change."""
@@ -88,6 +108,7 @@ class Space:
         important_bits: Bits that are protected in the lanes; more than there are stand for all.
         lanes: Lanes of the dot-product unit, as a design has them.
         shifts: How many shifts requantization may choose from; 0 for factors of any kind.
+        activation_range: How far activations reach, as shares of how far they do by default.
         buffers: How buffers are protected.
 
     Raises:
@@ -106,6 +127,7 @@ class Space:
     important_bits: tuple[int, ...] = (8, MOST_BITS)
     lanes: tuple[int, ...] = (4, 8, 16, 32)
     shifts: tuple[int, ...] = (0,)
+    activation_range: tuple[float, ...] = (1.0, 0.5)
     buffers: tuple[Buffers, ...] = ("bare",)
 
     def __post_init__(self) -> None:
@@ -120,6 +142,7 @@ class Space:
         self._check("bare_bits", self.bare_bits, 0, 8)
         self._check("lanes", self.lanes, 1, 4096)
         self._check("shifts", self.shifts, 0, 16)
+        self._check("activation_range", self.activation_range, LEAST_RANGE, 1)
         self._check("sizes", tuple(itertools.chain.from_iterable(self.sizes)), 1, MOST_SIDE)
         if self.ordinary_bits[0] > self.ordinary_bits[1]:
             raise PlanError(
@@ -133,6 +156,13 @@ class Space:
                 raise PlanError(
                     f"space.{name} has {value}", hint=f"give values from {least} to {most}"
                 )
+
+    @property
+    def quantizations(self) -> list[Quantization]:
+        """All ways in which the network is brought to integers."""
+        return list(
+            itertools.starmap(Quantization, itertools.product(self.shifts, self.activation_range))
+        )
 
     def designs(self, array: Array) -> list[Design]:
         """All designs, each once.
@@ -170,6 +200,7 @@ class Space:
             self.important_bits,
             self.lanes,
             self.shifts,
+            self.activation_range,
             self.buffers,
         )
 
@@ -204,6 +235,7 @@ def _design(
     important_bits: int,
     lanes: int,
     shifts: int,
+    activation_range: float,
     buffers: Buffers,
 ) -> Design:
     return Design(
@@ -218,5 +250,6 @@ def _design(
         important_bits=min(important_bits, accumulator_bits),
         lanes=lanes,
         shifts=shifts,
+        activation_range=activation_range,
         buffers=buffers,
     ).plain()

@@ -100,5 +100,6 @@ def _features(design: Design) -> list[float]:
         design.important_bits,
         np.log1p(design.lanes),
         design.shifts,
+        design.activation_range,
         ("bare", "parity", "ecc").index(design.buffers),
     ]
