@@ -31,7 +31,7 @@ def result():
         "rows": [
             {"part": "rates vgg11", "rates": [{"loss": 0.2, "rate": 2e-6}]},
             {"part": "cells vgg11", "cells": [{"rate": 2e-6, "designs": [full, found]}]},
-            {"part": "shifts vgg11"},
+            {"part": "quantization vgg11"},
         ]
     }
 
