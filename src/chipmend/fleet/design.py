@@ -27,7 +27,8 @@ from chipmend.network.task import Task
 from chipmend.protect.circuit import found_yosys, synthesized, table
 from chipmend.protect.design.costs import parameters
 from chipmend.protect.design.evaluation import Evaluator, Targets
-from chipmend.protect.design.parameters import Space
+from chipmend.protect.design.parameters import Quantization, Space
+from chipmend.protect.design.shifts import Shifts
 from chipmend.protect.maps import LayerMap, layer_maps
 from chipmend.protect.search import Searching, found_botorch
 from chipmend.protect.study import DesignOutcome, Study
@@ -122,6 +123,7 @@ def design(
             study = designing.study(method, searching.evaluations, by_chance=searching.by_chance)
             studies.append(designing.tested(study, *prepared.test))
         exact, said = _synthesized(studies, array)
+        shifts = tuple(prepared.found_shifts.items())
         clean = float(prepared.test[1].mean())
         was = float(scores(task.model, task.test, task.metric).mean())
         return DesignOutcome(
@@ -133,10 +135,10 @@ def design(
             clean_accuracy=clean,
             studies=tuple(studies),
             maps=tuple(_maps(prepared, searching.injected)),
-            shifts=tuple(prepared.found_shifts.items()),
+            shifts=shifts,
             area_error=_area_error(studies),
             synthesized=exact,
-            notes=(*_notes(was, clean, method, studies), *said),
+            notes=(*_notes(was, clean, method, studies), *_of_shifts(shifts), *said),
             plan=dict(plan or {}),
         )
 
@@ -209,6 +211,20 @@ def _notes(was: float, clean: float, method: str, studies: Sequence[Study]) -> I
             f"of the space, {left_out} designs with a dot-product unit were not looked at, drawn "
             "by chance: there are too many"
         )
+
+
+def _of_shifts(chosen: Sequence[tuple[Quantization, Shifts]]) -> Iterator[str]:
+    """Which shifts there are.
+
+    Example:
+        >>> list(_of_shifts([(Quantization(2, 0.5), (6, 9))]))
+        ['the 2 shifts of designs with activations to 50 % of their range are by 6 and 9 bits']
+    """
+    for how, shifts in chosen:
+        *first, last = map(str, shifts)
+        some = f"{', '.join(first)} and {last}" if first else last
+        reach = f"activations to {100 * how.activation_range:g} % of their range"
+        yield f"the {how.shifts} shifts of designs with {reach} are by {some} bits"
 
 
 def _maps(prepared: Prepared, neurons: int) -> list[LayerMap]:
