@@ -157,7 +157,7 @@ def bare_subject(network: IntegerNetwork, inputs: torch.Tensor) -> Subject:
 def correlation(name: str, *, quick: bool) -> Part:
     """Estimated against injected vulnerability of some neurons of many layers."""
     bench = Bench(name, quick=quick)
-    found = bench.vulnerability(256 if quick else 4096)
+    found, fewer = (bench.vulnerability(256 if quick else count) for count in (4096, 1024))
     layers = layers_of(bench.network)
     picked = layers[:: 4 if quick else max(1, len(layers) // 10)]
     count, samples = (6, 512) if quick else (-(-216 // len(picked)), 3584)
@@ -192,6 +192,9 @@ def correlation(name: str, *, quick: bool) -> Part:
                 "layer": layer.name,
                 "neurons": len(neurons),
                 "spearman": _rank_correlation(here, measured),
+                "spearman_of_1024": _rank_correlation(
+                    fewer[layer.name].of_neurons().flatten()[some], measured
+                ),
                 "split_half": agreed,
                 "reliability": reliability,
                 "ceiling": max(0.0, reliability) ** 0.5,  # what a perfect estimate would reach
@@ -278,6 +281,9 @@ def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
                     for each in study.rows
                 ],
                 "unmet": study.unmet,
+                "searched": min(
+                    (e.costs.overhead for e in study.searched if e.meets), default=None
+                ),
                 "found_by": study.by,
                 "meets_on_test": study.meets
                 and row.test.drop <= targets.drop_under_faults
@@ -393,7 +399,7 @@ def quantization(name: str, rate: float, *, quick: bool) -> Part:
     """What constraints cost without flips, and how many bits need protection then."""
     bench = Bench(name, quick=quick)
     right_on_test, rows = scored(bench.network, bench.test).mean(), []
-    for how in (Quantization(), *(CONSTRAINED[-1:] if quick else CONSTRAINED)):
+    for how in (Quantization(), *(CONSTRAINED[2::2] if quick else CONSTRAINED)):
         found, network = bench.brought(how)
         subject = bare_subject(network, bench.validation[0][0])
         row = {
@@ -409,7 +415,7 @@ def quantization(name: str, rate: float, *, quick: bool) -> Part:
                 network, array, tuple(_cut(la, width) for la in subject.layers), subject.pairs
             )
             evaluator = bench.evaluator(rate, narrow)
-            fewest = usual("uniform top bits", array, evaluator, quantizations=())
+            fewest = usual("uniform top bits", array, evaluator, evaluator.known)
             row[label] = fewest.design.ordinary_bits if fewest.meets else None
             row[f"{label}_fall"] = plain(fewest.fall)
         rows.append(row)
@@ -424,31 +430,43 @@ def figures_of(parts: Mapping[str, Part], networks: Sequence[str]) -> dict[str, 
     """The numbers that claims rest on."""
     layers = [row for name in networks for row in parts[f"correlation {name}"]["layers"]]
     every = [cell for name in networks for cell in parts[f"cells {name}"]["cells"]]
-    uniform, full = [], []
-    for cell in every:
-        designs = {each["name"]: each for each in cell["designs"]}
-        overhead = designs["found"]["overhead"]
-        uniform.append(overhead / designs["uniform top bits"]["overhead"])
-        full.append(overhead / designs["full TMR"]["overhead"])
     seeds = parts[f"searches {networks[0]}"]["seeds"]
-    counted = [_constrained(parts[f"quantization {name}"]["rows"]) for name in networks]
+    rows = [parts[f"quantization {name}"]["rows"] for name in networks]
+    alone, both = ([_constrained(each, ranges) for each in rows] for ranges in ((1.0,), (0.5,)))
+    uniform, full = (
+        [_over(cell, name) for cell in every] for name in ("uniform top bits", "full TMR")
+    )
+    needed = [each["needed"] for each in seeds if each["needed"] is not None]
     return {
         "spearman_min": min(row["spearman"] for row in layers),
         "spearman_ceiling_min": min(row["ceiling"] for row in layers),
         "top10_recovery_min": min(parts[f"correlation {n}"]["top10_recovery"] for n in networks),
-        "overhead_over_uniform_tmr_max": max(uniform),
-        "overhead_over_uniform_tmr_median": statistics.median(uniform),
-        "overhead_over_full_tmr_max": max(full),
+        "overhead_over_uniform_tmr_max": _finite(max(uniform)),
+        "overhead_over_uniform_tmr_median": _finite(statistics.median(uniform)),
+        "overhead_over_full_tmr_max": _finite(max(full)),
         "cells_met_on_test": float(sum(cell["meets_on_test"] for cell in every)),
         "wins_over_random_of_5": float(wins(seeds, "random")),
         "wins_over_smaller_random_of_5": float(wins(seeds, "random_smaller")),
-        "evaluations_over_random": statistics.median(
-            each["needed"] for each in seeds if each["needed"] is not None
-        ),
-        "shift_constraint_loss": max(100 * after["lost_on_test"] for _, after in counted),
-        "protected_bits_saved": _saved(counted, "bits_of_narrow"),
-        "protected_bits_saved_of_24": _saved(counted, "bits_of_24"),
+        "evaluations_over_random": statistics.median(needed) if needed else None,
+        "shift_constraint_loss": max(100 * after["lost_on_test"] for _, after in alone),
+        "protected_bits_saved": _saved(alone, "bits_of_narrow"),
+        "protected_bits_saved_of_24": _saved(alone, "bits_of_24"),
+        "shift_and_range_loss": max(100 * after["lost_on_test"] for _, after in both),
+        "protected_bits_saved_with_range": _saved(both, "bits_of_narrow"),
+        "protected_bits_saved_with_range_of_24": _saved(both, "bits_of_24"),
     }
+
+
+def _over(cell: Mapping[str, Any], name: str) -> float:
+    """What the search itself found, over a usual design; infinite if either misses a target."""
+    usual_one = next(each for each in cell["designs"] if each["name"] == name)
+    if cell["searched"] is None or not usual_one["meets"]:
+        return np.inf
+    return cell["searched"] / usual_one["overhead"]
+
+
+def _finite(figure: float) -> float | None:
+    return figure if np.isfinite(figure) else None
 
 
 def wins(seeds: Sequence[Mapping[str, Any]], opponent: str) -> int:
@@ -457,8 +475,12 @@ def wins(seeds: Sequence[Mapping[str, Any]], opponent: str) -> int:
     return sum(own is not None and (other is None or own < other) for own, other in ends)
 
 
-def _constrained(rows: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _constrained(
+    rows: Sequence[Mapping[str, Any]], ranges: Sequence[float]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Before, and with the shifts that need fewest bits, of those that cost 0.3 points at most.
+
+    Only those with some ranges of activations are looked at.
 
     Both are of validation; of several that need as many, those are taken that cost least.
     """
@@ -468,7 +490,11 @@ def _constrained(rows: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], 
         narrow, wide = (np.inf if each is None else each for each in bits)
         return narrow, wide, row["lost_on_validation"]
 
-    shifted = [row for row in rows if row["quantization"]["shifts"]]
+    shifted = [
+        row
+        for row in rows
+        if row["quantization"]["shifts"] and row["quantization"]["activation_range"] in ranges
+    ]
     allowed = [row for row in shifted if row["lost_on_validation"] <= 0.003]
     return rows[0], min(allowed or shifted, key=needed)
 

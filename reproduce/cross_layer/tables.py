@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from chipmend.files import write_bytes
+from chipmend.hardware import Array
 from chipmend.protect.design import Design
 from chipmend.records import rebuilt
 from chipmend.report.design import design_in_words
@@ -48,11 +49,13 @@ def tables(result: Mapping[str, Any]) -> str:
 
 def _rows(cell: Mapping[str, Any]) -> Iterator[str]:
     full = next(each["overhead"] for each in cell["designs"] if each["name"] == "full TMR")
+    bare = rebuilt(Design, cell["designs"][0]["design"])
+    array = bare.on(Array(rows=bare.rows, cols=bare.cols))
     for each in cell["designs"]:
         design: Any = SimpleNamespace(**{**each, "design": rebuilt(Design, each["design"])})
         cells = (
             each["name"],
-            design_in_words(design),
+            design_in_words(design, array),
             f"{100 * each['overhead'] / full:.1f} %",
             *(f"{100 * each[s]['drop']:.2f} ± {100 * each[s]['error']:.2f}" for s in SPLITS),
             f"{100 * each['slowdown']:.2f} %",

@@ -1,6 +1,7 @@
 """A whole search for protection of a small network."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from chipmend.errors import ArrayError, ConstraintError, FingerprintError, RtlEr
 from chipmend.fleet import design as module
 from chipmend.fleet import designing, preparing
 from chipmend.fleet.design import design
+from chipmend.fleet.progress import Unwatched
 from chipmend.fleet.store.sqlite import FILE as SQLITE
-from chipmend.hardware import Accumulators, Array
+from chipmend.hardware import Accumulators, Array, WeightMemory
 from chipmend.network import Task
 from chipmend.protect.baselines import KINDS
 from chipmend.protect.design import Quantization, Space, Targets
@@ -73,6 +75,32 @@ def test_every_row_is_read_on_the_test_split_once(outcome):
         assert row.masked is not None
         assert (row.lost_on_test == 0) == (row.evaluation.design.quantization == Quantization())
     assert study.found.test.drop < 0.08
+
+
+def test_uniform_bits_are_told_for_the_numbers_of_the_design_found_too(outcome):
+    (study,) = outcome.studies
+    how = study.found.evaluation.design.quantization
+    alike = [row for row in study.rows if row.name == "uniform, array and numbers as found"]
+    assert len(alike) == int(how != Quantization())
+    for row in alike:
+        assert row.evaluation.design.quantization == how
+        assert row.evaluation.costs.overhead >= study.found.evaluation.costs.overhead
+
+
+def test_weights_have_as_many_bits_as_the_memory(task, tmp_path):
+    array = replace(small.ARRAY, memory=WeightMemory(bits=4))
+    prepared = preparing.Prepared(
+        task,
+        array,
+        replace(SPACE, shifts=(0, 2)),
+        64,
+        0,
+        SimpleNamespace(progress=Unwatched()),
+        tmp_path,
+    )
+    for variant in prepared.variants().values():
+        numbers = [codes.numbers for codes in variant.subject.network.codes.values()]
+        assert max(float(each.abs().max()) for each in numbers) == 7
 
 
 def test_what_people_are_to_know_is_told(outcome):
@@ -143,7 +171,7 @@ def test_every_rate_gets_a_design(task, tmp_path):
             "no design can meet targets.drop_without",
         ),
         ({"slowdown": 0.0}, {"important": (0.9,), "spread": ("layer",)}, "targets.slowdown: the"),
-        ({}, {"accumulator_bits": (14,)}, "no design has accumulators that hold"),
+        ({}, {"accumulator_bits": (16,)}, "no design has accumulators that hold"),
     ],
 )
 def test_where_nothing_can_meet_the_targets_it_is_said_what_binds(
@@ -219,7 +247,7 @@ def test_other_arrays_are_compared_with_that_of_the_plan(task, tmp_path):
         assert each.costs.overhead == pytest.approx(each.costs.area.total - bare.costs.area.total)
         assert each.costs.slowdown == pytest.approx(each.costs.cycles / bare.costs.cycles - 1)
         assert each.costs.slowdown > 0.2
-    own = study.row("uniform, same array as found").evaluation.design
+    own = study.row("uniform, array and numbers as found").evaluation.design
     assert own.accumulator_bits == least.design.accumulator_bits
     assert (own.rows, own.cols) == (least.design.rows, least.design.cols)
 

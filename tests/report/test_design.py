@@ -9,6 +9,7 @@ from chipmend.protect.design.permanent import Masked
 from chipmend.protect.maps import LayerMap
 from chipmend.protect.study import DesignOutcome, Row, Study
 from chipmend.report.design import bits_in_words, design_in_words, page, write_design_report
+from protect import small
 from protect.design.examples import BARE
 from protect.search.examples import TARGETS, evaluator, measured
 
@@ -76,9 +77,11 @@ def test_the_page_is_one_file(tmp_path):
 
 
 def test_designs_in_words():
-    assert design_in_words(evaluation()) == "nothing"
-    assert design_in_words(evaluation(ordinary_bits=2)) == "bits 20 to 21 in PEs"
+    assert design_in_words(evaluation(), small.ARRAY) == "nothing"
+    assert design_in_words(evaluation(ordinary_bits=2), small.ARRAY) == "bits 20 to 21 in PEs"
     assert bits_in_words(evaluation(ordinary_bits=1)) == "bit 21"
-    said = design_in_words(evaluation(buffers="ecc", **FOUND))
+    said = design_in_words(evaluation(buffers="ecc", **FOUND), small.ARRAY)
     assert said.startswith("signs extended, bits ")
     assert said.endswith("10 % again on 4 lanes with 18 bits, ECC")
+    larger = replace(small.ARRAY, rows=8, accumulators=Accumulators(bits=24))
+    assert design_in_words(evaluation(), larger) == "4 x 3 PEs, sums of 22 bits"

@@ -143,6 +143,24 @@ def test_weights_flip_for_one_sample_each(data):
     assert np.array_equal(found.numpy(), expected)
 
 
+@pytest.mark.parametrize("coding", ["twos_complement", "offset_binary", "sign_magnitude"])
+def test_weights_flip_as_they_are_coded(coding, monkeypatch):
+    array = replace(ARRAY, memory=WeightMemory(bits=4, coding=coding))
+    layer, inputs = layer_and_inputs("linear", array, is_signed=True, seed=0)
+    layer.numbers.clamp_(-7, 7)
+    told = Told(monkeypatch, upsets)
+    found = UpsetArray(array, BitErrors(weights=0.01), seed=0)(layer)(inputs)
+    values = array.memory.values.tolist()
+    numbers = [layer.numbers.flatten().long().tolist() for _ in inputs]
+    for weight, sample, bit in unfolded(told.positions, len(inputs), 4):
+        code = values.index(numbers[sample][weight]) ^ 1 << bit
+        numbers[sample][weight] = values[code]
+    assert len(told.positions) > 5
+    for sample, held in enumerate(numbers):
+        weights = torch.tensor(held).view(layer.numbers.shape).double()
+        assert torch.equal(found[:, sample].double(), weights @ inputs[sample].double())
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_products_of_activations_are_upset_alike(data):

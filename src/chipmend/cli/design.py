@@ -9,6 +9,7 @@ from chipmend.cli.app import Json, app, check_outputs, finish, print_whole, say
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from chipmend.hardware.array import Array
     from chipmend.protect.study import DesignOutcome, Study
     from chipmend.simulate.flips import BitErrors
 
@@ -154,12 +155,12 @@ def _summary(outcome: "DesignOutcome", report: str) -> dict[str, Any]:
 
 def _show(outcome: "DesignOutcome") -> None:
     for study in outcome.studies:
-        print_whole(_table(study))
+        print_whole(_table(study, outcome.array))
     for note in outcome.notes:
         say(note)
 
 
-def _table(study: "Study") -> "Table":
+def _table(study: "Study", array: "Array") -> "Table":
     """The designs of one rate."""
     from rich.table import Table
 
@@ -174,7 +175,7 @@ def _table(study: "Study") -> "Table":
         found = row.evaluation
         shown.add_row(
             row.name,
-            design_in_words(found),
+            design_in_words(found, array),
             f"{100 * found.costs.overhead / full:.1f} %",
             f"{100 * row.test.drop:.2f} points" if row.test else "",
             f"{100 * found.costs.slowdown:.2f} %",

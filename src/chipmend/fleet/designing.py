@@ -1,6 +1,6 @@
 """A search for protection as jobs: designs are asked for, evaluated by an executor, and kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -10,8 +10,7 @@ from jaxtyping import Float64
 from chipmend.errors import ConstraintError, WorkerError
 from chipmend.fleet.executor import Tick
 from chipmend.fleet.runner import Runner
-from chipmend.hardware.array import Array
-from chipmend.protect.baselines import KINDS, usual
+from chipmend.protect.baselines import KINDS, fewest_bits, usual
 from chipmend.protect.design.accuracy import scored
 from chipmend.protect.design.evaluation import Evaluation, Evaluator
 from chipmend.protect.design.parameters import Design, Quantization, Space
@@ -67,7 +66,11 @@ class Designing:
             ConstraintError: Of no design it is known beforehand that it may meet the targets.
         """
         array = self.evaluator.array
+        progress = self.runner.progress
+        progress.phase(f"areas and cycles of all designs, {self.name}", 1, 0)
+        progress.job_begun()
         candidates = Candidates.of(self.space, array, self.evaluator, seed=self.seed)
+        progress.job_done()
         if not len(candidates):
             raise nothing_may_meet(self.space, self.evaluator)
         search: Search = (
@@ -80,15 +83,17 @@ class Designing:
             search.tell(row.evaluation)
         found = self._searched(search, "search", evaluations)
         if by_chance:
-            random = RandomSearch(candidates, seed=self.seed)
+            random = RandomSearch(candidates, seed=self.seed, smaller=True)
+            for row in rows:
+                random.tell(row.evaluation)
             tried = self._searched(random, "search by chance", evaluations)
-            rows.append(_row("search by chance", tried))
+            rows.append(_row("search by chance", [*tried, *(row.evaluation for row in rows)]))
         everything = [*found, *(row.evaluation for row in rows)]
         chosen = best(everything) or _nearest(everything)
         by = next((row.name for row in rows if row.evaluation.design == chosen.design), "search")
         if any(each.design == chosen.design for each in found):
             by = "search"
-        rows += self._as_wide(chosen)
+        rows += self._uniform_as(chosen.design)
         rows.append(Row(name="found", evaluation=chosen))
         return Study(
             errors=self.evaluator.errors,
@@ -158,26 +163,35 @@ class Designing:
         """The usual designs on the plan's array."""
         only = self.space.quantizations == [Quantization()]
         kinds = [kind for kind in KINDS if kind != "quantization alone" or not only]
-        return [self._of_kind(kind, self.evaluator.array) for kind in kinds]
+        return [self._of_kind(kind) for kind in kinds]
 
-    def _of_kind(self, kind: str, array: Array) -> Row:
+    def _of_kind(self, kind: str) -> Row:
+        found = usual(
+            kind,
+            self.evaluator.array,
+            self._one_by_one(),
+            self.evaluator.known,
+            quantizations=self.space.quantizations,
+        )
+        return Row(name=kind, evaluation=found)
+
+    def _uniform_as(self, found: Design) -> list[Row]:
+        """The fewest uniform bits, the array and the numbers being those of the design found."""
+        array, how = found.on(self.evaluator.array), found.quantization
+        if array == self.evaluator.array and how == Quantization():
+            return []
+        bare = Design(rows=array.rows, cols=array.cols, accumulator_bits=array.accumulators.bits)
+        fewest = fewest_bits(replace(bare, **how._asdict()), self._one_by_one())
+        return [Row(name="uniform, array and numbers as found", evaluation=fewest)]
+
+    def _one_by_one(self) -> Callable[[Design], Evaluation]:
         asked = list[Design]()
 
         def evaluate(design: Design) -> Evaluation:
             asked.append(design)
             return self._evaluated(asked, "usual designs")[-1]
 
-        found = usual(kind, array, evaluate, quantizations=self.space.quantizations)
-        return Row(name=kind, evaluation=found)
-
-    def _as_wide(self, found: Evaluation) -> list[Row]:
-        """The fewest uniform bits on the array of the design found, if that is another one."""
-        array = self.evaluator.array
-        if (own := found.design.on(array)) == array:
-            return []
-        return [
-            replace(self._of_kind("uniform top bits", own), name="uniform, same array as found")
-        ]
+        return evaluate
 
     def _unmet(self, nearest: Evaluation, count: int) -> str:
         """Why no design meets the targets: what binds, and how far the nearest is."""

@@ -105,7 +105,10 @@ class Prepared:
         some = self.task.calibration(LOWERED, self.seed)
         inputs, _ = calibrating.batch(some)
         found = lowering(model, [inputs.to(self.task.device)])
-        codes = {gemm.name: Codes.nearest(gemm.weight) for gemm in gemms(model)}
+        codes = {
+            gemm.name: Codes.nearest(gemm.weight, self.array.memory.highest)
+            for gemm in gemms(model)
+        }
         return IntegerNetwork(found, self.tensors, codes)
 
     def _brought(self, how: Quantization) -> IntegerNetwork:
@@ -118,6 +121,7 @@ class Prepared:
                     self.tensors,
                     how.shifts,
                     lambda network: float(self._scored(network, self.validation).mean()),
+                    highest=self.array.memory.highest,
                 )
             self.networks[how] = found
         return self.networks[how]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from chipmend.files import write_bytes
+from chipmend.hardware.array import Array
 from chipmend.protect.design.evaluation import Evaluation
 from chipmend.protect.study import DesignOutcome, Row, Study
 from chipmend.records import plain
@@ -79,9 +80,18 @@ def bits_in_words(evaluation: Evaluation) -> str:
     return f"bit {first}" if first == last else f"bits {first} to {last}"
 
 
-def design_in_words(evaluation: Evaluation) -> str:
-    """A design in a line."""
+def design_in_words(evaluation: Evaluation, array: Array) -> str:
+    """A design in a line: what it has that an array without protection has not.
+
+    Args:
+        evaluation: The design.
+        array: That array.
+    """
     design, words = evaluation.design, list[str]()
+    if (design.rows, design.cols) != (array.rows, array.cols):
+        words.append(f"{design.rows} x {design.cols} PEs")
+    if design.accumulator_bits != array.accumulators.bits:
+        words.append(f"sums of {design.accumulator_bits} bits")
     if design.sign_extension:
         words.append("signs extended")
     if design.ordinary_bits:
@@ -126,7 +136,7 @@ def _study(study: Study, outcome: DesignOutcome) -> dict[str, Any]:
     full = study.row("full TMR").evaluation.costs.overhead
     return {
         "title": rate_in_words(study.errors),
-        "rows": [_row(row, full) for row in study.rows],
+        "rows": [_row(row, full, outcome.array) for row in study.rows],
         "front": _front(study, outcome),
         "convergence": _convergence(study),
         "diagram": block_diagram(study.found, outcome.array),
@@ -134,10 +144,10 @@ def _study(study: Study, outcome: DesignOutcome) -> dict[str, Any]:
     }
 
 
-def _row(row: Row, full: float) -> dict[str, Any]:
+def _row(row: Row, full: float, array: Array) -> dict[str, Any]:
     return {
         "row": row,
-        "words": design_in_words(row.evaluation),
+        "words": design_in_words(row.evaluation, array),
         "share": row.evaluation.costs.overhead / full,
         "costs": row.evaluation.costs,
     }
@@ -150,17 +160,18 @@ def _front(study: Study, outcome: DesignOutcome) -> Figure:
     points = list({e.design: e for e in everything if e.fall is not None}.values())
     allowed = outcome.targets.drop_under_faults
     top = 4 * allowed
-    least = min(0.0, *(e.costs.overhead / full for e in points))
+    shares = [e.costs.overhead / full for e in points]
     chart = Chart(
         "area against the drop under faults",
-        Axis("overhead area, of full TMR's", least, 1.05, percent),
+        Axis("overhead area, of full TMR's", min([0.0, *shares]), max([1.05, *shares]), percent),
         Axis("drop under faults", min(0.0, -0.1 * top), top, percent),
     )
     chart.rule(allowed, f"allowed: {percent(allowed)}")
     for each in points:
         assert each.fall is not None
         at = (each.costs.overhead / full, each.fall.drop)
-        label = f"{design_in_words(each)}: {percent(at[0])} of full TMR, drop {percent(at[1])}"
+        words = design_in_words(each, outcome.array)
+        label = f"{words}: {percent(at[0])} of full TMR, drop {percent(at[1])}"
         if each.meets:
             chart.dot(at, 2, label)
         else:
@@ -193,21 +204,20 @@ def _convergence(study: Study) -> Figure:
             least = each.costs.overhead
         if least is not None:
             line.append((float(number), least / full))
+    rules = {
+        row.name: row.evaluation.costs.overhead / full
+        for row in study.rows
+        if row.name in ("uniform top bits", "search by chance") and row.evaluation.meets
+    }
+    heights = [*(at for _, at in line), *rules.values()]
     chart = Chart(
         "convergence of the search",
         Axis("evaluations", 0.0, float(len(study.searched) or 1)),
-        Axis(
-            "smallest so far, of full TMR's",
-            min([0.0, *(at for _, at in line)]),
-            max([0.1, *(at for _, at in line)]),
-            percent,
-        ),
+        Axis("smallest so far, of full TMR's", min([0.0, *heights]), max([0.1, *heights]), percent),
     )
     chart.line(line, 0, "search")
-    for row in study.rows:
-        if row.name in ("uniform top bits", "search by chance") and row.evaluation.meets:
-            share = row.evaluation.costs.overhead / full
-            chart.rule(share, f"{row.name}: {percent(share)}")
+    for name, share in rules.items():
+        chart.rule(share, f"{name}: {percent(share)}")
     return Figure(
         chart.svg(),
         "The smallest design found so far that meets all targets; rules: the fewest uniform bits, "

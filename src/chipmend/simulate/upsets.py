@@ -22,7 +22,7 @@ from chipmend.hardware.array import Array
 from chipmend.hardware.placement import WeightShape
 from chipmend.network.integer.layers import Layer, Pair, PairProduct, Product, soundly
 from chipmend.seeds import chip_seed
-from chipmend.simulate.flips import BitErrors, Guard, drawn, with_flips, worths
+from chipmend.simulate.flips import BitErrors, Guard, drawn, with_flips
 from chipmend.simulate.operands import FlippedWeights, OfLayer, OfPair, zero_of
 from chipmend.simulate.passes import Passes
 from chipmend.simulate.reach import (
@@ -144,22 +144,24 @@ class _Layer:
         """Weights that flip as they are read, for each sample anew."""
         if not rate:
             return None
-        bits, numbers = self._on.array.memory.bits, self._layer.numbers
+        memory, numbers = self._on.array.memory, self._layer.numbers
+        bits = memory.bits
         at = drawn(self._chance.of("weights"), range(numbers.numel() * samples * bits), rate)
         if not len(at):
             return None
         words, rank = np.unique(at // bits, return_inverse=True)
-        masks = np.zeros(len(words), dtype=np.int64)
-        np.add.at(masks, rank, worths(at % bits, bits))
-        mask, word = torch.from_numpy(masks), torch.from_numpy(words)
-        before = numbers.flatten().cpu().long()[word // samples]
+        masks = np.zeros(len(words), dtype=np.uint8)
+        np.bitwise_or.at(masks, rank, (1 << at % bits).astype(np.uint8))
+        word = torch.from_numpy(words)
+        before = numbers.flatten().cpu()[word // samples].numpy().astype(np.int64)
+        off = memory.values[memory.codes(before) ^ masks] - before
         outputs, rows = self._places_of_weights()
         device = numbers.device
         return FlippedWeights(
             outputs[word // samples].to(device),
             rows[word // samples].to(device),
             (word % samples).to(device),
-            ((before ^ mask) - before).to(device),
+            torch.from_numpy(off).to(device),
             columns // samples,
             self._samples_last,
             (self._weights.shape[1], samples),

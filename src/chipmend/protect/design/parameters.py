@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from chipmend.errors import PlanError
 from chipmend.hardware.array import Array
+from chipmend.hardware.mac import LEAST_BITS
 
 Spread = Literal["network", "layer"]
 Buffers = Literal["bare", "parity", "ecc"]
@@ -138,7 +139,7 @@ class Space:
         self._check("important", self.important, 0, 1)
         self._check("ordinary_bits", self.ordinary_bits, 0, MOST_BITS)
         self._check("important_bits", self.important_bits, 0, MOST_BITS)
-        self._check("accumulator_bits", self.accumulator_bits, 8, MOST_BITS)
+        self._check("accumulator_bits", self.accumulator_bits, LEAST_BITS, MOST_BITS)
         self._check("bare_bits", self.bare_bits, 0, 8)
         self._check("lanes", self.lanes, 1, 4096)
         self._check("shifts", self.shifts, 0, 16)

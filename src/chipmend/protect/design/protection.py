@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from chipmend.hardware.mac import ACTIVATION_BITS
 from chipmend.protect.design.parameters import Design
@@ -115,30 +115,36 @@ class Protection:
         layers, design = self.subject.layers, self.design
         if not design.important:
             return {layer.name: np.zeros(layer.change.shape[:2], dtype=bool) for layer in layers}
-        gains = {layer.name: self._gain(layer) / layer.passes for layer in layers}
+        all_alike = _of_any_share(self)
+        gains = all_alike.gains
         if design.spread == "layer":
             each = {n: _greatest(g, round(design.important * g.size)) for n, g in gains.items()}
             return {name: gains[name] >= bound for name, bound in each.items()}
-        every = np.concatenate([gain.ravel() for gain in gains.values()])
-        works = np.concatenate([np.full(gains[la.name].size, la.passes) for la in layers])
-        order = np.argsort(-every, kind="stable")
-        within = works[order].cumsum() <= design.important * self.subject.work
-        bound = every[order][within].min() if within.any() else np.inf
-        return {name: gain >= max(bound, np.nextafter(0, 1)) for name, gain in gains.items()}
+        ranked, works = all_alike.ranked
+        within = np.searchsorted(works, design.important * self.subject.work, side="right")
+        bound = max(ranked[within - 1], np.nextafter(0, 1)) if within else np.inf
+        return {layer.name: gains[layer.name] / layer.passes >= bound for layer in layers}
 
-    def _gain(self, layer: SubjectLayer) -> Float64[np.ndarray, "outputs places"]:
-        """By how much less the loss changes if a neuron is important."""
-        ordinary, important = self._left(layer)
-        return (layer.harm * (ordinary - important)[:, None]).sum(2)
+    @cached_property
+    def gains(self) -> dict[str, Float64[np.ndarray, "outputs places"]]:
+        """By how much less the loss changes if a neuron is important, by layer."""
+        ordinary, important = self._of_sums
+        return {
+            layer.name: self._harm(layer) @ (ordinary - important) for layer in self.subject.layers
+        }
 
-    def _left(self, layer: SubjectLayer) -> Float64[np.ndarray, "2 outputs bits"]:
-        """Of the flips of each bit the share that is left at the end of columns, by class."""
-        bits = self.design.accumulator_bits
-        share = self._of_sums
-        kept = layer.kept if self.design.sign_extension else np.ones_like(layer.kept)
-        found = np.zeros((2, *kept.shape))
-        found[:, :, :bits] = share[:, None, :bits] * kept[:, :bits]
-        return found
+    @cached_property
+    def ranked(self) -> tuple[Float64[np.ndarray, " neurons"], Int64[np.ndarray, " neurons"]]:
+        """What all neurons gain for their work, the most first, and the work up to each."""
+        layers = self.subject.layers
+        gains = np.concatenate([(self.gains[la.name] / la.passes).ravel() for la in layers])
+        works = np.concatenate([np.full(self.gains[la.name].size, la.passes) for la in layers])
+        order = np.argsort(-gains, kind="stable")
+        return gains[order], works[order].cumsum()
+
+    def _harm(self, layer: SubjectLayer) -> Float64[np.ndarray, "outputs places bits"]:
+        """What flips do if nothing but the ends of columns keeps them from it."""
+        return layer.harm_of_kept if self.design.sign_extension else layer.harm
 
     @property
     def _voted(self) -> tuple[int, int] | None:
@@ -147,9 +153,8 @@ class Protection:
     @property
     def _of_sums(self) -> Float64[np.ndarray, "2 bits"]:
         """Shares for bits of sums: what flips at a multiplier's bit is taken for a flip of it."""
-        bits = self.design.accumulator_bits
-        found = np.zeros((2, bits))
-        width = min(bits, self.through.shape[1])
+        found = np.zeros((2, self.subject.layers[0].change.shape[2]))
+        width = min(self.design.accumulator_bits, self.through.shape[1])
         found[:, :width] = self.through[:, :width]
         return found
 
@@ -160,13 +165,17 @@ class Protection:
     @cached_property
     def let_through(self) -> float:
         """The same, worked out; other numbers of lanes have it in common."""
-        rate, total = self.errors.accumulator + self.errors.product, 0.0
-        for layer in self.subject.layers:
-            ordinary, important = self._left(layer)
-            chosen = self.chosen[layer.name]
-            each = np.where(chosen[..., None], important[:, None], ordinary[:, None])
-            total += float((layer.harm * each).sum())
-        return rate * total
+        total = _of_any_share(self).of_ordinary
+        if self.design.important:
+            gains = _of_any_share(self).gains
+            total -= sum(float(gains[name][again].sum()) for name, again in self.chosen.items())
+        return (self.errors.accumulator + self.errors.product) * total
+
+    @cached_property
+    def of_ordinary(self) -> float:
+        """What is let through if no neuron is important, per rate of flips."""
+        ordinary, _ = self._of_sums
+        return sum(float((self._harm(layer) @ ordinary).sum()) for layer in self.subject.layers)
 
     def guards(self) -> Mapping[str, Guard]:
         """What protection lets through, by layer, for the simulator."""
@@ -192,7 +201,16 @@ def _of_any_lanes(protection: Protection) -> Protection:
     return _kept(design, protection.subject, protection.errors)
 
 
-@functools.lru_cache(maxsize=16)
+def _of_any_share(protection: Protection) -> Protection:
+    """One that protects alike, however many neurons are important."""
+    share = float(protection.design.important > 0)
+    design = replace(
+        protection.design, important=share, spread="network", lanes=int(share), buffers="bare"
+    )
+    return _kept(design, protection.subject, protection.errors)
+
+
+@functools.lru_cache(maxsize=64)
 def _kept(design: Design, subject: Subject, errors: BitErrors) -> Protection:
     return Protection(design, subject, errors)
 

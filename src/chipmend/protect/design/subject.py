@@ -57,6 +57,11 @@ class SubjectLayer:
         """The expected change of a sample's loss, per rate of flips, with no protection at all."""
         return self.change * (self.passes * self.rows)
 
+    @cached_property
+    def harm_of_kept(self) -> Float64[np.ndarray, "outputs places bits"]:
+        """The same of what is left where signs are extended."""
+        return self.harm * self.kept[:, None]
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -88,7 +93,7 @@ class Subject:
         layers = tuple(_layer(each, array, found[each.name]) for each in layers_of(network))
         return cls(network, array, layers, _pairs(network, array))
 
-    @property
+    @cached_property
     def widest(self) -> int:
         """Bits that the widest sum of any pass has."""
         return max([*(int(layer.widths.max()) for layer in self.layers), *self.pairs.values()])

@@ -28,6 +28,8 @@ from chipmend.protect.search.protocol import best
 
 FIRST = 4
 """Designs that are looked at before anything is learned: along the front of area and harm."""
+TOGETHER = 500
+"""Designs of which something is told at once: all covariances among them are computed."""
 FLOOR = 0.002
 """Added to drops before logarithms are taken: smaller ones are alike."""
 
@@ -113,10 +115,10 @@ class Bayesian:
             model = self._process(features[places], values)
             self._fit(model)
             with torch.no_grad():
-                posterior = model.posterior(features)
-        mean = posterior.mean[:, 0].numpy() * spread + middle
-        deviation = posterior.variance[:, 0].sqrt().numpy() * spread
-        return (mean - allowed) / np.maximum(deviation, 1e-6)
+                found = [model.posterior(some) for some in features.split(TOGETHER)]
+        mean = torch.cat([each.mean for each in found])[:, 0].numpy() * spread + middle
+        variance = torch.cat([each.variance for each in found])[:, 0].numpy()
+        return (mean - allowed) / np.maximum(np.sqrt(variance) * spread, 1e-6)
 
 
 def _parts() -> tuple[Any, Any]:

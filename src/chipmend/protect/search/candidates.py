@@ -1,7 +1,7 @@
 """The designs of a space that may meet the targets, with what is known of each at once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -23,10 +23,12 @@ class Candidates:
     Args:
         known: What is known of each.
         left_out: How many more there are, that were not drawn.
+        same: For designs of the space, what is left of them without what has no effect.
     """
 
     known: Sequence[Evaluation]
     left_out: int = 0
+    same: Mapping[Design, Design] = field(default_factory=dict)
 
     @classmethod
     def of(cls, space: Space, array: Array, evaluator: Evaluator, *, seed: int) -> "Candidates":
@@ -39,7 +41,9 @@ class Candidates:
             seed: Draws some of them where there are too many.
         """
         fitting = (design for design in space.designs(array) if evaluator.fits(design))
-        every = {known.design: known for known in map(evaluator.known, fitting) if known.meets}
+        all_known = {design: evaluator.known(design) for design in fitting}
+        every = {known.design: known for known in all_known.values() if known.meets}
+        same = {design: known.design for design, known in all_known.items()}
         simple = [known for known in every.values() if not known.design.lanes]
         units = [known for known in every.values() if known.design.lanes]
         kept = units
@@ -47,7 +51,7 @@ class Candidates:
             count = max(0, MOST - len(simple))
             some = np.random.default_rng(seed).choice(len(units), count, replace=False)
             kept = [units[at] for at in sorted(some)]
-        return cls([*simple, *kept], len(units) - len(kept))
+        return cls([*simple, *kept], len(units) - len(kept), same)
 
     def __len__(self) -> int:
         return len(self.known)

@@ -33,7 +33,8 @@ class SobolGreedy:
         self._candidates, self._told = candidates, dict[Design, Evaluation]()
         self._asked = set[Design]()
         points = qmc.Sobol(DIMENSIONS, rng=np.random.default_rng(seed)).random(DRAWN).tolist()
-        sequence = dict.fromkeys(space.at(array, point) for point in points)
+        designs = (space.at(array, point) for point in points)
+        sequence = dict.fromkeys(candidates.same.get(design, design) for design in designs)
         self._sequence = [design for design in sequence if design in candidates.at][:SOBOL][::-1]
 
     def ask(self) -> Design | None:
