@@ -564,12 +564,17 @@ def main() -> None:
     networks = NETWORKS[:1] if quick else NETWORKS
     folder = options.json.with_suffix(".parts")
     parts = Parts(folder, quick=quick)
-    found = done(parts, {f"rates {n}": (rates, (n,)) for n in networks}, quick=quick)
+    first: dict[str, tuple[Callable[..., Part], tuple[Any, ...]]] = {
+        f"rates {n}": (rates, (n,)) for n in reversed(networks)
+    }
+    first[f"correlation {networks[0]}"] = (correlation, (networks[0],))
+    found = done(parts, first, quick=quick)
     at = {n: [each["rate"] for each in found[f"rates {n}"]["rates"]] for n in networks}
     wanted: dict[str, tuple[Callable[..., Part], tuple[Any, ...]]] = {}
     for name in reversed(networks):  # the longest first
         these = at[name][1:2] if quick else at[name]
         wanted[f"cells {name}"] = (cells, (name, these, parts.run(name)))
+    for name in networks[1:]:
         wanted[f"correlation {name}"] = (correlation, (name,))
     wanted[f"searches {networks[0]}"] = (searches, (networks[0], at[networks[0]][1]))
     wanted[f"map {networks[0]}"] = (where_units_pay, (networks[0], at[networks[0]][1]))
