@@ -75,9 +75,7 @@ NETWORKS = ("vgg11", "resnet18")
 LOSSES = (0.05, 0.20, 0.50)
 BARE = Design(rows=32, cols=32, accumulator_bits=24)
 SEEDS = 5
-CONSTRAINED = tuple(
-    itertools.starmap(Quantization, ((0, 0.5), (3, 1.0), (4, 1.0), (3, 0.5), (4, 0.5)))
-)
+CONSTRAINED = tuple(itertools.starmap(Quantization, ((0, 0.5), (4, 1.0), (4, 0.5))))
 """Ways to bring networks to integers, beside the usual one."""
 MAPPED = ((16, 24), (32, 24), (32, 20), (128, 24))
 """Rows and columns of arrays, and bits of their accumulators."""
@@ -177,7 +175,7 @@ def correlation(name: str, *, quick: bool) -> Part:
             cross_entropy,
             array=ARRAY,
             seed=0,
-            each=3,
+            each=2,
         )
         measured = hit.nanmean((1, 2))
         which = torch.arange(samples) // 8 % 2  # every bit is flipped in either half
@@ -239,7 +237,7 @@ def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
     searching = Searching(
         evaluations=4 if quick else 30,
         by_chance=not quick,
-        estimating=256 if quick else 1024,
+        estimating=256 if quick else 512,
         injected=0,
     )
     space = Space(important=(0.0, 0.005)) if quick else Space(shifts=(0, 4))
@@ -371,7 +369,7 @@ def where_units_pay(name: str, rate: float, *, quick: bool) -> Part:
                 lanes=tuple(size * size // part for part in (256, 128, 64, 32)),
                 activation_range=(1.0,),
             )
-            least = smallest(evaluator, space, array, 3 if quick else 14 if unit else 8)
+            least = smallest(evaluator, space, array, 3 if quick else 12 if unit else 6)
             rows.append(
                 {
                     "size": size,
@@ -399,7 +397,7 @@ def quantization(name: str, rate: float, *, quick: bool) -> Part:
     """What constraints cost without flips, and how many bits need protection then."""
     bench = Bench(name, quick=quick)
     right_on_test, rows = scored(bench.network, bench.test).mean(), []
-    for how in (Quantization(), *(CONSTRAINED[2::2] if quick else CONSTRAINED)):
+    for how in (Quantization(), *(CONSTRAINED[1:] if quick else CONSTRAINED)):
         found, network = bench.brought(how)
         subject = bare_subject(network, bench.validation[0][0])
         row = {
