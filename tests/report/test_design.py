@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from chipmend.hardware import Accumulators, Array
-from chipmend.protect.circuit import table
+from chipmend.protect.circuit import Synthesized, table
 from chipmend.protect.design import Space
 from chipmend.protect.design.permanent import Masked
 from chipmend.protect.maps import LayerMap
@@ -52,7 +52,7 @@ def outcome():
         maps=(layer,),
         shifts=(),
         area_error=max(fit.error for fit in table().values()),
-        synthesized=(4954,),
+        synthesized=(Synthesized(cells=812, transistors=4954),),
         notes=("the network was brought to 8 bits",),
     )
 
@@ -63,7 +63,7 @@ def test_the_page_says_what_was_found_and_shows_every_row():
         assert words in text
     assert "10 % again on 4 lanes with 18 bits" in text
     assert "stand in for 2 column(s)" in text
-    assert "4,954" in text
+    assert "4,954, in 812 cells" in text
     assert "a&lt;b" in text
     assert "a<b" not in text
     assert page(outcome()) == text

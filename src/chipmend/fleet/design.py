@@ -24,7 +24,7 @@ from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
 from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
-from chipmend.protect.circuit import found_yosys, synthesized, table
+from chipmend.protect.circuit import Synthesized, found_yosys, synthesized, table
 from chipmend.protect.design.costs import parameters
 from chipmend.protect.design.evaluation import Evaluator, Targets
 from chipmend.protect.design.parameters import Quantization, Space
@@ -53,7 +53,8 @@ def design(
 ) -> DesignOutcome:
     """Find the cheapest protection of a network on an array whose bits flip now and then.
 
-    The network is brought to 8 bits, and all that is said of accuracy is said against that.
+    The network is brought to weights as wide as the memory; all that is said of accuracy is said
+    against that.
 
     Args:
         task: The network and its data.
@@ -138,7 +139,11 @@ def design(
             shifts=shifts,
             area_error=_area_error(studies),
             synthesized=exact,
-            notes=(*_notes(was, clean, method, studies), *_of_shifts(shifts), *said),
+            notes=(
+                *_notes(was, clean, array.memory.bits, method, studies),
+                *_of_shifts(shifts),
+                *said,
+            ),
             plan=dict(plan or {}),
         )
 
@@ -195,11 +200,13 @@ def _name(errors: BitErrors) -> str:
     return ", ".join(f"{name} {rate!r}" for name, rate in plain(errors).items() if rate)
 
 
-def _notes(was: float, clean: float, method: str, studies: Sequence[Study]) -> Iterator[str]:
+def _notes(
+    was: float, clean: float, bits: int, method: str, studies: Sequence[Study]
+) -> Iterator[str]:
     """What people are to know of how designs were searched for."""
     yield (
-        f"the network was brought to 8 bits: {100 * was:.2f} % right on the test split before, "
-        f"{100 * clean:.2f} % after"
+        f"the network was brought to {bits} bits: {100 * was:.2f} % right on the test split "
+        f"before, {100 * clean:.2f} % after"
     )
     if method == "sobol-greedy":
         yield (
@@ -255,8 +262,8 @@ def _area_error(studies: Sequence[Study]) -> float:
 
 def _synthesized(
     studies: Sequence[Study], array: Array
-) -> tuple[tuple[int | None, ...], list[str]]:
-    """Transistors of a PE of each design found, as Yosys has it now; and why, where it does not."""
+) -> tuple[tuple[Synthesized | None, ...], list[str]]:
+    """A PE of each design found, as Yosys has it now; and why, where it does not."""
     none = (None,) * len(studies)
     if not found_yosys():
         return none, [
@@ -266,7 +273,7 @@ def _synthesized(
         found = [synthesized("pe", pe_parameters(study, array)) for study in studies]
     except RtlError as error:
         return none, [f"areas are those of the table that is shipped alone: {error}"]
-    return tuple(each.transistors for each in found), []
+    return tuple(found), []
 
 
 def pe_parameters(study: Study, array: Array) -> dict[str, int]:

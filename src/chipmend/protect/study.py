@@ -6,6 +6,7 @@ from typing import Any
 
 from chipmend.errors import ConstraintError
 from chipmend.hardware.array import Array
+from chipmend.protect.circuit import Synthesized
 from chipmend.protect.design.accuracy import Fall
 from chipmend.protect.design.evaluation import Evaluation, Targets
 from chipmend.protect.design.parameters import Quantization, Space
@@ -84,7 +85,7 @@ class DesignOutcome:
         maps: How vulnerable layers are.
         shifts: The shifts that were chosen for each quantization that has some.
         area_error: The largest error of the table of areas, as a share.
-        synthesized: Transistors of a PE of each design found, as Yosys has it now; none without it.
+        synthesized: A PE of each design found, as Yosys has it now; none without it.
         notes: What people are to know of how this came about.
         plan: The plan as written.
     """
@@ -99,7 +100,7 @@ class DesignOutcome:
     maps: tuple[LayerMap, ...]
     shifts: tuple[tuple[Quantization, tuple[int, ...]], ...]
     area_error: float
-    synthesized: tuple[int | None, ...]
+    synthesized: tuple[Synthesized | None, ...]
     notes: tuple[str, ...] = ()
     plan: Mapping[str, Any] = field(default_factory=dict)
 
