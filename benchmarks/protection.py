@@ -5,7 +5,9 @@ around; flips of accumulator bits, per bit and cycle.
 
 Correlation: neurons' vulnerability is estimated on validation and injected on test samples, which
 are others. Some neurons of many layers; the ceiling follows from how far injection agrees with
-itself, by halves.
+itself, by halves. What protecting a tenth of them recovers is the sum of what injection says of
+each, for as many pieces as its sum has: of the tenth that estimates choose, over the tenth that
+injection itself does.
 
 Cells: both networks at three rates, those at which they lose 5, 20 and 50 points unprotected. The
 design that is found, the fewest uniform top bits and full TMR, all chosen on validation with a
