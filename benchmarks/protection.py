@@ -157,10 +157,10 @@ def bare_subject(network: IntegerNetwork, inputs: torch.Tensor) -> Subject:
 def correlation(name: str, *, quick: bool) -> Part:
     """Estimated against injected vulnerability of some neurons of many layers."""
     bench = Bench(name, quick=quick)
-    found, fewer = (bench.vulnerability(256 if quick else count) for count in (4096, 1024))
+    found, fewer = (bench.vulnerability(count // 32 if quick else count) for count in (4096, 1024))
     layers = layers_of(bench.network)
     picked = layers[:: 4 if quick else max(1, len(layers) // 10)]
-    count, samples = (6, 512) if quick else (-(-216 // len(picked)), 3584)
+    count, samples = (4, 256) if quick else (-(-216 // len(picked)), 3584)
     test = [bench.data.test.batch(part) for part in torch.arange(samples).split(512)]
     generator = torch.Generator().manual_seed(0)
     rows, estimates, measures = [], [], []
@@ -239,7 +239,7 @@ def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
     searching = Searching(
         evaluations=4 if quick else 30,
         by_chance=not quick,
-        estimating=256 if quick else 512,
+        estimating=128 if quick else 512,
         injected=0,
     )
     space = Space(important=(0.0, 0.005)) if quick else Space(shifts=(0, 4))
@@ -305,7 +305,7 @@ def searches(name: str, rate: float, *, quick: bool) -> Part:
     """
     bench = Bench(name, quick=quick)
     subjects = [
-        Subject.of(network, ARRAY, bench.vulnerability(256 if quick else 1024, network=network))
+        Subject.of(network, ARRAY, bench.vulnerability(128 if quick else 1024, network=network))
         for network in (bench.network, bench.brought(CONSTRAINED[0])[1])
     ]
     space = Space(important=(0.0, 0.005)) if quick else Space()
@@ -359,7 +359,7 @@ def where_units_pay(name: str, rate: float, *, quick: bool) -> Part:
     for size, bits in MAPPED[:1] if quick else MAPPED:
         array = cm.Array(rows=size, cols=size, accumulators=cm.Accumulators(bits=bits))
         subject = Subject.of(
-            bench.network, array, bench.vulnerability(256 if quick else 1024, array)
+            bench.network, array, bench.vulnerability(128 if quick else 1024, array)
         )
         evaluator = bench.evaluator(rate, subject)
         every_bit = Design(rows=size, cols=size, accumulator_bits=bits, ordinary_bits=bits)
