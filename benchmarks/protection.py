@@ -79,7 +79,7 @@ LOSSES = (0.05, 0.20, 0.50)
 BARE = Design(rows=32, cols=32, accumulator_bits=24)
 SEEDS = 5
 UNIFORM = ("uniform top bits", "full TMR")
-CONSTRAINED = tuple(itertools.starmap(Quantization, ((0, 0.5), (4, 1.0), (4, 0.5))))
+CONSTRAINED = tuple(itertools.starmap(Quantization, ((0, 0.7), (4, 1.0), (4, 0.7), (4, 0.5))))
 """Ways to bring networks to integers, beside the usual one."""
 MAPPED = ((16, 24), (32, 24), (32, 20), (128, 24))
 """Rows and columns of arrays, and bits of their accumulators."""
@@ -125,9 +125,10 @@ class Bench:
         found = network or self.network
         return vulnerabilities(found, some, cross_entropy, array=array, seed=1)
 
-    def evaluator(self, rate: float, *subjects: Subject, **given: Any) -> Evaluator:
-        """What evaluates designs at a rate: of the network, and of one of half the range."""
-        wanted = {"clean": self.clean, "batches": self.validation, **given}
+    def evaluator(
+        self, rate: float, *subjects: Subject, how: Sequence[Quantization] = (Quantization(),)
+    ) -> Evaluator:
+        """What evaluates designs at a rate: of the network as it is brought to integers in ways."""
         array = subjects[0].array
         return Evaluator(
             array=array,
@@ -135,11 +136,13 @@ class Bench:
                 (array.rows, array.cols, how): Variant(
                     subject=subject, lost=self.lost(subject.network)
                 )
-                for how, subject in zip((Quantization(), CONSTRAINED[0]), subjects, strict=False)
+                for how, subject in zip(how, subjects, strict=True)
             },
             errors=BitErrors(accumulator=rate),
             targets=Targets(),
-            **{"seed": 0, **wanted},
+            batches=self.validation,
+            clean=self.clean,
+            seed=0,
         )
 
 
@@ -244,7 +247,8 @@ def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
         estimating=128 if quick else 512,
         injected=0,
     )
-    space = Space(important=(0.0, 0.005)) if quick else Space(shifts=(0, 4))
+    few = Space(important=(0.0, 0.005), activation_range=(1.0, 0.5))
+    space = few if quick else Space(shifts=(0, 4))
     outcome = design(
         task,
         array=ARRAY,
@@ -311,15 +315,16 @@ def searches(name: str, rate: float, *, quick: bool) -> Part:
     those that are smaller than the best so far.
     """
     bench = Bench(name, quick=quick)
+    space = Space(important=(0.0, 0.005), activation_range=(1.0, 0.5)) if quick else Space()
+    how = space.quantizations
     subjects = [
         Subject.of(network, ARRAY, bench.vulnerability(128 if quick else 1024, network=network))
-        for network in (bench.network, bench.brought(CONSTRAINED[0])[1])
+        for network in (bench.brought(each)[1] for each in how)
     ]
-    space = Space(important=(0.0, 0.005)) if quick else Space()
-    rows, candidates = [], []
+    first, rows = bench.evaluator(rate, *subjects, how=how), []
+    candidates = Candidates.of(space, ARRAY, first, seed=0)
     for seed in range(1 if quick else SEEDS):
-        evaluator = bench.evaluator(rate, *subjects, seed=seed)
-        candidates = Candidates.of(space, ARRAY, evaluator, seed=0)
+        evaluator = replace(first, seed=seed)
         known = dict[Design, Evaluation]()
         of_kind = {
             kind: areas(search, evaluator, known, 6 if quick else 30)
@@ -406,7 +411,7 @@ def quantization(name: str, rate: float, *, quick: bool) -> Part:
     """What constraints cost without flips, and how many bits need protection then."""
     bench = Bench(name, quick=quick)
     right_on_test, rows = scored(bench.network, bench.test).mean(), []
-    for how in (Quantization(), *(CONSTRAINED[1:] if quick else CONSTRAINED)):
+    for how in (Quantization(), *(CONSTRAINED[1:3] if quick else CONSTRAINED)):
         found, network = bench.brought(how)
         subject = bare_subject(network, bench.validation[0][0])
         row = {
@@ -439,7 +444,7 @@ def figures_of(parts: Mapping[str, Part], networks: Sequence[str]) -> dict[str, 
     every = [cell for name in networks for cell in parts[f"cells {name}"]["cells"]]
     seeds = parts[f"searches {networks[0]}"]["seeds"]
     rows = [parts[f"quantization {name}"]["rows"] for name in networks]
-    alone, both = ([_constrained(each, ranges) for each in rows] for ranges in ((1.0,), (0.5,)))
+    alone, both = ([_constrained(each, ranges) for each in rows] for ranges in ((1.0,), (0.7, 0.5)))
     uniform, full = (
         [_over(cell, name) for cell in every] for name in ("uniform top bits", "full TMR")
     )

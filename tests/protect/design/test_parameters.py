@@ -28,7 +28,7 @@ def test_every_design_is_there_once():
     assert len(designs) == len(set(designs))
     # bare columns: 3 counts of bits with and without the unit; extended ones: none of 0 bits has
     # bare bits without lanes, all others have 0, 1 or 2 of them
-    assert len(designs) == 2 * (2 * 3 + (1 + 2 * 3) + 3 * 3)  # of either range of activations
+    assert len(designs) == 3 * (2 * 3 + (1 + 2 * 3) + 3 * 3)  # of each range of activations
     assert {design.accumulator_bits for design in designs} == {22}
 
 

@@ -128,7 +128,7 @@ class Space:
     important_bits: tuple[int, ...] = (8, MOST_BITS)
     lanes: tuple[int, ...] = (4, 8, 16, 32)
     shifts: tuple[int, ...] = (0,)
-    activation_range: tuple[float, ...] = (1.0, 0.5)
+    activation_range: tuple[float, ...] = (1.0, 0.7, 0.5)
     buffers: tuple[Buffers, ...] = ("bare",)
 
     def __post_init__(self) -> None:
