@@ -170,7 +170,11 @@ def test_every_rate_gets_a_design(task, tmp_path):
             {"shifts": (1,), "activation_range": (0.7,)},
             "no design can meet targets.drop_without",
         ),
-        ({"slowdown": 0.0}, {"important": (0.9,), "spread": ("layer",)}, "targets.slowdown: the"),
+        (
+            {"slowdown": 0.0},
+            {"important": (0.9,), "spread": ("layer",), "ordinary_bits": (0, 2)},
+            "targets.slowdown: the",
+        ),
         ({}, {"accumulator_bits": (16,)}, "no design has accumulators that hold"),
     ],
 )
