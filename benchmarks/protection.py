@@ -65,8 +65,7 @@ from chipmend.protect.design import (
 )
 from chipmend.protect.design.accuracy import fall, scored
 from chipmend.protect.design.protection import Protection
-from chipmend.protect.design.ranges import with_range
-from chipmend.protect.design.shifts import chosen
+from chipmend.protect.design.quantization import quantized
 from chipmend.protect.search import Bayesian, Candidates, RandomSearch, Search, Searching, best
 from chipmend.protect.study import Study
 from chipmend.protect.vulnerability import Vulnerability, injected, layers_of, vulnerabilities
@@ -77,6 +76,8 @@ ARRAY = cm.Array(rows=32, cols=32, accumulators=cm.Accumulators(bits=24))
 NETWORKS = ("vgg11", "resnet18")
 LOSSES = (0.05, 0.20, 0.50)
 BARE = Design(rows=32, cols=32, accumulator_bits=24)
+FEW = Space(important=(0.0, 0.005), activation_range=(1.0, 0.5))
+"""What a quick run looks at."""
 SEEDS = 5
 UNIFORM = ("uniform top bits", "full TMR")
 CONSTRAINED = tuple(itertools.starmap(Quantization, ((0, 0.7), (4, 1.0), (4, 0.7), (4, 0.5))))
@@ -107,10 +108,7 @@ class Bench:
 
     def brought(self, how: Quantization) -> tuple[tuple[int, ...], IntegerNetwork]:
         """The network brought to integers in a way, and the shifts that it has then."""
-        found = with_range(self.network, self.tensors, how.activation_range)
-        if not how.shifts:
-            return (), found
-        return chosen(found, self.tensors, how.shifts, lambda n: 1 - self.lost(n))
+        return quantized(self.network, self.tensors, how, lambda found: -self.lost(found))
 
     def lost(self, network: IntegerNetwork) -> float:
         """Accuracy that a network lacks without flips, on validation."""
@@ -247,8 +245,7 @@ def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
         estimating=128 if quick else 512,
         injected=0,
     )
-    few = Space(important=(0.0, 0.005), activation_range=(1.0, 0.5))
-    space = few if quick else Space(shifts=(0, 4))
+    space = FEW if quick else Space(shifts=(0, 4))
     outcome = design(
         task,
         array=ARRAY,
@@ -315,7 +312,7 @@ def searches(name: str, rate: float, *, quick: bool) -> Part:
     those that are smaller than the best so far.
     """
     bench = Bench(name, quick=quick)
-    space = Space(important=(0.0, 0.005), activation_range=(1.0, 0.5)) if quick else Space()
+    space = FEW if quick else Space()
     how = space.quantizations
     subjects = [
         Subject.of(network, ARRAY, bench.vulnerability(128 if quick else 1024, network=network))

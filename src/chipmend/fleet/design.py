@@ -225,13 +225,14 @@ def _of_shifts(chosen: Sequence[tuple[Quantization, Shifts]]) -> Iterator[str]:
 
     Example:
         >>> list(_of_shifts([(Quantization(2, 0.5), (6, 9))]))
-        ['the 2 shifts of designs with activations to 50 % of their range are by 6 and 9 bits']
+        ['where 2 shifts go with activations to 50 % of their range, they are by 6 and 9 bits']
     """
     for how, shifts in chosen:
         *first, last = map(str, shifts)
         some = f"{', '.join(first)} and {last}" if first else last
         reach = f"activations to {100 * how.activation_range:g} % of their range"
-        yield f"the {how.shifts} shifts of designs with {reach} are by {some} bits"
+        count = f"{how.shifts} shift{'s' if how.shifts > 1 else ''}"
+        yield f"where {count} go with {reach}, they are by {some} bits"
 
 
 def _maps(prepared: Prepared, neurons: int) -> list[LayerMap]:

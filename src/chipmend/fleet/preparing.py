@@ -25,15 +25,15 @@ from chipmend.network.task import Task
 from chipmend.protect.design.accuracy import scored
 from chipmend.protect.design.evaluation import Variant, VariantKey
 from chipmend.protect.design.parameters import Quantization, Space
-from chipmend.protect.design.ranges import with_range
-from chipmend.protect.design.shifts import Shifts, chosen
+from chipmend.protect.design.quantization import quantized
+from chipmend.protect.design.shifts import Shifts
 from chipmend.protect.design.subject import Subject
 from chipmend.protect.vulnerability.estimate import Vulnerability, vulnerabilities
 from chipmend.records import digest_of, plain
 
 BATCH, ESTIMATED_TOGETHER, LOWERED = 256, 64, 512
-"""Samples that are computed together, that share a place where they are hit, and that grids are
-found with."""
+"""Samples that are computed together, that are hit in the same bits, and that grids are found
+with."""
 OF = "what these are of"
 
 
@@ -112,18 +112,17 @@ class Prepared:
         return IntegerNetwork(found, self.tensors, codes)
 
     def _brought(self, how: Quantization) -> IntegerNetwork:
-        """The network brought to integers in a way: ranges first, then shifts that fit them."""
+        """The network brought to integers in a way."""
         if how not in self.networks:
-            found = with_range(self.networks[Quantization()], self.tensors, how.activation_range)
-            if how.shifts:
-                self.found_shifts[how], found = chosen(
-                    found,
-                    self.tensors,
-                    how.shifts,
-                    lambda network: float(self._scored(network, self.validation).mean()),
-                    highest=self.array.memory.highest,
-                )
-            self.networks[how] = found
+            shifts, self.networks[how] = quantized(
+                self.networks[Quantization()],
+                self.tensors,
+                how,
+                lambda network: float(self._scored(network, self.validation).mean()),
+                highest=self.array.memory.highest,
+            )
+            if shifts:
+                self.found_shifts[how] = shifts
         return self.networks[how]
 
     def _vulnerabilities(

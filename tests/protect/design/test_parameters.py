@@ -53,10 +53,7 @@ def test_bits_beyond_the_accumulator_stand_for_all_of_it():
         ({"lanes": (0,)}, "lanes has 0"),
         ({"important_bits": (float("nan"),)}, "important_bits has nan"),
         ({"shifts": (40,)}, "shifts has 40"),
-        (
-            {"activation_range": (0.0,)},
-            "activation_range has 0.0",
-        ),
+        ({"activation_range": (0.0,)}, "activation_range has 0.0"),
     ],
 )
 def test_values_out_of_range_are_refused(given, said):

@@ -11,6 +11,7 @@ from chipmend.protect.search import (
     best,
     found_botorch,
 )
+from chipmend.protect.search.greedy import SOBOL
 from protect import small
 from protect.search.examples import SPACE, TARGETS, candidates, measured
 
@@ -80,6 +81,13 @@ def test_a_search_that_has_seen_all_says_so(found):
     search = MAKERS["random"](found, 0)
     assert len(searched(search, found, len(found) + 5)) == len(found)
     assert search.ask() is None
+
+
+def test_the_sequence_has_units_beside_extended_signs_whose_bits_are_cut_to_what_sums_need(found):
+    starts = (SobolGreedy(found, SPACE, small.ARRAY, seed=seed) for seed in range(3))
+    designs = [each.ask() for each in starts for _ in range(SOBOL)]
+    both = [design for design in designs if design.sign_extension and design.lanes]
+    assert any(design.important_bits < 22 for design in both)
 
 
 def test_chance_may_be_kept_to_designs_smaller_than_the_best(found):

@@ -38,7 +38,7 @@ class SobolGreedy:
         self._sequence = [design for design in sequence if design in candidates.at][:SOBOL][::-1]
 
     def ask(self) -> Design | None:
-        """The next design to evaluate; none if all were."""
+        """The next design to evaluate; none if no other can be smaller than the best so far."""
         while self._sequence:
             if (found := self._sequence.pop()) not in self._asked:
                 self._asked.add(found)
