@@ -23,7 +23,8 @@ Map: VGG11 at the middle rate on arrays of other sizes and with narrower accumul
 design with and without a dot-product unit, with and without signs extended, activations reaching
 as far as ever: where selective protection pays.
 
-Parts that are done are kept beside the JSON and are not done again by the same code.
+Two processes of a thread each. Parts that are done are kept beside the JSON and are not done again
+by the same code.
 """
 
 import itertools
@@ -31,8 +32,9 @@ import json
 import multiprocessing
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,7 @@ from chipmend.network.integer.codes import Codes
 from chipmend.network.integer.graph import tensors_of
 from chipmend.network.integer.network import IntegerNetwork, lowering
 from chipmend.network.processor import keep_freed_memory
-from chipmend.network.samples import batches
+from chipmend.network.samples import TensorSamples, batches
 from chipmend.protect.baselines import usual
 from chipmend.protect.design import (
     Design,
@@ -144,6 +146,12 @@ class Bench:
         )
 
 
+@lru_cache(maxsize=1)
+def bench_of(name: str, *, quick: bool) -> Bench:
+    """What the parts share that one process does one after the other."""
+    return Bench(name, quick=quick)
+
+
 def bare_subject(network: IntegerNetwork, inputs: torch.Tensor) -> Subject:
     """A subject of which nothing is known but widths: enough where nobody is important."""
     none, values = {}, network.begun(inputs[:1])
@@ -159,7 +167,7 @@ def bare_subject(network: IntegerNetwork, inputs: torch.Tensor) -> Subject:
 
 def correlation(name: str, *, quick: bool) -> Part:
     """Estimated against injected vulnerability of some neurons of many layers."""
-    bench = Bench(name, quick=quick)
+    bench = bench_of(name, quick=quick)
     found, fewer = (bench.vulnerability(count // 32 if quick else count) for count in (4096, 1024))
     layers = layers_of(bench.network)
     picked = layers[:: 4 if quick else max(1, len(layers) // 10)]
@@ -216,7 +224,7 @@ def _rank_correlation(first: torch.Tensor, second: torch.Tensor) -> float:
 
 def rates(name: str, *, quick: bool) -> Part:
     """Rates at which the unprotected network loses 5, 20 and 50 points, on validation."""
-    bench = Bench(name, quick=quick)
+    bench = bench_of(name, quick=quick)
     subject = bare_subject(bench.network, bench.validation[0][0])
 
     def lost(rate: float) -> float:
@@ -236,9 +244,13 @@ def rates(name: str, *, quick: bool) -> Part:
 
 def cells(name: str, at: Sequence[float], folder: Path, *, quick: bool) -> Part:
     """The design that is found at every rate, beside the usual ones."""
-    bench = Bench(name, quick=quick)
+    bench = bench_of(name, quick=quick)
     data = bench.data
-    task = cm.Task(bench.model, train=data.train, validation=data.validation, test=data.test)
+    validation, test = (
+        TensorSamples(*part.batch(torch.arange(1024 if quick else len(part))))
+        for part in (data.validation, data.test)
+    )
+    task = cm.Task(bench.model, train=data.train, validation=validation, test=test)
     searching = Searching(
         evaluations=4 if quick else 30,
         by_chance=not quick,
@@ -311,7 +323,7 @@ def searches(name: str, rate: float, *, quick: bool) -> Part:
     Every seed has flips of its own. Search by chance comes in two kinds: of all candidates, and of
     those that are smaller than the best so far.
     """
-    bench = Bench(name, quick=quick)
+    bench = bench_of(name, quick=quick)
     space = FEW if quick else Space()
     how = space.quantizations
     subjects = [
@@ -364,7 +376,7 @@ def needed(
 
 def where_units_pay(name: str, rate: float, *, quick: bool) -> Part:
     """The smallest design with and without a dot-product unit, on several arrays."""
-    bench, rows = Bench(name, quick=quick), []
+    bench, rows = bench_of(name, quick=quick), []
     for size, bits in MAPPED[:1] if quick else MAPPED:
         array = cm.Array(rows=size, cols=size, accumulators=cm.Accumulators(bits=bits))
         subject = Subject.of(
@@ -406,7 +418,7 @@ def smallest(evaluator: Evaluator, space: Space, array: cm.Array, count: int) ->
 
 def quantization(name: str, rate: float, *, quick: bool) -> Part:
     """What constraints cost without flips, and how many bits need protection then."""
-    bench = Bench(name, quick=quick)
+    bench = bench_of(name, quick=quick)
     right_on_test, rows = scored(bench.network, bench.test).mean(), []
     for how in (Quantization(), *(CONSTRAINED[1:3] if quick else CONSTRAINED)):
         found, network = bench.brought(how)
@@ -544,21 +556,23 @@ class Parts:
 
 
 def done(
-    parts: Parts, wanted: Mapping[str, tuple[Callable[..., Part], tuple[Any, ...]]], *, quick: bool
+    pool: Executor,
+    parts: Parts,
+    wanted: Mapping[str, tuple[Callable[..., Part], tuple[Any, ...]]],
+    *,
+    quick: bool,
 ) -> dict[str, Part]:
-    """Do what is not done yet, in two processes of a thread each."""
+    """Do what is not done yet."""
     found = {name: parts.get(name) for name in wanted}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context, initializer=_begin) as pool:
-        left = {
-            pool.submit(function, *given, quick=quick): name
-            for name, (function, given) in wanted.items()
-            if found[name] is None
-        }
-        for future in as_completed(left):
-            found[left[future]] = future.result()
-            parts.keep(left[future], future.result())
-            print(f"{left[future]}: done", flush=True)
+    left = {
+        pool.submit(function, *given, quick=quick): name
+        for name, (function, given) in wanted.items()
+        if found[name] is None
+    }
+    for future in as_completed(left):
+        found[left[future]] = future.result()
+        parts.keep(left[future], future.result())
+        print(f"{left[future]}: done", flush=True)
     return {name: part for name, part in found.items() if part is not None}
 
 
@@ -577,19 +591,21 @@ def main() -> None:
         f"rates {n}": (rates, (n,)) for n in reversed(networks)
     }
     first[f"correlation {networks[0]}"] = (correlation, (networks[0],))
-    found = done(parts, first, quick=quick)
-    at = {n: [each["rate"] for each in found[f"rates {n}"]["rates"]] for n in networks}
-    wanted: dict[str, tuple[Callable[..., Part], tuple[Any, ...]]] = {}
-    for name in reversed(networks):  # the longest first
-        these = at[name][1:2] if quick else at[name]
-        wanted[f"cells {name}"] = (cells, (name, these, parts.run(name)))
-    for name in networks[1:]:
-        wanted[f"correlation {name}"] = (correlation, (name,))
-    wanted[f"searches {networks[0]}"] = (searches, (networks[0], at[networks[0]][1]))
-    wanted[f"map {networks[0]}"] = (where_units_pay, (networks[0], at[networks[0]][1]))
-    for name in networks:
-        wanted[f"quantization {name}"] = (quantization, (name, at[name][1]))
-    found |= done(parts, wanted, quick=quick)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context, initializer=_begin) as pool:
+        found = done(pool, parts, first, quick=quick)
+        at = {n: [each["rate"] for each in found[f"rates {n}"]["rates"]] for n in networks}
+        wanted: dict[str, tuple[Callable[..., Part], tuple[Any, ...]]] = {}
+        for name in reversed(networks):  # the longest first
+            these = at[name][1:2] if quick else at[name]
+            wanted[f"cells {name}"] = (cells, (name, these, parts.run(name)))
+        for name in networks[1:]:
+            wanted[f"correlation {name}"] = (correlation, (name,))
+        wanted[f"searches {networks[0]}"] = (searches, (networks[0], at[networks[0]][1]))
+        wanted[f"map {networks[0]}"] = (where_units_pay, (networks[0], at[networks[0]][1]))
+        for name in networks:
+            wanted[f"quantization {name}"] = (quantization, (name, at[name][1]))
+        found |= done(pool, parts, wanted, quick=quick)
     rows = [{"part": name, **part} for name, part in found.items()]
     record.write("protection", options, figures_of(found, networks), rows)
 
