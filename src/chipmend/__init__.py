@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from chipmend.hardware import Accumulators, Array, PeShare, Throughput, WeightMemory
     from chipmend.network import Task, accuracy, gemm_sizes
     from chipmend.network.integer.onnx.writing import write_onnx
-    from chipmend.policy import Cascade, Fixed, FixedSteps, Looks, Reduce, UntilMet
+    from chipmend.policy import Cascade, EFat, Fixed, FixedSteps, Looks, Reduce, UntilMet
     from chipmend.protect import DesignOutcome, Searching, Space, Targets
     from chipmend.repairs.calibration import Calibration
     from chipmend.repairs.chip import Repaired, repair
@@ -109,7 +109,7 @@ _HOMES = {
     "chipmend.hardware": ("Accumulators", "Array", "PeShare", "Throughput", "WeightMemory"),
     "chipmend.network": ("Task", "accuracy", "gemm_sizes"),
     "chipmend.network.integer.onnx.writing": ("write_onnx",),
-    "chipmend.policy": ("Cascade", "Fixed", "FixedSteps", "Looks", "Reduce", "UntilMet"),
+    "chipmend.policy": ("Cascade", "EFat", "Fixed", "FixedSteps", "Looks", "Reduce", "UntilMet"),
     "chipmend.protect": ("DesignOutcome", "Searching", "Space", "Targets"),
     "chipmend.repairs.calibration": ("Calibration",),
     "chipmend.repairs.chip": ("Repaired", "repair"),
@@ -174,6 +174,7 @@ __all__ = [
     "DesignOutcome",
     "Distill",
     "Drop",
+    "EFat",
     "FaultMap",
     "Fixed",
     "FixedSteps",

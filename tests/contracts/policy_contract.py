@@ -39,7 +39,8 @@ driven = settings(
 def die(name, rate):
     faulty = np.zeros((4, 4), bool)
     faulty.flat[: round(16 * rate)] = True
-    return Die(Chip(name, FaultMap(rows=4, cols=4, faulty_pes=faulty)), rate)
+    chip = Chip(name, FaultMap(rows=4, cols=4, faulty_pes=faulty))
+    return Die(chip, rate, weights_per_pe=np.ones((4, 4), np.int64))
 
 
 DIES = [die(f"d{place}", rate) for place, rate in enumerate((0.0, 0.05, 0.3, 0.5, 0.9, 1.0))]

@@ -388,3 +388,64 @@ def test_patience_is_the_cascade_s_own_unless_it_is_given():
     assert isinstance(given.next(GROUP, CONSTRAINT, tuple(seen), None), Retrain)
     same = replace(Cascade(), looks=Looks(shares=looks))
     assert same.next(GROUP, CONSTRAINT, tuple(seen), None) == Measure(share=looks[4])
+
+
+# fusing
+
+
+FUSING = Cascade(amounts=AMOUNTS, fuse=True)
+
+
+class TestCascadeThatFuses(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return FUSING
+
+
+def priced(*points):
+    """A table in which the first rung does, by rate and what it costs."""
+    good = learnt().trajectories[0]
+    return replace(
+        learnt(),
+        trajectories=tuple(
+            replace(
+                good,
+                rate=rate,
+                effective_rate=rate,
+                rungs=tuple(replace(rung, p_value=0.0, ee=ee) for rung in good.rungs),
+            )
+            for rate, ee in points
+        ),
+    )
+
+
+def with_line(name, *rows):
+    faulty = np.zeros((4, 4), bool)
+    faulty[list(rows)] = True
+    return replace(die(name, 0.0), chip=Chip(name, FaultMap(rows=4, cols=4, faulty_pes=faulty)))
+
+
+def test_chips_share_a_repair_that_costs_less_than_two():
+    dies = [replace(with_line(n, *rows), effective_rate=len(rows) / 4) for n, rows in LINES.items()]
+    cheap = FUSING.plan(dies, CONSTRAINT, priced((0.25, 0.1), (0.5, 0.25), (0.75, 0.5)))
+    assert [(group.chips, group.effective_rate) for group in cheap] == [
+        (("a", "b"), 0.25),
+        (("c",), 0.25),
+        (("d",), 0.5),
+    ]
+    dear = FUSING.plan(dies, CONSTRAINT, priced((0.25, 0.1), (0.5, 0.1), (0.75, 0.5)))
+    assert {group.chips for group in dear} == {("a", "b", "c"), ("d",)}
+
+
+LINES = {"a": [0], "b": [0], "c": [1], "d": [2, 3]}
+
+
+def test_chips_are_not_fused_unless_asked_to():
+    dies = [replace(with_line(n, 0), effective_rate=0.25) for n in "ab"]
+    assert len(LEARNING.plan(dies, CONSTRAINT, priced((0.25, 0.1)))) == 2
+    assert (LEARNING.name, FUSING.name) == ("Cascade", "Cascade, fused")
+
+
+def test_fusing_needs_an_analysis():
+    with pytest.raises(PlanError, match="nothing says what repair costs"):
+        Cascade(fuse=True)

@@ -14,8 +14,8 @@ from chipmend.network import gemms, scores
 from chipmend.repairs import Workbench, pruned_weights
 from chipmend.repairs.chip import repair
 from chipmend.resilience import Analysis, trajectory
-from chipmend.resilience.analysis import SURE, Repeat
-from chipmend.resilience.table import Point
+from chipmend.resilience.analysis import Repeat
+from chipmend.resilience.table import SURE, Point
 from chipmend.steps import (
     FAQ,
     Assess,

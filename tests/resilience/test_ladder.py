@@ -1,9 +1,11 @@
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chipmend.confidence import Accuracy
 from chipmend.resilience import Ladder, ResilienceTable, Rung, Trajectory
 
 CLEAN = 0.9
@@ -194,3 +196,51 @@ def test_where_nothing_was_retrained_nothing_is_known_of_it():
     assert idle.recovered(1.0) == 0.0
     assert idle.next_amount(0.0) is None
     assert ladder(repeat(accuracies=(0.9, 0.95))).recovered(1.0) == 0.0
+
+
+# what chips cost
+
+
+def climbed(rate, number, p_values, accuracies):
+    """A repeat whose rungs cost 0.01, 0.02 and 0.04 each, by what their looks said."""
+    ee = (0.01, 0.03, 0.07)
+    return Trajectory(
+        rate=rate,
+        repeat=number,
+        effective_rate=rate,
+        accuracies=accuracies,
+        ee=1.0,
+        seconds=1.0,
+        damage=rate,
+        rungs=tuple(
+            Rung(accuracy=0.5, p_value=p, ee=spent) for p, spent in zip(p_values, ee, strict=True)
+        ),
+    )
+
+
+COSTS = ladder(
+    climbed(0.1, 0, (0.0, 0.0, 0.0), (0.9,)),
+    climbed(0.1, 1, (0.5, 0.0, 0.0), (0.9,)),
+    climbed(0.3, 0, (1.0, 1.0, 0.02), (0.9,)),
+    climbed(0.3, 1, (1.0, 1.0, 0.03), (0.8, 0.84, 0.9)),
+    climbed(0.5, 0, (1.0, 1.0, 1.0), (0.1, 0.2, 0.3, 0.4)),
+    climbed(0.5, 1, (0.0, 0.0, 0.0), (0.9,)),
+)
+
+
+@pytest.mark.parametrize(
+    ("rate", "ee"),
+    [
+        (0.0, 0.0),
+        (0.05, 0.0075),
+        (0.1, 0.015),  # the first rung alone, and the second alone
+        (0.2, 0.0775),
+        (0.3, 0.14),  # the last rung alone; the last rung and 0.2 epochs
+        (0.31, np.inf),  # at 50 % one of the two came to nothing
+        (1.0, np.inf),
+    ],
+)
+def test_a_chip_costs_the_rung_that_does_and_what_retraining_is_left(rate, ee):
+    found = COSTS.expected_ee(np.array([[rate, 0.0]]), Accuracy(0.85))
+    assert found.shape == (1, 2)
+    assert found[0].tolist() == [pytest.approx(ee), 0.0]

@@ -42,8 +42,8 @@ from chipmend.network.evaluate import scores
 from chipmend.network.gemm import assumed_healthy
 from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
+from chipmend.policy.by_table import ByTable
 from chipmend.policy.protocol import Policy, check_policies
-from chipmend.policy.reduce import Reduce
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost, forward_pass
@@ -89,8 +89,8 @@ class Setup:
             raise PlanError(f"{policy.name}: {error.message}", hint=error.hint) from error
 
     def _trained_as_analysed(self, policy: Policy) -> Policy:
-        """Reduce trains as the analysis does, unless it says how: then its analysis does so too."""
-        if not isinstance(policy, Reduce) or policy.retrain is not None:
+        """Policies train as the analysis of their table does, unless they say how it shall."""
+        if not isinstance(policy, ByTable) or policy.retrain is not None:
             return policy
         return replace(policy, retrain=replace(self.analysis.retrain, epochs=1.0))
 

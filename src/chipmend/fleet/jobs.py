@@ -79,6 +79,7 @@ def planned_jobs(
             chip,
             effective_rate(per_pe, chip.faults.unusable),
             rate_among(filled, chip.faults.stuck),
+            per_pe,
         )
         for chip in chips
         if not chip.faults.fatal

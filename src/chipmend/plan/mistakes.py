@@ -29,6 +29,7 @@ from chipmend.plan.tables import (
     ZooModel,
 )
 from chipmend.policy.cascade import Cascade
+from chipmend.policy.efat import EFat
 from chipmend.policy.fixed import Fixed, FixedSteps
 from chipmend.policy.looks import Looks
 from chipmend.policy.reduce import Reduce
@@ -62,7 +63,7 @@ _SHAPES = {
 """What to write instead of something of another shape, by what pydantic calls the right one."""
 
 _STEPS = (*get_args(Step), *get_args(Form))
-_POLICIES = (FixedSteps, Fixed, UntilMet, Reduce, Cascade, Looks, FactoryPolicy, *_STEPS)
+_POLICIES = (FixedSteps, Fixed, UntilMet, Reduce, EFat, Cascade, Looks, FactoryPolicy, *_STEPS)
 TABLES: Mapping[str, tuple[type, ...]] = {
     "model": (ZooModel, FactoryModel),
     "data": (NamedData, FactoryData),

@@ -20,6 +20,7 @@ from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.plan.factories import made
 from chipmend.policy.cascade import Cascade
+from chipmend.policy.efat import EFat
 from chipmend.policy.fixed import Fixed, FixedSteps
 from chipmend.policy.protocol import Policy, check_policies
 from chipmend.policy.reduce import Reduce
@@ -198,6 +199,7 @@ OnePolicy = Annotated[
     | Annotated[Fixed, Tag(KIND + "fixed")]
     | Annotated[UntilMet, Tag(KIND + "until_met")]
     | Annotated[Reduce, Tag(KIND + "reduce")]
+    | Annotated[EFat, Tag(KIND + "efat")]
     | Annotated[Cascade, Tag(KIND + "cascade")]
     | Annotated[FactoryPolicy, Tag(KIND + "factory")],
     Discriminator(_policy_kind),

@@ -1,6 +1,7 @@
 """Who decides how much repair each chip gets."""
 
 from chipmend.policy.cascade import Cascade
+from chipmend.policy.efat import EFat
 from chipmend.policy.fixed import Fixed, FixedSteps
 from chipmend.policy.looks import Looks
 from chipmend.policy.protocol import (
@@ -21,6 +22,7 @@ __all__ = [
     "Action",
     "Cascade",
     "Die",
+    "EFat",
     "Fixed",
     "FixedSteps",
     "Group",

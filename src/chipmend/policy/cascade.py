@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from chipmend.confidence.constraint import ROUNDING, Constraint
 from chipmend.confidence.sequential import alpha_of_look, levels
 from chipmend.errors import PlanError, TableError
+from chipmend.policy.fusing import fused_dies
 from chipmend.policy.looks import Looks, check_confidence, looks_at_this, networks_looked_at
 from chipmend.policy.protocol import (
     Action,
@@ -102,6 +103,9 @@ class Cascade:
             constraint on images like those of the validation split.
         coverage: Share of the chips that have to meet it where none of their images is looked at.
         looks: How networks are looked at.
+        fuse: Whether chips share a network where the analysis says that one repair, and what
+            retraining is left, costs less for all of them than for each. Chips with stuck bits stay
+            alone.
         label: Name in tables.
     """
 
@@ -117,7 +121,8 @@ class Cascade:
     confidence: float = 0.95
     coverage: float = 0.95
     looks: Looks = field(default_factory=Looks)
-    label: str = "Cascade"
+    fuse: bool = False
+    label: str = ""
 
     def __post_init__(self) -> None:
         check_confidence("cascade", self.confidence)
@@ -126,6 +131,11 @@ class Cascade:
         self._check_rungs()
         if self.amounts:
             check_amounts(self.amounts)
+        elif self.fuse:
+            raise PlanError(
+                "cascade: chips are to be fused, and nothing says what repair costs",
+                hint="give 'amounts', so that its analysis learns it",
+            )
         if not 0 < self.increment <= self.most < math.inf:
             raise PlanError(
                 f"cascade: increments of {self.increment} up to {self.most} epochs",
@@ -141,7 +151,7 @@ class Cascade:
     @property
     def name(self) -> str:
         """Name in tables."""
-        return self.label
+        return self.label or ("Cascade, fused" if self.fuse else "Cascade")
 
     def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis | None:
         """The plan's fault maps, with every rung looked at, and retraining from the last one."""
@@ -161,10 +171,10 @@ class Cascade:
     def plan(
         self,
         dies: Sequence[Die],
-        constraint: Constraint,  # noqa: ARG002
+        constraint: Constraint,
         table: ResilienceTable | None,
     ) -> list[Group]:
-        """Every chip alone; all of them ship codes if one has stuck bits."""
+        """Every chip alone, or fused; all of them ship codes if one has stuck bits."""
         in_codes = any(die.chip.faults.needs_codes for die in dies)
         if table is not None and in_codes != any(point.bit_rate for point in table.points):
             raise TableError(
@@ -172,7 +182,17 @@ class Cascade:
                 f"{'none' if in_codes else 'has'}",
                 hint="give analysis.bit_rates where chips have stuck bits, and only there",
             )
-        return [replace(group, in_codes=in_codes) for group in each_alone(dies)]
+        if table is None or not self.fuse:
+            return [replace(group, in_codes=in_codes) for group in each_alone(dies)]
+        ladder = Ladder(table)
+        return [
+            Group(
+                chips=tuple(die.chip.id for die in fused.dies),
+                effective_rate=fused.rate,
+                in_codes=in_codes,
+            )
+            for fused in fused_dies(dies, lambda rates: ladder.expected_ee(rates, constraint))
+        ]
 
     def next(
         self,

@@ -7,8 +7,11 @@ will do, as long as it can be pickled and its answers depend on nothing but its 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int64
 
 from chipmend.confidence.constraint import Constraint, Drop
 from chipmend.confidence.intervals import Measured
@@ -28,11 +31,15 @@ class Die:
         chip: Identity and fault map.
         effective_rate: Share of the network's weights on its faulty PEs (base: per weight).
         effective_bit_rate: Share of the bits of the network's weights that are stuck.
+        weights_per_pe: Weights of the network on each PE, whatever the chip; none if nobody said.
     """
 
     chip: Chip
     effective_rate: float
     effective_bit_rate: float = 0.0
+    weights_per_pe: Int64[np.ndarray, "rows cols"] | None = field(
+        default=None, repr=False, compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +50,7 @@ class Group:
         chips: Their identities.
         epochs: Retraining that the policy planned for them; infinite if none would do.
         reason: Why.
-        effective_rate: Share of the weights on faulty PEs, where all its chips have the same.
+        effective_rate: Share of the weights on what is faulty in any of them; none if nobody said.
         in_codes: Whether what ships has to be codes, since some chip of the lot has stuck bits.
     """
 

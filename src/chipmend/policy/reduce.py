@@ -5,129 +5,41 @@ References:
         retraining", 2023.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from chipmend.confidence.constraint import Constraint
-from chipmend.errors import PlanError, TableError
-from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship
-from chipmend.recipes import amount_steps, check_start
-from chipmend.records import ByKind
-from chipmend.resilience.analysis import Analysis
-from chipmend.resilience.table import ResilienceTable, Statistic, faulty_pes, stuck_bits
-from chipmend.steps import KeepBetter, Prune, Retrain, Step
+from chipmend.policy.by_table import ByTable, checked_table
+from chipmend.policy.protocol import Die, Group
+from chipmend.resilience.table import ResilienceTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reduce:
+class Reduce(ByTable):
     """Retrain each chip by the amount that the resilience table says for its effective fault rate.
 
     Args:
-        statistic: Which of the repeats' amounts to take; the paper takes the maximum, since the
-            mean trains too little.
-        quantile: Which one, for ``quantile``: a fraction of the repeats.
-        start: What comes before retraining, here and in the analysis.
-        retrain: How to retrain, here and in the analysis; its amount does not count. A campaign
-            fills in what its plan's analysis does where nothing is given.
-        keep_better: Whether to go back to the start where it does better on the validation split;
-            by default where chips are repaired first.
-        label: Name in tables; made of the statistic where none is given.
+        statistic: As for ``ByTable``, like all that is given here.
+        quantile: Of the repeats.
+        start: What comes before retraining.
+        retrain: How to retrain.
+        keep_better: Whether the start is gone back to where it does better.
+        label: Name in tables.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     kind: Literal["reduce"] = "reduce"
-    statistic: Statistic = "max"
-    quantile: float | None = None
-    start: tuple[Annotated[Step, ByKind()], ...] = (Prune(),)
-    retrain: Retrain | None = None
-    keep_better: bool | None = None
-    label: str = ""
-
-    def __post_init__(self) -> None:
-        check_start(self.start, "reduce: its start")
-        if (self.quantile is None) != (self.statistic != "quantile"):
-            raise PlanError(
-                f"reduce: statistic {self.statistic!r} with a quantile of {self.quantile}",
-                hint="a quantile goes with statistic 'quantile', and with no other",
-            )
-        if self.quantile is not None and not 0 < self.quantile <= 1:
-            raise PlanError(
-                f"reduce: a quantile of {self.quantile}", hint="give a fraction above 0, up to 1"
-            )
 
     @property
     def name(self) -> str:
         """Name in tables."""
-        if self.label:
-            return self.label
-        repaired = "Repair + " if self._repairs_first else ""
-        if self.quantile is not None:
-            return f"{repaired}Reduce-{100 * self.quantile:g}%"
-        return f"{repaired}Reduce-{self.statistic}"
-
-    @property
-    def _repairs_first(self) -> bool:
-        return self.start != (Prune(),)
-
-    def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis:  # noqa: ARG002
-        """The plan's, from the policy's start, and retraining as the policy does."""
-        retrain = replace(self.retrain or usual.retrain, epochs=1.0)
-        return replace(usual, start=self.start, retrain=retrain)
+        return self.named("Reduce")
 
     def plan(
         self, dies: Sequence[Die], constraint: Constraint, table: ResilienceTable | None
     ) -> list[Group]:
         """Look every chip's effective fault rate up in the table."""
-        if table is None:
-            raise TableError("Reduce has no resilience table", hint="run the analysis first")
-        return [self._planned(die, constraint, table) for die in dies]
-
-    def next(
-        self,
-        group: Group,
-        constraint: Constraint,
-        seen: Sequence[Observation],
-        table: ResilienceTable | None,  # noqa: ARG002
-    ) -> Action:
-        """Prune, retrain by the planned amount, ship; scrap what no amount would save."""
-        if math.isinf(group.epochs):
-            return Scrap(f"'{constraint}' was not reached in the analysis at {group.reason}")
-        steps = amount_steps(group.epochs, self.retrain or Retrain(), self.start)
-        keep_better = self._repairs_first if self.keep_better is None else self.keep_better
-        if keep_better and group.epochs > 0:
-            steps = (*steps, KeepBetter())
-        return steps[len(seen)] if len(seen) < len(steps) else Ship()
-
-    def _planned(self, die: Die, constraint: Constraint, table: ResilienceTable) -> Group:
-        quantile = self.quantile or 1.0
-        epochs = table.needed_for(
-            die.effective_rate,
-            constraint,
-            self.statistic,
-            quantile,
-            effective_bit_rate=die.effective_bit_rate,
-        )
-        said = self._said(die, constraint, table)
-        lost = [words for words, is_lost in said if is_lost]
-        reason = " and ".join(lost or [words for words, _ in said])
-        return Group(chips=(die.chip.id,), epochs=round(epochs, 9), reason=reason)
-
-    def _said(
-        self, die: Die, constraint: Constraint, table: ResilienceTable
-    ) -> list[tuple[str, bool]]:
-        """A chip's rates in words, each with whether the analysis lost chips at it."""
-        of_pes = ("an effective fault rate", die.effective_rate, faulty_pes)
-        of_bits = ("a rate of stuck bits", die.effective_bit_rate, stuck_bits)
-        rates = [each for each in (of_pes, of_bits) if each[1] > 0]
-        said = []
-        for what, rate, along in rates or [of_pes]:
-            quantile = self.quantile or 1.0
-            lost = table.unreachable_from(constraint, self.statistic, quantile, along=along)
-            words = f"{what} of {100 * min(rate, lost):.3g} %"
-            if lost < rate:
-                words += f", and the chip has {100 * rate:.3g} %"
-            said.append((words, lost <= rate))
-        return said
+        known = checked_table(table, self.name)
+        return [self.alone(die, constraint, known) for die in dies]

@@ -37,12 +37,10 @@ from chipmend.records import ByField, ByKind
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.repairs.workbench import Tick, Workbench
-from chipmend.resilience.table import Point, Rung, Trajectory, check_amounts
+from chipmend.resilience.table import SURE, Point, Rung, Trajectory, check_amounts
 from chipmend.steps import Anytime, Assess, Measure, Recipe, Retrain, Step
 
 RATES = (0.01, 0.1, 0.2, 0.35, 0.5)
-SURE = 0.025
-"""P-value at which a constraint surely holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +277,8 @@ class _Walk:
         """Climb a rung and look."""
         self._do(steps_toward(self.recipe, recipe))
         seen = self._look(Measure(share=share))
-        return Rung(accuracy=self._paired(seen), p_value=seen.p_value)
+        ee = self.bench.spent(self.recipe).ee
+        return Rung(accuracy=self._paired(seen), p_value=seen.p_value, ee=ee)
 
     def trained(self, analysis: Analysis) -> list[float]:
         """Accuracies along the amounts, up to where the constraint surely holds."""

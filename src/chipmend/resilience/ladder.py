@@ -15,8 +15,17 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 
-from chipmend.resilience.table import ResilienceTable, Rung
+from chipmend.confidence.constraint import Constraint
+from chipmend.resilience.table import (
+    SURE,
+    UNREACHABLE,
+    ResilienceTable,
+    Rung,
+    Trajectory,
+    faulty_pes,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +112,37 @@ class Ladder:
         amounts, _ = self.recovery()
         place = bisect_right(amounts, epochs + 1e-9)
         return amounts[place] if place < len(amounts) else None
+
+    def expected_ee(
+        self, rates: Float64[np.ndarray, "*any"], constraint: Constraint
+    ) -> Float64[np.ndarray, "*any"]:
+        """What chips cost that go straight to the rung that does, by their effective fault rates.
+
+        Args:
+            rates: Shares of the network's weights on faulty PEs.
+            constraint: What to reach on validation.
+
+        Returns:
+            Epoch-equivalents, the mean over repeats, which never falls; infinite beyond the rates
+            at which every repeat came to the constraint.
+        """
+        table = self.table
+        means = [
+            sum(self._ee(t, constraint) for t in table.at(point)) / len(table.at(point))
+            for point in table.points
+        ]
+        found = table.rising(faulty_pes, means)
+        reached = {rate: ee for rate, ee in found.items() if math.isfinite(ee)}
+        return np.interp(rates, list(reached), list(reached.values()), right=UNREACHABLE)
+
+    def _ee(self, repeat: Trajectory, constraint: Constraint) -> float:
+        """The first rung that surely does; else the last one, and retraining."""
+        before = (0.0, *(rung.ee for rung in repeat.rungs))
+        own = [rung.ee - less for rung, less in zip(repeat.rungs, before, strict=False)]
+        for rung, ee in zip(repeat.rungs, own, strict=True):
+            if rung.p_value <= SURE:
+                return ee
+        return sum(own[-1:]) + self.table.needed(repeat, constraint)
 
     def _seen(self, rung: int) -> list[tuple[float, Rung]]:
         """Damage and what was seen of every repeat, the least damaged first."""

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 
 from chipmend.confidence.constraint import ROUNDING, Accuracy, Constraint
 from chipmend.errors import TableError
 
 Statistic = Literal["min", "mean", "max", "quantile"]
+SURE = 0.025
+"""P-value at which a constraint surely holds."""
 UNREACHABLE = math.inf
 """The amount needed where no amount that was tried reached the constraint."""
 
@@ -42,10 +45,12 @@ class Rung:
     Args:
         accuracy: Validation accuracy.
         p_value: Of the constraint that the analysis was made for.
+        ee: What the repeat had cost by then, in epoch-equivalents.
     """
 
     accuracy: float
     p_value: float
+    ee: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,12 +203,48 @@ class ResilienceTable:
         chip = ((faulty_pes, effective_rate), (stuck_bits, effective_bit_rate))
         return max(
             (
-                self._needed_along(along, rate, constraint, statistic, quantile)
+                self.needed_along(along, np.array([rate]), constraint, statistic, quantile).item()
                 for along, rate in chip
                 if rate > 0
             ),
             default=0.0,
         )
+
+    def needed_along(
+        self,
+        along: Along,
+        rates: Float64[np.ndarray, "*any"],
+        constraint: Constraint,
+        statistic: Statistic = "max",
+        quantile: float = 1.0,
+    ) -> Float64[np.ndarray, "*any"]:
+        """The amounts that chips need, by one of their effective fault rates alone.
+
+        Args:
+            along: Which rate.
+            rates: That rate of every chip, above 0.
+            constraint: What to reach on validation.
+            statistic: Which of the repeats' amounts to take.
+            quantile: Which one, for ``quantile``.
+
+        Returns:
+            Epochs of every chip, as ``needed_for`` gives them.
+
+        Raises:
+            TableError: No repeat had faults of this kind.
+        """
+        self._check_has(along)
+        amounts = self._amounts_along(along, constraint, statistic, quantile)
+        found = np.full(rates.shape, UNREACHABLE)
+        reached = {rate: amount for rate, amount in amounts.items() if math.isfinite(amount)}
+        if not reached:
+            return found
+        places, lost = list(reached), min(amounts.keys() - reached.keys(), default=math.inf)
+        below = rates < lost
+        wanted = _interpolated(rates[below], places, list(reached.values()))
+        toward_lost = (rates[below] > places[-1]) & (lost < math.inf)
+        found[below] = np.where(toward_lost, self.amounts[-1], wanted).clip(max=self.amounts[-1])
+        return found
 
     def unreachable_from(
         self,
@@ -227,14 +268,29 @@ class ResilienceTable:
         amounts = self._amounts_along(along, constraint, statistic, quantile)
         return min((rate for rate, n in amounts.items() if math.isinf(n)), default=math.inf)
 
-    def _needed_along(
+    def reached_up_to(
         self,
-        along: Along,
-        rate: float,
         constraint: Constraint,
         statistic: Statistic,
-        quantile: float,
+        quantile: float = 1.0,
+        *,
+        along: Along = faulty_pes,
     ) -> float:
+        """The highest effective rate analysed below all at which no amount was enough.
+
+        Args:
+            constraint: What to reach on validation.
+            statistic: Which of the repeats' amounts to take.
+            quantile: Which one, for ``quantile``.
+            along: Which rate.
+
+        Returns:
+            A fraction; 0 if no rate was reached.
+        """
+        amounts = self._amounts_along(along, constraint, statistic, quantile)
+        return max((rate for rate, n in amounts.items() if math.isfinite(n)), default=0.0)
+
+    def _check_has(self, along: Along) -> None:
         drawn, kind, field = (
             ([point.bit_rate for point in self.points], "stuck bits", "bit_rates")
             if along is stuck_bits
@@ -245,21 +301,26 @@ class ResilienceTable:
                 f"a chip with {kind}, and an analysis without any",
                 hint=f"give analysis.{field} as well",
             )
-        if rate >= self.unreachable_from(constraint, statistic, quantile, along=along):
-            return UNREACHABLE
-        amounts = self._amounts_along(along, constraint, statistic, quantile)
-        wanted = _interpolated(rate, list(amounts), list(amounts.values()))
-        return min(wanted, self.amounts[-1])
 
     def _amounts_along(
         self, along: Along, constraint: Constraint, statistic: Statistic, quantile: float
     ) -> dict[float, float]:
-        """Amounts that never fall, by a mean effective rate, from a chip without faults on."""
+        return self.rising(along, self.needed_at_points(constraint, statistic, quantile))
+
+    def rising(self, along: Along, at_points: Sequence[float]) -> dict[float, float]:
+        """Make what was found at each point a line that never falls.
+
+        Args:
+            along: By which rate.
+            at_points: What was found at each of ``points``.
+
+        Returns:
+            The greatest up to each mean effective rate, ascending, from nothing without faults on.
+        """
         found = [_mean([along(t) for t in self.at(point)]) for point in self.points]
-        needed = self.needed_at_points(constraint, statistic, quantile)
-        rates, amounts = zip((0.0, 0.0), *sorted(zip(found, needed, strict=True)), strict=True)
-        # few or tiny maps may fall on one effective rate: the last of it has the greatest amount
-        return dict(zip(rates, np.maximum.accumulate(amounts).tolist(), strict=True))
+        rates, values = zip((0.0, 0.0), *sorted(zip(found, at_points, strict=True)), strict=True)
+        # few or tiny maps may fall on one effective rate: the last of it has the greatest value
+        return dict(zip(rates, np.maximum.accumulate(values).tolist(), strict=True))
 
 
 def accuracy_wanted(constraint: Constraint, clean_accuracy: float) -> float:
@@ -301,10 +362,14 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def _interpolated(at: float, places: list[float], values: list[float]) -> float:
+def _interpolated(
+    at: Float64[np.ndarray, "*any"], places: Sequence[float], values: Sequence[float]
+) -> Float64[np.ndarray, "*any"]:
+    """On the line between two places, and on as between the last two."""
     if len(places) == 1:
-        return values[0]
-    above = next((i for i, place in enumerate(places) if place >= at), len(places) - 1)
-    left, right = values[above - 1], values[above]
-    share = (at - places[above - 1]) / (places[above] - places[above - 1])
-    return left + share * (right - left)
+        return np.full(at.shape, values[0])
+    above = np.clip(np.searchsorted(places, at), 1, len(places) - 1)
+    (left, right), (low, high) = (
+        (np.array(each)[above - 1], np.array(each)[above]) for each in (places, values)
+    )
+    return low + (at - left) / (right - left) * (high - low)
