@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from chipmend.repairs.chip import Repaired, repair
     from chipmend.repairs.conversion import converted_codes
     from chipmend.report import write_design_report, write_report
-    from chipmend.resilience import Analysis, ResilienceTable
+    from chipmend.resilience import Analysis, ResilienceTable, TrialLot
     from chipmend.simulate import BitErrors
     from chipmend.steps import (
         FAQ,
@@ -115,7 +115,7 @@ _HOMES = {
     "chipmend.repairs.chip": ("Repaired", "repair"),
     "chipmend.repairs.conversion": ("converted_codes",),
     "chipmend.report": ("write_design_report", "write_report"),
-    "chipmend.resilience": ("Analysis", "ResilienceTable"),
+    "chipmend.resilience": ("Analysis", "ResilienceTable", "TrialLot"),
     "chipmend.simulate": ("BitErrors",),
     "chipmend.steps": (
         "Anytime",
@@ -214,6 +214,7 @@ __all__ = [
     "Targets",
     "Task",
     "Throughput",
+    "TrialLot",
     "Uniform",
     "UntilMet",
     "WeightMemory",

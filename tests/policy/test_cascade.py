@@ -126,17 +126,33 @@ def test_what_is_foreseen_to_fail_is_passed_over_on_the_way_up_too():
     assert networks(answers) == [merged(RUNGS[0]), merged(RUNGS[2])]
 
 
-def test_where_enough_repeats_all_met_it_a_chip_ships_without_a_look():
-    table = learnt()
-    sure = Rung(accuracy=0.9, p_value=0.0)
-    many = tuple(
-        replace(table.trajectories[0], damage=0.1 + i / 1000, rungs=(sure,) * 4) for i in range(99)
-    )
-    known = replace(table, trajectories=many)
-    answers = driven(LEARNING, lambda _: BAD, damage=0.1, table=known)
+def tried(damages, missed=()):
+    """A table with a trial lot: the first rung does for all but a few of its chips."""
+    good, bad = Rung(accuracy=0.9, p_value=0.0), Rung(accuracy=0.5, p_value=1.0)
+    chips = [
+        replace(learnt().trajectories[0], damage=d, rungs=((bad if d in missed else good),) * 4)
+        for d in damages
+    ]
+    return replace(learnt(), trial=tuple(chips))
+
+
+PROMISING = replace(LEARNING, coverage=0.9)
+
+
+def test_where_a_trial_lot_keeps_the_promise_a_chip_ships_without_a_look():
+    table = tried([0.01 + step / 1000 for step in range(9)])
+    answers = driven(PROMISING, lambda _: BAD, damage=0.01, table=table)
     assert [type(a) for a in answers] == [Prune, Assess, Ship]
-    fewer = replace(table, trajectories=many[1:])
-    assert Measure in map(type, driven(LEARNING, lambda _: GOOD, damage=0.1, table=fewer))
+    assert answers[-1].reason == "90 % of the chips like it meet 'drop <= 2 points' unseen"
+    fewer = replace(table, trial=table.trial[1:])
+    assert Measure in map(type, driven(PROMISING, lambda _: GOOD, damage=0.01, table=fewer))
+    assert Measure in map(type, driven(LEARNING, lambda _: GOOD, damage=0.01, table=table))
+
+
+def test_chips_that_are_expected_to_do_worse_than_those_of_the_trial_lot_are_looked_at():
+    table = tried([0.001 * step for step in range(1, 10)])
+    assert len(driven(PROMISING, lambda _: GOOD, damage=0.009, table=table)) == 3
+    assert Measure in map(type, driven(PROMISING, lambda _: GOOD, damage=0.099, table=table))
 
 
 def retrainings(answers):
@@ -328,7 +344,8 @@ def test_a_table_of_other_faults_than_the_lot_s_is_refused():
         ({"rungs": (RUNGS[1], (Prune(), Recalibrate()))}, "rung 2 cannot be come to"),
         ({"rungs": (RUNGS[1], RUNGS[1])}, "rung 2 cannot be come to"),
         ({"confidence": 1.0}, "a confidence of 1.0"),
-        ({"coverage": 0.0}, "cascade: a coverage of 0.0"),
+        ({"coverage": 0.0, "amounts": AMOUNTS}, "cascade: a coverage of 0.0"),
+        ({"coverage": 0.9}, "shipped without a look, and nothing says"),
         ({"increment": 0.0}, "increments of 0.0"),
         ({"most": math.inf}, "up to inf"),
     ],
@@ -447,5 +464,5 @@ def test_chips_are_not_fused_unless_asked_to():
 
 
 def test_fusing_needs_an_analysis():
-    with pytest.raises(PlanError, match="nothing says what repair costs"):
+    with pytest.raises(PlanError, match="fused, and nothing says what repair gives"):
         Cascade(fuse=True)

@@ -96,56 +96,6 @@ def test_expected_accuracies_are_the_nearest_falling_ones(points):
     assert all(right <= left + 1e-12 for left, right in itertools.pairwise(line))
 
 
-# where no look is needed
-
-
-def met_at(*damages, missed=()):
-    sure = [repeat(damage=d, rungs=[(0.9, 0.0)]) for d in damages]
-    return ladder(*sure, *(repeat(damage=d, rungs=[(0.5, 0.9)]) for d in missed))
-
-
-def test_seventy_two_repeats_that_all_met_it_are_enough_for_95_of_100_chips_at_95_of_100():
-    """Half of the doubt is for which repeats were drawn [Wilks1941], half for looks at them."""
-    assert 0.95**72 <= 0.025 < 0.95**71
-    assert met_at(*range(1, 73)).sure_below(0, 0.95, 0.95) == 1
-    assert met_at(*range(1, 78)).sure_below(0, 0.95, 0.95) == 6
-    assert met_at(*range(1, 72)).sure_below(0, 0.95, 0.95) == -1
-
-
-def test_several_rungs_share_the_doubt():
-    def seen(count):
-        return ladder(*(repeat(damage=d, rungs=[(0.9, 0.0)] * 4) for d in range(1, count + 1)))
-
-    assert 0.95**99 <= 0.025 / 4 < 0.95**98
-    assert seen(99).sure_below(2, 0.95, 0.95) == 1
-    assert seen(98).sure_below(2, 0.95, 0.95) == -1
-
-
-def test_repeats_beyond_the_first_that_missed_it_do_not_count():
-    damages = [*range(1, 84), *range(85, 200)]
-    assert met_at(*damages, missed=[84]).sure_below(0, 0.95, 0.95) == 12
-    assert met_at(*damages[9:], missed=[2]).sure_below(0, 0.95, 0.95) == -1
-
-
-@pytest.mark.parametrize(
-    ("coverage", "confidence", "needed"), [(0.5, 0.5, 2), (0.5, 0.9, 5), (0.9, 0.9, 29)]
-)
-def test_fewer_repeats_are_enough_for_less(coverage, confidence, needed):
-    assert coverage**needed <= (1 - confidence) / 2 < coverage ** (needed - 1) + 1e-12
-    assert met_at(*range(1, needed + 1)).sure_below(0, coverage, confidence) == 1
-    assert met_at(*range(1, needed)).sure_below(0, coverage, confidence) == -1
-
-
-@pytest.mark.parametrize(("p_value", "found"), [(0.05 / 5 - 1e-9, 1), (0.05 / 5 + 1e-9, -1)])
-def test_all_repeats_together_are_as_sure_as_is_asked(p_value, found):
-    repeats = [repeat(damage=d, rungs=[(0.9, p_value)]) for d in range(1, 6)]
-    assert ladder(*repeats).sure_below(0, 0.5, 0.9) == found
-
-
-def test_without_a_repeat_that_was_assessed_nothing_is_sure():
-    assert ladder(repeat()).sure_below(0, 0.95, 0.95) == -1
-
-
 # what retraining gives back
 
 RETRAINED = (

@@ -8,7 +8,7 @@ from chipmend.confidence.constraint import (
     holds,
     measured,
 )
-from chipmend.confidence.coverage import share_interval
+from chipmend.confidence.coverage import cheapest, chips_needed, keeps, share_interval
 from chipmend.confidence.intervals import Measured
 from chipmend.confidence.sequential import alpha_of_look
 
@@ -18,8 +18,11 @@ __all__ = [
     "Drop",
     "Measured",
     "alpha_of_look",
+    "cheapest",
     "check_reachable",
+    "chips_needed",
     "holds",
+    "keeps",
     "measured",
     "share_interval",
 ]

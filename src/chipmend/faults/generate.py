@@ -194,8 +194,8 @@ def make_chips(
         )
     ends, drawn_by = check_lot_of(rate, count), None if spread == "even" else seed
     ids = [f"chip-{number + 1:04d}" for number in range(count)]
-    of_pes = _rates(ids, ends, drawn_by, "fault rate")
-    of_bits = _rates(ids, stuck.ends if stuck else (0, 0), drawn_by, "rate of stuck bits")
+    of_pes = rates_of(ids, ends, drawn_by, "fault rate")
+    of_bits = rates_of(ids, stuck.ends if stuck else (0, 0), drawn_by, "rate of stuck bits")
     kinds = [stuck and replace(stuck, rate=own) for own in of_bits]
     return Lot.of(
         Chip(
@@ -228,10 +228,17 @@ def check_lot_of(rate: float | tuple[float, float], count: int) -> tuple[float, 
     return ends
 
 
-def _rates(
+def rates_of(
     ids: Sequence[str], ends: tuple[float, float], seed: int | None, purpose: str
 ) -> list[float]:
-    """A rate for each chip: drawn between two ends or, without a seed, rising evenly."""
+    """A rate for each chip: drawn between two ends or, without a seed, rising evenly.
+
+    Args:
+        ids: The chips.
+        ends: The lowest and the highest rate.
+        seed: The seed of the run.
+        purpose: What kind of rate it is.
+    """
     if seed is None:
         shares = np.arange(len(ids)) / max(len(ids) - 1, 1)
     else:

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,23 +82,36 @@ def resilience_table(
         RepairError: A repeat could not be measured.
         FingerprintError: The run holds repeats of another analysis.
     """
-    work.analysis.check_codes()
-    parts = [work.task.digest(), work.array, work.analysis, work.seed, conditions]
+    analysis = work.analysis
+    analysis.check_codes()
+    parts = [work.task.digest(), work.array, analysis, work.seed, conditions]
     path = None if cache is None else cache / f"{digest_of(parts)}.json"
     if path is not None and (cached := _cached(path)) is not None:
         return cached
-    kind = f"analysis {digest_of(work.analysis)[:16]}"
+    kind = f"analysis {digest_of(analysis)[:16]}"
     runner.check_fingerprint({"analysis": digest_of(parts)}, of=kind)
-    jobs = {job.key: job for job in work.analysis.jobs()}
-    measured = runner.results(kind, "resilience analysis", work, jobs)
-    table = ResilienceTable(
-        amounts=work.analysis.amounts,
-        clean_accuracy=float(work.clean.mean()),
-        trajectories=tuple(_trajectory(key, result) for key, result in measured.items()),
-    )
+    if analysis.trial is not None:  # its repeats are those of analyses without one
+        alone = replace(work, analysis=replace(analysis, trial=None))
+        table = resilience_table(alone, runner=runner, conditions=conditions, cache=cache)
+        jobs = {job.key: job for job in analysis.trial_jobs()}
+        table = replace(table, trial=_measured(runner, kind, "trial lot", work, jobs))
+    else:
+        jobs = {job.key: job for job in analysis.jobs()}
+        table = ResilienceTable(
+            amounts=analysis.amounts,
+            clean_accuracy=float(work.clean.mean()),
+            trajectories=_measured(runner, kind, "resilience analysis", work, jobs),
+        )
     if path is not None:
         _keep(table, path)
     return table
+
+
+def _measured(
+    runner: Runner, kind: str, label: str, work: Analyzing, jobs: dict[str, Repeat]
+) -> tuple[Trajectory, ...]:
+    done = runner.results(kind, label, work, jobs)
+    return tuple(_trajectory(key, done[key]) for key in jobs)
 
 
 def _keep(table: ResilienceTable, path: Path) -> None:

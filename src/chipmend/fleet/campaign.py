@@ -218,6 +218,12 @@ class Campaign:
                     f"maps of its analysis have {'none' if stuck else 'some'}",
                     hint="give analysis.bit_rates where chips have stuck bits, and only there",
                 )
+            if analysis.trial is not None and stuck != (analysis.trial.stuck is not None):
+                raise PlanError(
+                    f"{policy.name}: chips of the lot have {'' if stuck else 'no '}stuck bits, and "
+                    f"its trial lot has {'none' if stuck else 'some'}",
+                    hint="make the trial lot as chips of the lot come: analysis.trial.stuck",
+                )
             analysis.check_codes()
 
     def _tables(self, clean: Float64[np.ndarray, " samples"]) -> dict[str, ResilienceTable]:

@@ -38,8 +38,16 @@ from chipmend.protect.design.evaluation import Targets
 from chipmend.protect.design.parameters import Space
 from chipmend.protect.search.settings import Searching
 from chipmend.resilience.analysis import Analysis
+from chipmend.resilience.trial import TrialLot
 from chipmend.steps import Form, Step
 
+_RATES = (
+    ["chips", "rate"],
+    ["chips", "stuck", "rate"],
+    ["analysis", "trial", "rate"],
+    ["analysis", "trial", "stuck", "rate"],
+)
+"""Fields that hold a number, or the two ends of a range."""
 _ABSENT = ("missing", "missing_keyword_only_argument")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _EITHER = {
@@ -48,6 +56,7 @@ _EITHER = {
     "chips.rate": "chips: write file, or rate and count",
     "constraint.accuracy": "constraint: write drop, or accuracy",
     "analysis.until.accuracy": "analysis.until: write drop, or accuracy",
+    "analysis.trial.until.accuracy": "analysis.trial.until: write drop, or accuracy",
 }
 """What to write in a table that has none of the fields that tell its alternatives apart."""
 _SHAPES = {
@@ -72,7 +81,10 @@ TABLES: Mapping[str, tuple[type, ...]] = {
     "constraint": (Drop, Accuracy),
     "policy": _POLICIES,
     "policies": _POLICIES,
-    "analysis": (Analysis, Drop, Accuracy, Uniform, Clustered, Lines, *_STEPS),
+    "analysis": (
+        *(Analysis, TrialLot, StuckAt, Drop, Accuracy, Uniform, Clustered, Lines),
+        *(*get_args(Cells), *_STEPS),
+    ),
     "execution": (Execution,),
     "errors": (ErrorRates,),
     "targets": (Targets,),
@@ -103,7 +115,7 @@ def mistake(
     if place[:1] == ["policies"] and "policies" not in written:
         place = ["policy", *place[1 if isinstance(written["policy"], list) else 2 :]]
     name = ".".join(map(str, place)) or "the plan"
-    for rate in (["chips", "rate"], ["chips", "stuck", "rate"]):
+    for rate in _RATES:
         given = functools.reduce(_part_of, rate, tables)
         if place[: len(rate)] == rate and given != {} and error["type"] not in _UNKNOWN:
             # either shape: pydantic tells what is wrong with each

@@ -73,20 +73,33 @@ class ByTable:
     def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis:  # noqa: ARG002
         """The plan's, from the policy's start, and retraining as the policy does."""
         retrain = replace(self.retrain or usual.retrain, epochs=1.0)
-        return replace(usual, start=self.start, retrain=retrain)
+        return replace(usual, start=self.start, retrain=retrain, trial=None)
 
-    def alone(self, die: Die, constraint: Constraint, table: ResilienceTable) -> Group:
-        """A group of its own, with the amount for the chip's effective fault rates."""
+    def alone(
+        self, die: Die, constraint: Constraint, table: ResilienceTable, factor: float = 1.0
+    ) -> Group:
+        """A group of its own, with the amount for the chip's effective fault rates.
+
+        Args:
+            die: The chip.
+            constraint: What it has to reach.
+            table: What is known.
+            factor: How many times its rates the chip is taken to have.
+        """
+        rate, bit_rate = factor * die.effective_rate, factor * die.effective_bit_rate
         epochs = table.needed_for(
-            die.effective_rate,
+            rate,
             constraint,
             self.statistic,
             self.quantile or 1.0,
-            effective_bit_rate=die.effective_bit_rate,
+            effective_bit_rate=bit_rate,
         )
-        said = self._said(die, constraint, table)
+        taken = replace(die, effective_rate=rate, effective_bit_rate=bit_rate)
+        said = self._said(taken, constraint, table)
         lost = [words for words, is_lost in said if is_lost]
         reason = " and ".join(lost or [words for words, _ in said])
+        if factor != 1:
+            reason += f", {factor:.3g} times its own, as its promise asks"
         return Group(chips=(die.chip.id,), epochs=round(epochs, 9), reason=reason)
 
     def next(

@@ -18,6 +18,7 @@ from chipmend.confidence.sequential import alpha_of_look, levels
 from chipmend.errors import PlanError, TableError
 from chipmend.policy.fusing import fused_dies
 from chipmend.policy.looks import Looks, check_confidence, looks_at_this, networks_looked_at
+from chipmend.policy.promise import margin_that_keeps, promising
 from chipmend.policy.protocol import (
     Action,
     Die,
@@ -101,7 +102,9 @@ class Cascade:
         most: Epochs after which a chip is given up.
         confidence: Confidence, over all looks together, that a chip that is shipped meets the
             constraint on images like those of the validation split.
-        coverage: Share of the chips that have to meet it where none of their images is looked at.
+        coverage: Share of the chips that ship without a look which are to meet the constraint, on
+            images of the validation split; by default no chip ships without one. Which do is told
+            by the trial lot of the analysis.
         looks: How networks are looked at.
         fuse: Whether chips share a network where the analysis says that one repair, and what
             retraining is left, costs less for all of them than for each. Chips with stuck bits stay
@@ -119,21 +122,23 @@ class Cascade:
     increment: float = 0.2
     most: float = 4.0
     confidence: float = 0.95
-    coverage: float = 0.95
+    coverage: float | None = None
     looks: Looks = field(default_factory=Looks)
     fuse: bool = False
     label: str = ""
 
     def __post_init__(self) -> None:
         check_confidence("cascade", self.confidence)
-        check_confidence("cascade", self.coverage, "coverage")
+        if self.coverage is not None:
+            check_confidence("cascade", self.coverage, "coverage")
         Measure(share=self.share)  # refuses what is no share
         self._check_rungs()
         if self.amounts:
             check_amounts(self.amounts)
-        elif self.fuse:
+        elif self.fuse or self.coverage is not None:
+            what = "fused" if self.fuse else "shipped without a look"
             raise PlanError(
-                "cascade: chips are to be fused, and nothing says what repair costs",
+                f"cascade: chips are to be {what}, and nothing says what repair gives and costs",
                 hint="give 'amounts', so that its analysis learns it",
             )
         if not 0 < self.increment <= self.most < math.inf:
@@ -151,13 +156,19 @@ class Cascade:
     @property
     def name(self) -> str:
         """Name in tables."""
-        return self.label or ("Cascade, fused" if self.fuse else "Cascade")
+        fused = ", fused" if self.fuse else ""
+        promised = "" if self.coverage is None else f", {100 * self.coverage:g} % promised"
+        return self.label or f"Cascade{fused}{promised}"
 
     def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis | None:
         """The plan's fault maps, with every rung looked at, and retraining from the last one."""
         if not self.amounts:
             return None
-        rungs = self._rungs(in_codes=bool(usual.bit_rates))
+        rungs = self._rungs(in_codes=usual.has_stuck_bits)
+        if self.coverage is None:
+            usual = replace(usual, trial=None)
+        else:
+            usual = promising(usual, self.coverage, constraint)
         return replace(
             usual,
             rungs=rungs,
@@ -235,7 +246,8 @@ class _Climb:
         if left:
             return left[0]
         if self._is_sure(rung):
-            return Ship(f"chips of this damage meet '{self.constraint}' after it")
+            share = 100 * (self.policy.coverage or 0.0)
+            return Ship(f"{share:g} % of the chips like it meet '{self.constraint}' unseen")
         if (action := self._judged()) is not None:
             return action
         return self._toward(rung + 1) if rung + 1 < len(self.rungs) else self._retrained()
@@ -295,21 +307,19 @@ class _Climb:
 
     def _promising(self, first: int) -> int:
         """The first rung from one on that is expected to do; the last one, if none is."""
-        last = len(self.rungs) - 1
         if self.ladder is None:
             return first
-        bar = accuracy_wanted(self.constraint, self.ladder.table.clean_accuracy)
-        for rung in range(first, last):
-            if self.ladder.expected_accuracy(rung, self._damage()) >= bar:
-                return rung
-        return last
+        return self.ladder.promising(first, self._damage(), self.constraint)
 
     def _is_sure(self, rung: int) -> bool:
         """Whether no look is needed, and none was taken."""
-        if self.ladder is None or networks_looked_at(self.seen):
+        coverage = self.policy.coverage
+        if self.ladder is None or coverage is None or networks_looked_at(self.seen):
             return False
-        policy = self.policy
-        return self._damage() <= self.ladder.sure_below(rung, policy.coverage, policy.confidence)
+        table = self.ladder.table
+        bar = accuracy_wanted(self.constraint, table.clean_accuracy)
+        margin = self.ladder.expected_accuracy(rung, self._damage()) - bar
+        return margin >= margin_that_keeps(coverage, table, self.constraint)
 
     def _retrained(self) -> Action:
         """Retrain by what is lacking, or give up."""

@@ -3,6 +3,7 @@
 from chipmend.resilience.analysis import Analysis, trajectory
 from chipmend.resilience.ladder import Ladder
 from chipmend.resilience.table import UNREACHABLE, ResilienceTable, Rung, Trajectory
+from chipmend.resilience.trial import TrialLot
 
 __all__ = [
     "UNREACHABLE",
@@ -11,5 +12,6 @@ __all__ = [
     "ResilienceTable",
     "Rung",
     "Trajectory",
+    "TrialLot",
     "trajectory",
 ]

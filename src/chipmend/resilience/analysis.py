@@ -38,6 +38,7 @@ from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.repairs.workbench import Tick, Workbench
 from chipmend.resilience.table import SURE, Point, Rung, Trajectory, check_amounts
+from chipmend.resilience.trial import TrialLot
 from chipmend.steps import Anytime, Assess, Measure, Recipe, Retrain, Step
 
 RATES = (0.01, 0.1, 0.2, 0.35, 0.5)
@@ -62,6 +63,8 @@ class Analysis:
             ``rates`` where these are given too: maps then grow worse in both at once.
         cells: How stuck bits lie in the memory.
         at_1: Share of them that is stuck at 1.
+        trial: A trial lot, for policies that promise coverage: each of its chips is looked at on
+            the whole validation split, beside the repeats.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -78,6 +81,7 @@ class Analysis:
     bit_rates: tuple[float, ...] = ()
     cells: Annotated[Cells, ByKind()] = field(default_factory=Scattered)
     at_1: float = 0.5
+    trial: TrialLot | None = None
 
     def __post_init__(self) -> None:
         check_amounts(self.amounts)
@@ -142,6 +146,23 @@ class Analysis:
         stuck = self._stuck(point.bit_rate)
         return replace(faults, stuck=stuck_bits(array.memory, stuck, seed=seed, chip=chip))
 
+    def map_of(
+        self, job: "Repeat", array: Array, *, seed: int, chip: str
+    ) -> tuple[Point, FaultMap]:
+        """What a repeat's map is drawn at, and the map: its own rates, of a chip of the trial lot.
+
+        Args:
+            job: The repeat.
+            array: The array; its memory states its words if bits are to be stuck.
+            seed: The seed of the run.
+            chip: Identity of the repeat.
+        """
+        if job.point is not None:
+            return job.point, self.faults(array, job.point, seed=seed, chip=chip)
+        assert self.trial is not None
+        faults = self.trial.chip(array, job.number, seed=seed).faults
+        return Point(faults.rate, faults.stuck.rate if faults.stuck else 0.0), faults
+
     def check_codes(self) -> None:
         """Refuse stuck bits in an analysis that chooses no codes, and would not see them.
 
@@ -149,11 +170,16 @@ class Analysis:
             TableError: A recipe of it chooses none.
         """
         recipes = (self.start, *self.rungs)
-        if self.bit_rates and not all(is_quantized(recipe) for recipe in recipes):
+        if self.has_stuck_bits and not all(is_quantized(recipe) for recipe in recipes):
             raise TableError(
                 "an analysis of stuck bits, which a recipe of it does not see: it chooses no codes",
                 hint="put quantize into its start, and into every rung",
             )
+
+    @property
+    def has_stuck_bits(self) -> bool:
+        """Whether bits of any of its maps are stuck."""
+        return bool(self.bit_rates or (self.trial and self.trial.stuck))
 
     def repairs(self) -> tuple[Step, ...]:
         """All steps that are carried out beside retraining and looks."""
@@ -170,6 +196,10 @@ class Analysis:
         """Every repeat."""
         return [Repeat(point, number) for point in self.points for number in range(self.repeats)]
 
+    def trial_jobs(self) -> list["Repeat"]:
+        """Every chip of the trial lot."""
+        return [Repeat(None, number) for number in range(self.trial.count if self.trial else 0)]
+
     def steps(self) -> Recipe:
         """The walk along one trajectory from its start, with a look after each amount."""
         look = Measure(share=self.share)
@@ -183,16 +213,18 @@ class Repeat(NamedTuple):
     """One fault map of the analysis.
 
     Args:
-        point: What it is drawn at.
+        point: What it is drawn at; none for a chip of the trial lot.
         number: Which one of those it is.
     """
 
-    point: Point
+    point: Point | None
     number: int
 
     @property
     def key(self) -> str:
         """Its name, the same in every run."""
+        if self.point is None:
+            return f"trial/{self.number}"
         rates = [self.point.rate, *([self.point.bit_rate] if self.point.bit_rate else [])]
         return "/".join(map(repr, [*rates, self.number]))
 
@@ -225,10 +257,12 @@ def trajectory(
     """
     chip = f"analysis/{job.key}"
     known = calibration or Calibration(task, seed)
-    filled = known.filled(array.memory) if job.point.bit_rate else None
+    filled = known.filled(array.memory) if analysis.has_stuck_bits else None
     if filled is not None:
         array = replace(array, memory=replace(array.memory, words=filled.words))
-    faults = analysis.faults(array, job.point, seed=seed, chip=chip)
+    if job.point is None and analysis.trial is not None:
+        analysis = replace(analysis, share=1.0, until=analysis.trial.until)
+    point, faults = analysis.map_of(job, array, seed=seed, chip=chip)
     bench = Workbench(task, array, faults, chip=chip, seed=seed, calibration=known, tick=tick)
     for step in analysis.repairs():
         bench.calibration.prepare(step)
@@ -238,7 +272,7 @@ def trajectory(
     rungs = [walk.rung(recipe, analysis.share) for recipe in analysis.rungs]
     accuracies = walk.trained(analysis)
     return Trajectory(
-        rate=job.point.rate,
+        rate=point.rate,
         repeat=job.number,
         effective_rate=effective_rate(weights_per_pe(task.model, array), faults.unusable),
         accuracies=tuple(accuracies),
@@ -246,7 +280,7 @@ def trajectory(
         seconds=time.perf_counter() - started,
         damage=damage,
         rungs=tuple(rungs),
-        bit_rate=job.point.bit_rate,
+        bit_rate=point.bit_rate,
         effective_bit_rate=(faults.stuck.rate_among(filled) if faults.stuck and filled else 0.0),
     )
 

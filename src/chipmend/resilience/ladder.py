@@ -6,8 +6,6 @@ Accuracy falls with damage, so what was seen of chips is fitted by a falling lin
 References:
     [Barlow1972] Barlow, Bartholomew, Bremner, Brunk, "Statistical inference under order
         restrictions", 1972 (isotonic regression).
-    [Wilks1941] Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
-        Mathematical Statistics 12, 1941.
 """
 
 import math
@@ -24,6 +22,7 @@ from chipmend.resilience.table import (
     ResilienceTable,
     Rung,
     Trajectory,
+    accuracy_wanted,
     faulty_pes,
 )
 
@@ -55,31 +54,18 @@ class Ladder:
         fitted = isotonic_regression(accuracies, increasing=False).x
         return float(np.interp(damage, places, fitted))
 
-    def sure_below(self, rung: int, coverage: float, confidence: float) -> float:
-        """The damage up to which a rung may do without a look.
-
-        Chips that are no more damaged than repeats that all met the constraint miss it seldom: if
-        more than ``1 - coverage`` of them did, so many repeats would hardly all have met it
-        [Wilks1941].
+    def promising(self, first: int, damage: float, constraint: Constraint) -> int:
+        """The first rung from one on that is expected to do; the last one, if none is.
 
         Args:
-            rung: Which rung.
-            coverage: Share of the chips that has to meet the constraint.
-            confidence: How sure that has to be.
-
-        Returns:
-            The greatest such damage; -1 if too few repeats were measured to say so.
+            first: The rung to begin with.
+            damage: The chip's assessment.
+            constraint: What to reach on validation.
         """
-        rungs = max(1, len(self.table.trajectories[0].rungs))
-        half = (1 - confidence) / rungs / 2  # for the looks at the repeats, and for which they are
-        needed = math.ceil(math.log(half) / math.log(coverage))
-        sure = half / needed
-        met = []
-        for damage, seen in self._seen(rung):
-            if seen.p_value > sure:
-                break
-            met.append(damage)
-        return met[-needed] if len(met) >= needed else -1.0
+        last = len(self.table.trajectories[0].rungs) - 1
+        bar = accuracy_wanted(constraint, self.table.clean_accuracy)
+        does = (r for r in range(first, last) if self.expected_accuracy(r, damage) >= bar)
+        return next(does, last)
 
     def recovered(self, epochs: float) -> float:
         """Share of what a repaired network lacks to the clean one that retraining gives back.

@@ -105,11 +105,13 @@ class ResilienceTable:
         amounts: Epochs of retraining, ascending; 0 is the start alone.
         clean_accuracy: Validation accuracy of the clean network.
         trajectories: The repeats, in the order of rate and repeat.
+        trial: The chips of the trial lot, if there is one.
     """
 
     amounts: tuple[float, ...]
     clean_accuracy: float
     trajectories: tuple[Trajectory, ...]
+    trial: tuple[Trajectory, ...] = ()
 
     @property
     def points(self) -> list[Point]:
@@ -119,12 +121,12 @@ class ResilienceTable:
     @property
     def ee(self) -> float:
         """What the whole analysis cost."""
-        return sum(t.ee for t in self.trajectories)
+        return sum(t.ee for t in (*self.trajectories, *self.trial))
 
     @property
     def seconds(self) -> float:
         """Worker seconds that the whole analysis took."""
-        return sum(t.seconds for t in self.trajectories)
+        return sum(t.seconds for t in (*self.trajectories, *self.trial))
 
     def at(self, point: Point) -> list[Trajectory]:
         """The repeats whose maps were drawn at one point."""
@@ -150,6 +152,26 @@ class ResilienceTable:
                 break
             needed = amount
         return needed
+
+    def just_needed(self, trajectory: Trajectory, constraint: Constraint) -> float:
+        """The amount from which a repeat reaches the constraint, between two that were measured.
+
+        Args:
+            trajectory: One of the table's repeats, or of its trial lot.
+            constraint: What to reach on validation.
+
+        Returns:
+            Epochs, on the line between the last look that missed and the first that did not;
+            ``UNREACHABLE`` as for ``needed``.
+        """
+        needed = self.needed(trajectory, constraint)
+        if needed in (0.0, UNREACHABLE):
+            return needed
+        place = self.amounts.index(needed)
+        low, high = trajectory.accuracies[place - 1 : place + 1]
+        bar = accuracy_wanted(constraint, self.clean_accuracy)
+        before = self.amounts[place - 1]
+        return before + (bar - low) / (high - low) * (needed - before)
 
     def needed_at_points(
         self, constraint: Constraint, statistic: Statistic, quantile: float = 1.0

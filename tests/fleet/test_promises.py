@@ -1,0 +1,91 @@
+"""Campaigns whose policies promise coverage, by a trial lot."""
+
+from dataclasses import replace
+
+import pytest
+
+from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, chips, records
+from chipmend.errors import PlanError
+from chipmend.faults import StuckAt
+from chipmend.fleet import analyze, mend
+from chipmend.policy import Cascade, Reduce
+from chipmend.policy.promise import factor_that_keeps
+from chipmend.recipes import retrained_epochs
+from chipmend.resilience import TrialLot
+from chipmend.steps import Assess, Measure
+
+TRIAL = replace(ANALYSIS, trial=TrialLot(rate=(0.05, 0.4), count=9))
+POLICIES = (
+    Reduce(retrain=RETRAIN),
+    Reduce(retrain=RETRAIN, coverage=0.8),
+    Cascade(retrain=RETRAIN, most=0.4, amounts=(0.0, 0.2), coverage=0.8),
+)
+
+
+def compared(task, **more):
+    given = {"array": ARRAY, "constraint": CONSTRAINT, "policies": POLICIES, "analysis": TRIAL}
+    return mend(task, chips(), **(given | {"threads": 1} | more))
+
+
+@pytest.fixture(scope="module")
+def outcome(task):
+    return compared(task)
+
+
+def test_only_policies_that_promise_have_a_trial_lot_measured(outcome):
+    plain, promised, cascade = (outcome.tables[policy.name] for policy in POLICIES)
+    assert (len(plain.trial), len(promised.trial), len(cascade.trial)) == (0, 9, 9)
+    assert plain.trajectories == promised.trajectories
+    assert promised.ee == pytest.approx(plain.ee + sum(chip.ee for chip in promised.trial))
+
+
+def test_chips_of_the_trial_lot_are_trained_until_they_surely_meet_the_constraint(outcome):
+    for chip in outcome.tables["Reduce-max, 80 % promised"].trial:
+        assert 0.02 < chip.rate < 0.5
+        assert len(chip.accuracies) < len(TRIAL.amounts) or chip.accuracies[-1] < 0.95
+
+
+def test_amounts_are_those_of_so_many_times_the_rates(outcome):
+    table = outcome.tables["Reduce-max, 80 % promised"]
+    factor = factor_that_keeps(0.8, table, CONSTRAINT, "max", 1.0)
+    for chip, record in zip(
+        outcome.chips, outcome.records_of("Reduce-max, 80 % promised"), strict=True
+    ):
+        wanted = table.needed_for(factor * chip.effective_rate, CONSTRAINT)
+        assert retrained_epochs(record.steps) == pytest.approx(wanted)
+
+
+def test_the_cascade_ships_chips_without_a_look(outcome):
+    unseen = [
+        record
+        for record in outcome.records_of("Cascade, 80 % promised")
+        if not any(isinstance(step, Measure) for step in record.steps)
+    ]
+    assert unseen
+    for record in unseen:
+        assert any(isinstance(step, Assess) for step in record.steps)
+        assert "80 % of the chips like it" in record.reason
+
+
+def test_records_are_the_same_for_two_workers(task, outcome):
+    assert records(compared(task, workers=2)) == records(outcome)
+
+
+def test_an_analysis_without_a_lot_is_refused_before_any_work(task):
+    with pytest.raises(PlanError, match=r"80 % promised: a coverage of 0\.8.*no trial lot"):
+        compared(task, analysis=ANALYSIS)
+
+
+def test_a_trial_lot_of_other_faults_than_the_lot_has_is_refused(task):
+    other = replace(TRIAL, trial=replace(TRIAL.trial, stuck=StuckAt(rate=0.01)))
+    with pytest.raises(PlanError, match="its trial lot has some"):
+        compared(task, analysis=other)
+
+
+def test_a_table_with_a_trial_lot_is_kept_and_found_again(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHIPMEND_CACHE", str(tmp_path))
+    analysis = POLICIES[1].analysis(TRIAL, CONSTRAINT)
+    first = analyze(task, array=ARRAY, analysis=analysis, threads=1)
+    assert analyze(task, array=ARRAY, analysis=analysis, threads=1) == first
+    without = analyze(task, array=ARRAY, analysis=replace(analysis, trial=None), threads=1)
+    assert without == replace(first, trial=())  # seconds and all: it was kept on the way
