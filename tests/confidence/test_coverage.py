@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chipmend.confidence import cheapest, chips_needed, keeps, share_interval
+from chipmend.confidence import Kept, cheapest, chips_needed, keeps, share_interval
 
 
 def chance_of(counts, chips, share):
@@ -72,7 +72,7 @@ def test_a_threshold_is_the_order_statistic_of_conformal_prediction(chips, cover
     if rank > chips:
         assert found is None
     else:
-        assert np.sort(scores)[::-1][found] == rank - 1
+        assert np.sort(scores)[::-1][found.setting] == rank - 1
 
 
 def test_the_next_chip_keeps_the_promise_as_often_as_is_said():
@@ -80,7 +80,7 @@ def test_the_next_chip_keeps_the_promise_as_often_as_is_said():
     scores, kept = np.arange(20), 0
     for out in range(20):
         others = np.delete(scores, out)
-        kept += np.sort(others)[::-1][cheapest(*thresholds(others), 0.9)] >= scores[out]
+        kept += np.sort(others)[::-1][cheapest(*thresholds(others), 0.9).setting] >= scores[out]
     assert kept == 18
 
 
@@ -88,12 +88,12 @@ def test_a_cheap_setting_behind_one_that_breaks_the_promise_is_not_trusted():
     shipped = np.ones((3, 20), bool)
     met = np.ones((3, 20), bool)
     met[1, :5] = False
-    assert cheapest(shipped, met, 0.9) == 0
+    assert cheapest(shipped, met, 0.9) == Kept(0, 20, 0)
     assert cheapest(shipped[1:], met[1:], 0.9) is None
 
 
 def test_settings_at_which_too_few_chips_ship_say_nothing():
     shipped = np.ones((2, 20), bool)
     shipped[0, 8:] = False
-    assert cheapest(shipped, np.ones((2, 20), bool), 0.9) == 1
+    assert cheapest(shipped, np.ones((2, 20), bool), 0.9) == Kept(1, 20, 0)
     assert cheapest(shipped[:1], np.ones((1, 20), bool), 0.9) is None

@@ -13,7 +13,7 @@ POLICY = {"chips", "met", "scrapped", "bins", "accuracy_mean", "accuracy_min"}
 POLICY |= {"ee_per_chip", "ee_analysis", "ee_overspent", "seconds"}
 """What machines are promised."""
 MORE, MORE_OF_POLICY = (
-    {"ee_lost"},
+    {"ee_lost", "promises"},
     {
         "shipped",
         "ee_shared",

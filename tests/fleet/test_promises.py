@@ -6,7 +6,7 @@ import pytest
 
 from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, chips, records
 from chipmend.errors import PlanError
-from chipmend.faults import StuckAt
+from chipmend.faults import Lines, StuckAt, make_chips
 from chipmend.fleet import analyze, mend
 from chipmend.policy import Cascade, Reduce
 from chipmend.policy.promise import factor_that_keeps
@@ -47,7 +47,7 @@ def test_chips_of_the_trial_lot_are_trained_until_they_surely_meet_the_constrain
 
 def test_amounts_are_those_of_so_many_times_the_rates(outcome):
     table = outcome.tables["Reduce-max, 80 % promised"]
-    factor = factor_that_keeps(0.8, table, CONSTRAINT, "max", 1.0)
+    factor = factor_that_keeps(0.8, table, CONSTRAINT, "max", 1.0).setting
     for chip, record in zip(
         outcome.chips, outcome.records_of("Reduce-max, 80 % promised"), strict=True
     ):
@@ -65,6 +65,35 @@ def test_the_cascade_ships_chips_without_a_look(outcome):
     for record in unseen:
         assert any(isinstance(step, Assess) for step in record.steps)
         assert "80 % of the chips like it" in record.reason
+
+
+def test_what_is_promised_and_how_the_trial_lot_keeps_it_is_told(outcome):
+    names = [policy.name for policy in POLICIES[1:]]
+    assert list(outcome.promises) == names
+    for name, concerned in zip(names, ("that ship", "without a look"), strict=True):
+        promise = outcome.promises[name]
+        assert (promise.coverage, promise.trial, promise.shifts) == (0.8, 9, ())
+        assert promise.concerned.endswith(concerned)
+        assert promise.missed + 1 <= 0.2 * (promise.shipped + 1) + 1e-9
+    assert outcome.summary()["promises"][names[0]]["trial"] == 9
+
+
+def test_a_lot_unlike_the_trial_lot_is_noticed(task, caplog):
+    analysis = replace(TRIAL, trial=replace(TRIAL.trial, count=40))
+    lot = make_chips(ARRAY, rate=0.2, count=20, spatial=Lines())
+    policy = Reduce(retrain=RETRAIN, coverage=0.5)
+    outcome = mend(
+        task,
+        lot,
+        array=ARRAY,
+        constraint=CONSTRAINT,
+        policies=[policy],
+        analysis=analysis,
+        threads=1,
+    )
+    shifts = outcome.promises[policy.name].shifts
+    assert "gathering in rows" in {shift.trait for shift in shifts}
+    assert "the lot is not like the trial lot" in caplog.text
 
 
 def test_records_are_the_same_for_two_workers(task, outcome):

@@ -114,6 +114,7 @@ def show(outcome: "Outcome") -> None:
     from chipmend.report import text_table
 
     print_whole(text_table(outcome))
+    _show_promises(outcome)
     _show_bundles(outcome)
     failures = Counter(r.reason for r in outcome.records if r.bin == Bin.FAILED)
     for reason, count in failures.most_common(MOST_REASONS):
@@ -133,6 +134,17 @@ def check_any_done(outcome: "Outcome") -> None:
         raise WorkerError(
             "nothing could be done for any chip, for the reasons above",
             hint="mend what they name, then begin again in a new run folder",
+        )
+
+
+def _show_promises(outcome: "Outcome") -> None:
+    """Say what is promised, and of whom."""
+    for name, promise in outcome.promises.items():
+        kept = promise.shipped - promise.missed
+        say(
+            f"{name}: promised of {promise.concerned}, as {kept} of {promise.shipped} such chips "
+            f"of a trial lot of {promise.trial} keep it"
+            + (", which this lot is not like" if promise.shifts else "")
         )
 
 

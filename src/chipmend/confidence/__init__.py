@@ -8,7 +8,7 @@ from chipmend.confidence.constraint import (
     holds,
     measured,
 )
-from chipmend.confidence.coverage import cheapest, chips_needed, keeps, share_interval
+from chipmend.confidence.coverage import Kept, cheapest, chips_needed, keeps, share_interval
 from chipmend.confidence.intervals import Measured
 from chipmend.confidence.sequential import alpha_of_look
 
@@ -16,6 +16,7 @@ __all__ = [
     "Accuracy",
     "Constraint",
     "Drop",
+    "Kept",
     "Measured",
     "alpha_of_look",
     "cheapest",

@@ -13,6 +13,7 @@ References:
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -70,11 +71,25 @@ def keeps(shipped: int, missed: int, coverage: float) -> bool:
     return missed + 1 <= (1 - coverage) * (shipped + 1) + 1e-9
 
 
+class Kept(NamedTuple):
+    """A setting that keeps a promise.
+
+    Args:
+        setting: Its number, or what is set.
+        shipped: Chips that ship with it.
+        missed: Those of them that miss what is promised.
+    """
+
+    setting: float
+    shipped: int
+    missed: int
+
+
 def cheapest(
     shipped: Bool[np.ndarray, "settings chips"],
     met: Bool[np.ndarray, "settings chips"],
     coverage: float,
-) -> int | None:
+) -> Kept | None:
     """The cheapest setting of a policy that keeps a promise on chips like those to come.
 
     Settings are gone through from the dearest on, so that the first that breaks the promise ends
@@ -86,14 +101,15 @@ def cheapest(
         coverage: Share of those that ship which is not to miss it.
 
     Returns:
-        The number of the setting; none if none keeps the promise.
+        The setting, and what becomes of the chips; none if none keeps the promise.
     """
     found = None
     for setting, (ships, meets) in enumerate(zip(shipped, met, strict=True)):
         count = int(ships.sum())
         if count < chips_needed(coverage):
             continue  # too few to tell
-        if not keeps(count, int((ships & ~meets).sum()), coverage):
+        missed = int((ships & ~meets).sum())
+        if not keeps(count, missed, coverage):
             break
-        found = setting
+        found = Kept(setting, count, missed)
     return found

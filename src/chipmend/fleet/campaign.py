@@ -35,6 +35,7 @@ from chipmend.fleet.jobs import Job, planned_jobs, rate_among
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.mending import Mending
 from chipmend.fleet.outcome import ChipFacts, Outcome
+from chipmend.fleet.promises import Promise, promises_of
 from chipmend.fleet.runner import Runner
 from chipmend.hardware.array import Array
 from chipmend.hardware.memory import Filled
@@ -330,6 +331,22 @@ class Campaign:
             },
             plan=plain(self._plan),
             assumed_healthy=assumed_healthy(self.task.model),
+            promises=self._promises(tables),
+        )
+
+    def _promises(self, tables: dict[str, ResilienceTable]) -> dict[str, Promise]:
+        """What policies promise, and whether the lot is like the trial lot."""
+        setup, array = self.setup, self.setup.array
+        if self._filled is not None:
+            array = replace(array, memory=replace(array.memory, words=self._filled.words))
+        return promises_of(
+            setup.policies,
+            setup.constraint,
+            tables,
+            setup.analysis.trial,
+            self.chips,
+            array,
+            setup.seed,
         )
 
     def _shared(self, policy: Policy, found: dict[tuple[str, str], ChipRecord]) -> Cost:

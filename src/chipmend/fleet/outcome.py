@@ -9,6 +9,7 @@ from chipmend.confidence.constraint import Accuracy, Constraint, Drop
 from chipmend.errors import StoreError
 from chipmend.files import write_bytes
 from chipmend.fleet.ledger import ChipRecord, PathPoint, PolicySum, sum_up
+from chipmend.fleet.promises import Promise
 from chipmend.hardware.array import Array
 from chipmend.records import plain, rebuilt
 from chipmend.repairs.cost import Cost
@@ -70,6 +71,7 @@ class Outcome:
         execution: Versions, device, threads, workers.
         plan: The plan as the user gave it, if there was one.
         assumed_healthy: Weights that are not placed on the array, by name.
+        promises: What policies promise, by their names.
     """
 
     array: Array
@@ -86,6 +88,7 @@ class Outcome:
     execution: dict[str, Any]
     plan: dict[str, Any]
     assumed_healthy: list[str] = field(default_factory=list)
+    promises: dict[str, Promise] = field(default_factory=dict)
 
     def records_of(self, policy: str) -> list[ChipRecord]:
         """The records of one policy, in the order of the chips."""
@@ -130,6 +133,7 @@ class Outcome:
                 "report": report,
                 "ee_lost": self.lost.ee,
                 "policies": {s.policy: _machine_sum(s) for s in self.sums()},
+                "promises": self.promises,
             }
         )
 

@@ -14,6 +14,7 @@ from statistics import NormalDist
 from typing import Annotated, Literal
 
 from chipmend.confidence.constraint import ROUNDING, Constraint
+from chipmend.confidence.coverage import Kept
 from chipmend.confidence.sequential import alpha_of_look, levels
 from chipmend.errors import PlanError, TableError
 from chipmend.policy.fusing import fused_dies
@@ -205,6 +206,15 @@ class Cascade:
             for fused in fused_dies(dies, lambda rates: ladder.expected_ee(rates, constraint))
         ]
 
+    @property
+    def concerned(self) -> str:
+        """Which chips a coverage is promised of."""
+        return "chips that ship without a look"
+
+    def promised(self, constraint: Constraint, table: ResilienceTable) -> Kept:
+        """How well a chip has to be expected to do to ship unseen, and how the trial lot fares."""
+        return margin_that_keeps(self.coverage or 0.0, table, constraint)
+
     def next(
         self,
         group: Group,
@@ -319,7 +329,7 @@ class _Climb:
         table = self.ladder.table
         bar = accuracy_wanted(self.constraint, table.clean_accuracy)
         margin = self.ladder.expected_accuracy(rung, self._damage()) - bar
-        return margin >= margin_that_keeps(coverage, table, self.constraint)
+        return margin >= self.policy.promised(self.constraint, table).setting
 
     def _retrained(self) -> Action:
         """Retrain by what is lacking, or give up."""

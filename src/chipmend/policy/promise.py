@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from chipmend.confidence.constraint import Constraint
-from chipmend.confidence.coverage import cheapest, chips_needed
+from chipmend.confidence.coverage import Kept, cheapest, chips_needed
 from chipmend.errors import TableError
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.ladder import Ladder
@@ -64,7 +64,7 @@ def factor_that_keeps(
     constraint: Constraint,
     statistic: Statistic,
     quantile: float,
-) -> float:
+) -> Kept:
     """By how much fault rates have to be multiplied for the amounts that a table gives to do.
 
     Args:
@@ -75,7 +75,7 @@ def factor_that_keeps(
         quantile: Which one, for ``quantile``.
 
     Returns:
-        The least factor that keeps the promise on the trial lot.
+        The least factor that keeps the promise on the trial lot, and how it does.
 
     Raises:
         TableError: None does.
@@ -102,11 +102,11 @@ def factor_that_keeps(
             f"{len(needed)} chips came to meet it",
             hint="analyse larger amounts, promise less, or give chips of lower fault rates",
         )
-    return float(settings[found])
+    return found._replace(setting=float(settings[int(found.setting)]))
 
 
 @lru_cache(maxsize=8)
-def margin_that_keeps(coverage: float, table: ResilienceTable, constraint: Constraint) -> float:
+def margin_that_keeps(coverage: float, table: ResilienceTable, constraint: Constraint) -> Kept:
     """By how much a chip has to be expected to do better than it must, to ship without a look.
 
     Args:
@@ -115,7 +115,8 @@ def margin_that_keeps(coverage: float, table: ResilienceTable, constraint: Const
         constraint: What they are to meet.
 
     Returns:
-        The least margin of accuracy that keeps the promise on the trial lot; infinite if none does.
+        The least margin of accuracy that keeps the promise on the trial lot, and how it does;
+        infinite if none does.
     """
     ladder, bar = Ladder(table), accuracy_wanted(constraint, table.clean_accuracy)
     margins, met = [], []
@@ -127,7 +128,9 @@ def margin_that_keeps(coverage: float, table: ResilienceTable, constraint: Const
     settings = np.unique(margins)[::-1]
     shipped = np.array(margins) >= settings[:, None]
     found = cheapest(shipped, np.broadcast_to(met, shipped.shape), coverage)
-    return math.inf if found is None else float(settings[found])
+    if found is None:
+        return Kept(math.inf, 0, 0)
+    return found._replace(setting=float(settings[int(found.setting)]))
 
 
 def _least_factors(

@@ -8,12 +8,13 @@ will do, as long as it can be pickled and its answers depend on nothing but its 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
 
 from chipmend.confidence.constraint import Constraint, Drop
+from chipmend.confidence.coverage import Kept
 from chipmend.confidence.intervals import Measured
 from chipmend.errors import PlanError
 from chipmend.faults.maps import Chip
@@ -124,6 +125,25 @@ class Policy(Protocol):
         table: ResilienceTable | None,
     ) -> Action:
         """Say what to do with a group, given everything that was done with it so far."""
+        ...
+
+
+@runtime_checkable
+class Promises(Protocol):
+    """What a policy that promises coverage has beside what all have."""
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the chips concerned that is to meet the constraint; none to promise nothing."""
+        ...
+
+    @property
+    def concerned(self) -> str:
+        """Which chips that is said of, in words."""
+        ...
+
+    def promised(self, constraint: Constraint, table: ResilienceTable) -> Kept:
+        """How the trial lot keeps what is promised."""
         ...
 
 

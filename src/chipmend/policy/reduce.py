@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from chipmend.confidence.constraint import Constraint
+from chipmend.confidence.coverage import Kept
 from chipmend.policy.by_table import ByTable, checked_table
 from chipmend.policy.looks import check_confidence
 from chipmend.policy.promise import factor_that_keeps, promising
@@ -63,7 +64,15 @@ class Reduce(ByTable):
         """Look every chip's effective fault rate up in the table."""
         known, factor = checked_table(table, self.name), 1.0
         if self.coverage is not None:
-            factor = factor_that_keeps(
-                self.coverage, known, constraint, self.statistic, self.quantile or 1.0
-            )
+            factor = self.promised(constraint, known).setting
         return [self.alone(die, constraint, known, factor) for die in dies]
+
+    @property
+    def concerned(self) -> str:
+        """Which chips a coverage is promised of."""
+        return "chips that ship"
+
+    def promised(self, constraint: Constraint, table: ResilienceTable) -> Kept:
+        """How many times its fault rates a chip is taken to have, and how the trial lot fares."""
+        coverage, quantile = self.coverage or 0.0, self.quantile or 1.0
+        return factor_that_keeps(coverage, table, constraint, self.statistic, quantile)
