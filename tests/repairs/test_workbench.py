@@ -11,7 +11,7 @@ from chipmend.faults import FaultMap
 from chipmend.hardware import Array
 from chipmend.network import Task, accuracy, scores
 from chipmend.recipes import merged, ready_to_ship
-from chipmend.repairs import Workbench, prune_, pruned_weights, reestimate_, workbench
+from chipmend.repairs import Workbench, looking, prune_, pruned_weights, reestimate_
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
 from chipmend.repairs.remap import remapped
@@ -273,7 +273,7 @@ def test_scores_are_those_of_the_network_on_its_split():
 
 
 def test_a_look_sees_the_same_whatever_was_looked_at_before(monkeypatch):
-    monkeypatch.setattr(workbench, "LOOK_BATCH", 7)
+    monkeypatch.setattr(looking, "LOOK_BATCH", 7)
     at_once, by_and_by = bench(), bench()
     for share in (0.1, 0.05, 0.6, 1.0):
         found = by_and_by.validation((Prune(),), share)
@@ -282,7 +282,7 @@ def test_a_look_sees_the_same_whatever_was_looked_at_before(monkeypatch):
 
 
 def test_a_look_pays_for_whole_batches_that_no_earlier_one_saw(monkeypatch):
-    monkeypatch.setattr(workbench, "LOOK_BATCH", 7)
+    monkeypatch.setattr(looking, "LOOK_BATCH", 7)
 
     def looks(*shares):
         return (Prune(), *(Measure(share=share) for share in shares))

@@ -103,6 +103,8 @@ def carried_out(
             plan=tables,
             verify=bundles.verify,
             key=bundles.key,
+            margin=plan.margin,
+            truth=plan.truth(),
         )
     keep_plan(plan.execution.run, tables, folder)
     return outcome, write_report(outcome, plan.execution.run / REPORT)

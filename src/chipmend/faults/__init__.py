@@ -9,6 +9,7 @@ from chipmend.faults.macs_at import MacsAt, stuck_macs
 from chipmend.faults.maps import Chip, FaultMap, Provenance, check_fits, fused
 from chipmend.faults.picture import ascii_picture, png_picture
 from chipmend.faults.readers import read_csv, write_csv
+from chipmend.faults.screening import Margin, Screening
 from chipmend.faults.spares import Covered, RegionalSpares, spares_cover
 from chipmend.faults.stuck import StuckBits
 from chipmend.faults.stuck_at import BitLines, Cells, Scattered, StuckAt, WordLines, stuck_bits
@@ -24,9 +25,11 @@ __all__ = [
     "Lines",
     "Lot",
     "MacsAt",
+    "Margin",
     "Provenance",
     "RegionalSpares",
     "Scattered",
+    "Screening",
     "Spatial",
     "StuckAt",
     "StuckBits",

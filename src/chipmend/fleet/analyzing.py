@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from chipmend.errors import RepairError, StoreError
+from chipmend.faults.screening import Margin
 from chipmend.files import write_bytes
 from chipmend.fleet.runner import Runner
 from chipmend.hardware.array import Array
@@ -34,6 +35,7 @@ class Analyzing:
         seed: The seed of the run.
         clean: Scores of the clean network on the validation split.
         calibration: What closed-form repair knows of the network.
+        margin: What looks allow for beside fault maps.
     """
 
     task: Task
@@ -42,6 +44,7 @@ class Analyzing:
     seed: int
     clean: Float64[np.ndarray, " samples"]
     calibration: Calibration
+    margin: Margin | None = None
 
     def __call__(self, job: Repeat, tick: Callable[[float], object]) -> dict[str, Any]:
         """Measure a repeat; a ``Trajectory``, as JSON can hold it."""
@@ -54,6 +57,7 @@ class Analyzing:
                 clean=self.clean,
                 seed=self.seed,
                 calibration=self.calibration,
+                margin=self.margin,
                 tick=tick,
             )
         )
@@ -84,7 +88,7 @@ def resilience_table(
     """
     analysis = work.analysis
     analysis.check_codes()
-    parts = [work.task.digest(), work.array, analysis, work.seed, conditions]
+    parts = [work.task.digest(), work.array, analysis, work.seed, work.margin, conditions]
     path = None if cache is None else cache / f"{digest_of(parts)}.json"
     if path is not None and (cached := _cached(path)) is not None:
         return cached

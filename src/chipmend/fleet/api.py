@@ -11,13 +11,14 @@ from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, check_constraint
 from chipmend.faults.maps import Chip
+from chipmend.faults.screening import Margin
 from chipmend.files import cache_folder
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.arrangement import Arrangement, cores, fastest
 from chipmend.fleet.bundling import Which, check_shipping
 from chipmend.fleet.campaign import Campaign, Setup, calibration_of
 from chipmend.fleet.fingerprint import conditions
-from chipmend.fleet.jobs import check_chips
+from chipmend.fleet.jobs import check_chips, check_truth
 from chipmend.fleet.outcome import Outcome
 from chipmend.fleet.progress import Progress, Unwatched
 from chipmend.fleet.runner import Runner
@@ -51,6 +52,8 @@ def mend(
     plan: dict[str, Any] | None = None,
     verify: Which = "sample",
     key: str | Path | None = None,
+    margin: Margin | None = None,
+    truth: Sequence[Chip] | None = None,
 ) -> Outcome:
     """Mend every chip of a lot under one or more policies.
 
@@ -76,6 +79,9 @@ def mend(
             under one policy, into the run folder.
         key: File of the private key that signs bundles (``chipmend bundle key``); unsigned by
             default.
+        margin: What decisions allow for beside fault maps: faults that the tester may have missed.
+        truth: The same chips with what is broken indeed, in the same order, to report by: what
+            their maps lack nobody knows of, but it is there when accuracies are read.
 
     Returns:
         What became of every chip, and what it cost.
@@ -92,8 +98,11 @@ def mend(
         analysis=analysis or Analysis(),
         seed=seed,
         hindsight=hindsight,
+        margin=margin,
     )
     check_chips(chips, array)
+    if truth is not None:
+        check_truth(chips, truth, array)
     watched = progress or Unwatched()
     with ExitStack() as stack:
         folder = Path(run) if run is not None else Path(stack.enter_context(TemporaryDirectory()))
@@ -111,6 +120,7 @@ def mend(
             bundles=None if run is None else folder,
             verify=verify,
             key=None if key is None else Path(key),
+            truth=truth or (),
         )
         outcome = campaign.run()
         outcome.write(folder)
@@ -127,6 +137,7 @@ def analyze(
     workers: int | None = 1,
     threads: int | None = None,
     progress: Progress | None = None,
+    margin: Margin | None = None,
 ) -> ResilienceTable:
     """Measure how a network's accuracy answers to faults and to retraining.
 
@@ -142,6 +153,7 @@ def analyze(
         workers: As for ``mend``.
         threads: As for ``mend``.
         progress: Who watches.
+        margin: As for ``mend``.
 
     Returns:
         The resilience table.
@@ -162,6 +174,7 @@ def analyze(
                 seed,
                 _clean_scores(task, arrangement.threads),
                 calibration_of(task, seed, arrangement.threads, folder),
+                margin,
             ),
             runner=Runner(arrangement.executor(), store, watched),
             conditions=conditions(arrangement.threads, task.device),

@@ -18,8 +18,9 @@ from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, check_reachable
 from chipmend.errors import ChipmendError, PlanError
-from chipmend.faults.maps import Chip
+from chipmend.faults.maps import Chip, FaultMap
 from chipmend.faults.picture import png_picture
+from chipmend.faults.screening import Margin
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.bundling import (
     Bundling,
@@ -68,6 +69,7 @@ class Setup:
         analysis: The resilience analysis, for policies that need a table.
         seed: The seed of everything random.
         hindsight: Whether to read, for the report, how much would have sufficed for each chip.
+        margin: What decisions allow for beside fault maps; nothing by default.
     """
 
     array: Array
@@ -76,6 +78,7 @@ class Setup:
     analysis: Analysis = field(default_factory=Analysis)
     seed: int = 0
     hindsight: bool = True
+    margin: Margin | None = None
 
     def __post_init__(self) -> None:
         check_policies(self.policies)
@@ -111,6 +114,7 @@ class Campaign:
         bundles: The run folder, where bundles go under one policy; nowhere by default.
         verify: Which bundles are verified.
         key: File of the private key that signs bundles; unsigned by default.
+        truth: What is broken on the chips indeed, where their maps do not say; in their order.
     """
 
     def __init__(
@@ -127,6 +131,7 @@ class Campaign:
         bundles: Path | None = None,
         verify: Which = "sample",
         key: Path | None = None,
+        truth: Sequence[Chip] = (),
     ) -> None:
         self.task, self.chips, self.setup = task, chips, setup
         self._runner, self._threads = runner, threads
@@ -136,6 +141,7 @@ class Campaign:
         self._calibration = calibration_of(task, setup.seed, threads, folder)
         self._per_pe = weights_per_pe(task.model, setup.array)
         self._scoring = Cost()
+        self._broken = {chip.id: chip.faults for chip in truth}
 
     def run(self) -> Outcome:
         """Do what is left to do, and sum up.
@@ -154,7 +160,13 @@ class Campaign:
         tables = self._tables(clean_validation)
         setup = self.setup
         jobs = planned_jobs(
-            self.chips, setup.policies, setup.constraint, tables, self._per_pe, self._filled
+            self.chips,
+            setup.policies,
+            setup.constraint,
+            tables,
+            self._per_pe,
+            self._filled,
+            self._broken,
         )
         work = Mending(
             task=self.task,
@@ -168,6 +180,7 @@ class Campaign:
             tables=tables,
             hindsight=self.setup.analysis.steps() if self.setup.hindsight else (),
             bundling=self._bundling(),
+            margin=setup.margin,
         )
         done = self._runner.results("mend", "mending chips", work, {job.key: job for job in jobs})
         return self._outcome(float(clean_test.mean()), jobs, done, tables)
@@ -191,6 +204,8 @@ class Campaign:
             "analysis": setup.analysis,
             "seed": setup.seed,
             "hindsight": setup.hindsight,
+            "margin": setup.margin,
+            "what is broken": {id_: faults.digest() for id_, faults in self._broken.items()},
         }
         return plain(fingerprint(self.task, self.chips, plan, self._threads))
 
@@ -237,7 +252,7 @@ class Campaign:
             seed, known = setup.seed, self._calibration
             if (key := digest_of(analysis)) not in made:
                 made[key] = resilience_table(
-                    Analyzing(self.task, setup.array, analysis, seed, clean, known),
+                    Analyzing(self.task, setup.array, analysis, seed, clean, known, setup.margin),
                     runner=self._runner,
                     conditions=conditions(self._threads, self.task.device),
                     cache=self._table_cache,
@@ -360,6 +375,10 @@ class Campaign:
         scoring = self._scoring if looks else Cost()
         return scoring + self._calibration.bill(steps)
 
+    def _missed_rate(self, chip: Chip) -> float | None:
+        broken = self._broken.get(chip.id)
+        return None if broken is None else _missed(chip.faults, broken)
+
     def _facts(self, chip: Chip, *, pictured: bool) -> ChipFacts:
         faults = chip.faults
         picture = png_picture(faults) if pictured else b""
@@ -376,7 +395,13 @@ class Campaign:
             stuck_bits=faults.stuck.count if faults.stuck else 0,
             effective_bit_rate=rate_among(self._filled, faults.stuck),
             stuck_mac_bits=len(faults.live or ()),
+            missed_rate=self._missed_rate(chip),
         )
+
+
+def _missed(found: FaultMap, broken: FaultMap) -> float:
+    """Share of the PEs that are broken and were not found to be (base: per PE)."""
+    return float((broken.unusable & ~found.unusable).mean())
 
 
 def calibration_of(task: Task, seed: int, threads: int, folder: Path | None) -> Calibration:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Int64
@@ -30,6 +30,7 @@ class Job:
         groups: The group by the place of its policy.
         effective_bit_rate: Share of the bits of the network's weights that are stuck.
         dies: The chips themselves, in the same order.
+        broken: What is broken on them indeed, by their identities, where the maps do not say.
     """
 
     chips: tuple[str, ...]
@@ -38,6 +39,7 @@ class Job:
     groups: dict[int, Group]
     effective_bit_rate: float = 0.0
     dies: tuple[Chip, ...] = ()
+    broken: Mapping[str, FaultMap] = field(default_factory=dict)
 
     @property
     def fault_rate(self) -> float:
@@ -57,6 +59,7 @@ def planned_jobs(
     tables: Mapping[str, ResilienceTable],
     per_pe: Int64[np.ndarray, "rows cols"],
     filled: Filled | None = None,
+    broken: Mapping[str, FaultMap] | None = None,
 ) -> list[Job]:
     """Ask all policies for their groups, and put those of the same chips into one job.
 
@@ -67,6 +70,7 @@ def planned_jobs(
         tables: The table of each policy that goes by one, by its name.
         per_pe: Weights of the network on each PE.
         filled: Where its weights lie in the weight memory; not needed if no chip has stuck bits.
+        broken: What is broken on chips indeed, by their identities, where their maps do not say.
 
     Returns:
         The jobs, in the order in which their groups were first planned.
@@ -90,7 +94,8 @@ def planned_jobs(
             planned.setdefault(tuple(sorted(group.chips)), {})[place] = group
     by_id = {chip.id: chip for chip in chips}
     return [
-        _job([by_id[i] for i in ids], groups, per_pe, filled) for ids, groups in planned.items()
+        _job([by_id[i] for i in ids], groups, per_pe, filled, broken or {})
+        for ids, groups in planned.items()
     ]
 
 
@@ -104,6 +109,7 @@ def _job(
     groups: dict[int, Group],
     per_pe: Int64[np.ndarray, "rows cols"],
     filled: Filled | None,
+    broken: Mapping[str, FaultMap],
 ) -> Job:
     faults = fused(*(chip.faults for chip in chips))
     return Job(
@@ -113,6 +119,7 @@ def _job(
         groups=groups,
         effective_bit_rate=rate_among(filled, faults.stuck),
         dies=tuple(chips),
+        broken={chip.id: broken[chip.id] for chip in chips if chip.id in broken},
     )
 
 
@@ -131,6 +138,21 @@ def check_chips(chips: Sequence[Chip], array: Array) -> None:
     double = sorted(i for i, times in Counter(chip.id for chip in chips).items() if times > 1)
     if double:
         raise LotError(f"chips of the same identity: {', '.join(double)}", hint="rename them")
+
+
+def check_truth(chips: Sequence[Chip], truth: Sequence[Chip], array: Array) -> None:
+    """Refuse what is said to be broken of other chips than those of the lot.
+
+    Raises:
+        LotError: Other chips, or another order.
+        FaultMapError: Chips of another array.
+    """
+    check_fits(truth, array)
+    if [chip.id for chip in chips] != [chip.id for chip in truth]:
+        raise LotError(
+            "what is broken is told of other chips than those of the lot",
+            hint="give truth for the same chips, in the same order",
+        )
 
 
 def _planned(

@@ -15,6 +15,7 @@ from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, holds, measured
 from chipmend.errors import BundleError, ChipmendError, PlanError, StoreError
+from chipmend.faults.screening import Margin
 from chipmend.fleet.bundling import Bundling
 from chipmend.fleet.executor import Unfinished, reason_of
 from chipmend.fleet.jobs import Job
@@ -57,6 +58,7 @@ class Mending:
         tables: The table of each policy that goes by one, by its name.
         hindsight: The walk on which the least sufficient amount is looked up for the report.
         bundling: Where the bundles of what ships go; nowhere by default.
+        margin: What looks allow for beside fault maps.
     """
 
     task: Task
@@ -70,6 +72,7 @@ class Mending:
     tables: Mapping[str, ResilienceTable] = field(default_factory=dict)
     hindsight: Recipe = ()
     bundling: Bundling | None = None
+    margin: Margin | None = None
 
     def __call__(self, job: Job, tick: Callable[[float], object]) -> dict[str, Any] | Unfinished:
         """Mend a group of chips under every policy that planned for it.
@@ -88,6 +91,7 @@ class Mending:
             seed=self.seed,
             calibration=self.calibration,
             tick=tick,
+            margin=self.margin,
         )
         walks = [_Walk(self.policies[place], group) for place, group in job.groups.items()]
         path = self._walked(bench, walks, job)
@@ -113,7 +117,7 @@ class Mending:
             passed = [stop for stop in stops if retrained_epochs(stop) <= walk.wanted_epochs]
             stops = stops[len(passed) :]
             with contextlib.suppress(Exception):  # the policies will meet it themselves
-                path.extend(self._point(bench, stop) for stop in passed)
+                path.extend(self._point(bench, stop, job) for stop in passed)
             self._serve(walk, bench, job)
         return path
 
@@ -137,19 +141,21 @@ class Mending:
             while walk.action is not None:
                 if isinstance(walk.action, Measure | Ship):
                     _check_has_codes(walk, job)
-                self._carry_out(walk, walk.action, bench)
+                self._carry_out(walk, walk.action, bench, job)
                 if isinstance(walk.action, Retrain):
                     break
         except Exception as error:  # one policy's trouble is not the others'
             walk.end(Bin.FAILED, reason_of(error))
             walk.broke_down = not isinstance(error, ChipmendError)
 
-    def _carry_out(self, walk: "_Walk", action: Action, bench: Workbench) -> None:
+    def _carry_out(self, walk: "_Walk", action: Action, bench: Workbench, job: Job) -> None:
         if isinstance(action, Scrap):
             walk.end(Bin.SCRAPPED, action.reason)
             return
         if isinstance(action, Ship):
-            walk.test_scores = bench.test(walk.recipe)
+            walk.test_scores = {
+                chip: bench.test(walk.recipe, job.broken.get(chip)) for chip in job.chips
+            }
             walk.end(_bin_of(_shipped(walk.recipe, bench)), action.reason)
             return
         walk.tried = (*walk.recipe, action)
@@ -167,8 +173,8 @@ class Mending:
         bench.network(recipe)
         return Observation(step)
 
-    def _point(self, bench: Workbench, recipe: Recipe) -> PathPoint:
-        scores = bench.test(recipe)
+    def _point(self, bench: Workbench, recipe: Recipe, job: Job) -> PathPoint:
+        scores = bench.test(recipe, job.broken.get(job.chips[0]))
         return PathPoint(
             epochs=retrained_epochs(recipe),
             accuracy=float(scores.mean()),
@@ -204,7 +210,7 @@ class Mending:
             walk.broke_down = isinstance(error, StoreError)
 
     def _record(self, walk: "_Walk", chip: str, job: Job, bench: Workbench) -> ChipRecord:
-        shipped = walk.test_scores
+        shipped = None if walk.test_scores is None else walk.test_scores[chip]
         billed = walk.tried if walk.tried and bench.tried(walk.tried) else walk.recipe
         return ChipRecord(
             chip=chip,
@@ -235,7 +241,7 @@ class _Walk:
     action: Action | None = None
     bin: Bin = Bin.FAILED
     reason: str = ""
-    test_scores: np.ndarray | None = None
+    test_scores: dict[str, np.ndarray] | None = None
     broke_down: bool = False
     bundles: dict[str, ShippedBundle] = field(default_factory=dict)
 
@@ -281,7 +287,8 @@ def _shipped(recipe: Recipe, bench: Workbench) -> Recipe:
 
 def _check_has_codes(walk: "_Walk", job: Job) -> None:
     """Refuse to look at, or to ship, what the chip would not compute."""
-    if job.faults.needs_codes and not is_quantized(walk.recipe):
+    maps = (job.faults, *job.broken.values())
+    if any(faults.needs_codes for faults in maps) and not is_quantized(walk.recipe):
         raise PlanError(
             "bits of the weight memory, or of datapaths that nothing bypasses, are stuck, and no "
             "step of the policy chooses codes",

@@ -35,6 +35,7 @@ class ChipFacts:
         stuck_bits: Stuck bits of the weight memory.
         effective_bit_rate: Share of the bits of the network's weights that are stuck.
         stuck_mac_bits: Stuck bits in datapaths that nothing bypasses.
+        missed_rate: Share of PEs that are broken and not in the map, where that is known.
     """
 
     chip: str
@@ -49,6 +50,7 @@ class ChipFacts:
     stuck_bits: int = 0
     effective_bit_rate: float = 0.0
     stuck_mac_bits: int = 0
+    missed_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from chipmend.confidence.constraint import Accuracy, Drop
 from chipmend.errors import ChipmendError
 from chipmend.faults.generate import Clustered, Lines, Uniform
 from chipmend.faults.macs_at import MacsAt
+from chipmend.faults.screening import Margin, Screening
 from chipmend.faults.stuck_at import Cells, StuckAt
 from chipmend.hardware.array import Array
 from chipmend.hardware.mac import Accumulators
@@ -77,7 +78,11 @@ TABLES: Mapping[str, tuple[type, ...]] = {
     "model": (ZooModel, FactoryModel),
     "data": (NamedData, FactoryData),
     "array": (Array, WeightMemory, Accumulators),
-    "chips": (LotFile, MadeChips, Uniform, Clustered, Lines, StuckAt, MacsAt, *get_args(Cells)),
+    "chips": (
+        *(LotFile, MadeChips, Uniform, Clustered, Lines, StuckAt, MacsAt, Screening),
+        *get_args(Cells),
+    ),
+    "margin": (Margin,),
     "constraint": (Drop, Accuracy),
     "policy": _POLICIES,
     "policies": _POLICIES,

@@ -15,6 +15,7 @@ from chipmend.faults.generate import Spatial, Uniform, check_lot_of, make_chips
 from chipmend.faults.lot_file import read_lot
 from chipmend.faults.lots import Lot
 from chipmend.faults.macs_at import MacsAt
+from chipmend.faults.screening import Margin, Screening
 from chipmend.faults.stuck_at import StuckAt
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
@@ -127,6 +128,8 @@ class MadeChips:
         stuck: How stuck bits of the weight memory are drawn; none without it.
         macs: How stuck bits of datapaths are drawn, which nothing bypasses; none without it.
         seed: The seed.
+        screening: The test that fault maps come from, if it misses faults or sees too many: what
+            it misses is there when accuracies are read, and nobody knows of it.
     """
 
     __pydantic_config__ = _STRICT
@@ -138,6 +141,7 @@ class MadeChips:
     stuck: StuckAt | None = None
     macs: MacsAt | None = None
     seed: int = 0
+    screening: Screening | None = None
 
     def __post_init__(self) -> None:
         check_lot_of(self.rate, self.count)
@@ -220,6 +224,7 @@ class Plan:
         analysis: The resilience analysis.
         execution: How it is executed.
         seed: The seed of everything random but the making of chips.
+        margin: What decisions allow for beside fault maps; nothing by default.
     """
 
     __pydantic_config__ = _STRICT
@@ -235,6 +240,7 @@ class Plan:
     analysis: Analysis = field(default_factory=Analysis)
     execution: Execution = field(default_factory=Execution)
     seed: int = 0
+    margin: Margin | None = None
 
     def __post_init__(self) -> None:
         known = [p for p in self.policies if not isinstance(p, FactoryPolicy)]
@@ -251,18 +257,28 @@ class Plan:
         return task_of(self.model, self.data, self.execution.device)
 
     def lot(self) -> Lot:
-        """Read or make the chips."""
+        """Read the chips or make them, with what is known of them."""
         if isinstance(self.chips, LotFile):
             return read_lot(self.chips.file)
+        broken, screening = self._made(self.chips), self.chips.screening
+        return broken if screening is None else screening.seen_of(broken, seed=self.chips.seed)
+
+    def truth(self) -> Lot | None:
+        """The same chips with what is broken indeed; none where that is what is known of them."""
+        if isinstance(self.chips, LotFile) or self.chips.screening is None:
+            return None
+        return self._made(self.chips)
+
+    def _made(self, chips: MadeChips) -> Lot:
         return make_chips(
             self.array,
-            rate=self.chips.rate,
-            count=self.chips.count,
-            spatial=self.chips.spatial,
-            seed=self.chips.seed,
-            spread=self.chips.spread,
-            stuck=self.chips.stuck,
-            macs=self.chips.macs,
+            rate=chips.rate,
+            count=chips.count,
+            spatial=chips.spatial,
+            seed=chips.seed,
+            spread=chips.spread,
+            stuck=chips.stuck,
+            macs=chips.macs,
         )
 
     def deciders(self) -> tuple[Policy, ...]:

@@ -78,6 +78,23 @@ def remapped(
     return Remapped(tuple(search.positions), search.lost, search.work)
 
 
+def moved_with(
+    pruned: Pruned, moved: tuple[Sequence[Coupling], Positions] | None
+) -> dict[str, Tensor]:
+    """The weights that are lost once channels were moved, in the network's own order of them.
+
+    Args:
+        pruned: The weights that are lost as the network stands.
+        moved: Channels that can change places, and where they went; none did by default.
+    """
+    lost = dict(pruned)
+    for coupling, position in zip(*(moved or ((), ())), strict=True):
+        for each in coupling.moved:
+            if each.name in lost:
+                lost[each.name] = each.moved_to(lost[each.name], np.argsort(position))
+    return lost
+
+
 class _Search:
     """The mapping found so far, and the weights that it loses."""
 

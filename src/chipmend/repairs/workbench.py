@@ -5,30 +5,26 @@ training trajectories, goes forward along them, and states the cost of each step
 had been carried out alone.
 """
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
-import torch
 from jaxtyping import Float64
 from torch import nn
 
-from chipmend.confidence.sequential import samples_of
 from chipmend.faults.maps import FaultMap
+from chipmend.faults.screening import Margin
 from chipmend.hardware.array import Array
 from chipmend.hardware.memory import Filled
-from chipmend.network.coupling import Coupling, Positions
 from chipmend.network.dynamic import Lost
 from chipmend.network.evaluate import scores
 from chipmend.network.integer.codes import Codes
-from chipmend.network.integer.graph import tensors_of
 from chipmend.network.integer.layers import Sound
 from chipmend.network.integer.network import IntegerNetwork, Lowering
 from chipmend.network.processor import compute_repeatably_on
-from chipmend.network.samples import ChosenSamples
 from chipmend.network.task import Task
 from chipmend.recipes import (
     ahead_of_retraining,
@@ -41,8 +37,10 @@ from chipmend.recipes import (
 )
 from chipmend.repairs.calibration import MATCHED_PLACES, Calibration
 from chipmend.repairs.coding import Coding
+from chipmend.repairs.computing import Computing, Moves
 from chipmend.repairs.cost import Cost, Stop, ee_of_an_epoch, forward_pass
 from chipmend.repairs.distill import lessons
+from chipmend.repairs.looking import Looked, Looking
 from chipmend.repairs.losing import Losing
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
@@ -54,7 +52,6 @@ from chipmend.repairs.retrain import Retraining
 from chipmend.repairs.sequential import sequential_
 from chipmend.repairs.words import Words, words_on_chip
 from chipmend.seeds import chip_seed
-from chipmend.simulate.chip import on_chip
 from chipmend.steps import (
     Anytime,
     Assess,
@@ -78,9 +75,6 @@ from chipmend.steps import (
     Step,
 )
 
-LOOK_BATCH = 125
-"""Validation samples at a time: looks are made of whole batches."""
-
 Tick = Callable[[float], object]
 
 
@@ -95,6 +89,8 @@ class Workbench:
         chip: Identity of the chip, or of the group that shares the map; seeds derive from it.
         seed: The seed of the run.
         tick: Called now and then with the epoch-equivalents worked on the bench so far.
+        margin: What looks allow for beside the fault map: each batch of images meets another draw
+            of what the tester may have missed. Nothing by default.
     """
 
     def __init__(
@@ -107,6 +103,7 @@ class Workbench:
         seed: int,
         calibration: Calibration | None = None,
         tick: Tick = lambda _: None,
+        margin: Margin | None = None,
     ) -> None:
         compute_repeatably_on(task.device)
         self.task = task
@@ -117,13 +114,14 @@ class Workbench:
         self._worked = 0.0
         self._array, self._faults = array, faults
         self._losing = Losing(self.calibration, Lost(faults.unusable, array))
+        self._computing = Computing(self.calibration, array, faults)
         self._here: tuple[Recipe, nn.Module] | None = None
         self._codes: dict[str, Codes] = {}
         self._trajectories: dict[Recipe, Retraining] = {}
         self._stops: dict[Recipe, Stop] = {}
-        self._order = torch.from_numpy(task.look_order(seed))
-        self._looks: dict[Recipe, _Looked] = {}
-        self._tests: dict[Recipe, np.ndarray] = {}
+        self._looking = Looking(task, faults, chip=chip, seed=seed, margin=margin)
+        self._looks: dict[Recipe, Looked] = {}
+        self._tests: dict[tuple[Recipe, FaultMap], np.ndarray] = {}
         self._damages: dict[tuple[tuple[Remap, ...], OneShot], tuple[float, Cost]] = {}
 
     def network(self, recipe: Recipe) -> nn.Module:
@@ -160,24 +158,31 @@ class Workbench:
 
     def validation(self, recipe: Recipe, share: float = 1.0) -> Float64[np.ndarray, " samples"]:
         """Scores on a share of the validation split after a recipe, in the order of looks."""
-        done, wanted = self.comes_to(recipe), samples_of(share, len(self._order))
-        looked = self._looks.setdefault(done, _Looked())
+        done, wanted = self.comes_to(recipe), self._looking.samples(share)
+        looked = self._looks.setdefault(done, Looked())
         if (seen := len(looked.scores)) < wanted:
-            network = self._shipped(done)
-            started = time.perf_counter()
-            more = ChosenSamples(self.task.validation, self._order[seen : self._images(share)])
-            found = scores(network, more, self.task.metric, batch=LOOK_BATCH)
+            self._at(done)
+            started, images = time.perf_counter(), self._looking.images(share)
+            found = self._looking.scores(partial(self._shipped, done), seen, images)
             looked.scores = np.concatenate([looked.scores, found])
             looked.seconds += time.perf_counter() - started
-            self._work(forward_pass(len(more), self.task))
+            self._work(forward_pass(images - seen, self.task))
         return looked.scores[:wanted]
 
-    def test(self, recipe: Recipe) -> Float64[np.ndarray, " samples"]:
-        """Scores on the test split after a recipe: to report, never to decide by."""
-        done = self.comes_to(recipe)
-        if done not in self._tests:
-            self._tests[done] = scores(self._shipped(done), self.task.test, self.task.metric)
-        return self._tests[done]
+    def test(
+        self, recipe: Recipe, broken: FaultMap | None = None
+    ) -> Float64[np.ndarray, " samples"]:
+        """Scores on the test split after a recipe: to report, never to decide by.
+
+        Args:
+            recipe: The recipe.
+            broken: What is broken indeed; by default what the fault map says.
+        """
+        done, faults = self.comes_to(recipe), broken or self._faults
+        if (done, faults) not in self._tests:
+            network = self._shipped(done, faults)
+            self._tests[done, faults] = scores(network, self.task.test, self.task.metric)
+        return self._tests[done, faults]
 
     def damage(self, recipe: Recipe, moments: OneShot) -> float:
         """How much the weights that a recipe loses matter, by the closed form.
@@ -216,7 +221,7 @@ class Workbench:
                 total += self._stops[ahead_of_retraining(done)].once
             came_to.add(done)
             for looked, share in self._looks_of(done, step):
-                wanted = self._images(share)
+                wanted = self._looking.images(share)
                 total += self._looked_at(looked, max(0, wanted - seen[looked]))
                 seen[looked] = max(seen[looked], wanted)
             if isinstance(step, Measure | KeepBetter):
@@ -238,17 +243,12 @@ class Workbench:
         step = recipe[-1]
         if isinstance(step, Measure):
             looked = self._looks.get(self._kept(done) if done in self._stops else done)
-            return looked is not None and len(looked.scores) >= self._images(step.share)
+            return looked is not None and len(looked.scores) >= self._looking.images(step.share)
         if isinstance(step, Assess):
             return (mapping_of(recipe), step.moments) in self._damages
         if isinstance(step, Remap):
             return step in self._mappings
         return done in self._stops
-
-    def _images(self, share: float) -> int:
-        """Images that a look at a share goes through: whole batches, which are always the same."""
-        wanted = samples_of(share, len(self._order))
-        return min(len(self._order), math.ceil(wanted / LOOK_BATCH) * LOOK_BATCH)
 
     def _looked_at(self, done: Recipe, images: int) -> Cost:
         looked = self._looks[done]
@@ -278,18 +278,14 @@ class Workbench:
             self._here = (recipe, self._carried_out(recipe))
         return self._here[1]
 
-    def _shipped(self, done: Recipe) -> nn.Module:
-        """What the chip computes: to the last bit once weights are codes."""
+    def _shipped(self, done: Recipe, faults: FaultMap) -> nn.Module:
+        """What a chip with some faults computes after a recipe."""
         network = self._at(done)
-        if (lowered := self._lowering(done)) is None:
-            return network
-        return on_chip(
-            lowered,
-            tensors_of(network),
-            self._codes,
-            array=self._array,
-            faults=self._faults,
-            filled=self._filled,
+        return self._computing.on(
+            network,
+            faults,
+            lowering=self._lowering(done),
+            codes=self._codes,
             moved=self._moved(done),
         )
 
@@ -382,7 +378,7 @@ class Workbench:
         """Where the weights lie in the memory; not needed if that is sound."""
         return self.calibration.filled(self._array.memory) if self._faults.stuck else None
 
-    def _moved(self, recipe: Recipe) -> tuple[list[Coupling], Positions] | None:
+    def _moved(self, recipe: Recipe) -> Moves | None:
         """Channels that a recipe moves, and where they go."""
         mapping = self.mapping(recipe)
         return None if mapping is None else (self.calibration.couplings, mapping.positions)
@@ -486,11 +482,3 @@ class Workbench:
     def _work(self, ee: float) -> None:
         self._worked += ee
         self._tick(self._worked)
-
-
-@dataclass(slots=True)
-class _Looked:
-    """Scores of a network on the first validation samples in the order of looks."""
-
-    scores: np.ndarray = field(default_factory=lambda: np.empty(0))
-    seconds: float = 0.0

@@ -21,6 +21,7 @@ from chipmend.confidence.intervals import Measured
 from chipmend.errors import TableError
 from chipmend.faults.generate import Spatial, Uniform, fault_map
 from chipmend.faults.maps import FaultMap
+from chipmend.faults.screening import Margin
 from chipmend.faults.stuck_at import Cells, Scattered, StuckAt, stuck_bits
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
@@ -238,6 +239,7 @@ def trajectory(
     clean: Float64[np.ndarray, " samples"],
     seed: int,
     calibration: Calibration | None = None,
+    margin: Margin | None = None,
     tick: Tick = lambda _: None,
 ) -> Trajectory:
     """Measure one repeat.
@@ -250,6 +252,7 @@ def trajectory(
         clean: Scores of the clean network on the validation split.
         seed: The seed of the run.
         calibration: What closed-form repair knows of the network.
+        margin: What looks allow for beside the map.
         tick: Called now and then with the epoch-equivalents worked so far.
 
     Returns:
@@ -263,7 +266,9 @@ def trajectory(
     if job.point is None and analysis.trial is not None:
         analysis = replace(analysis, share=1.0, until=analysis.trial.until)
     point, faults = analysis.map_of(job, array, seed=seed, chip=chip)
-    bench = Workbench(task, array, faults, chip=chip, seed=seed, calibration=known, tick=tick)
+    bench = Workbench(
+        task, array, faults, chip=chip, seed=seed, calibration=known, tick=tick, margin=margin
+    )
     for step in analysis.repairs():
         bench.calibration.prepare(step)
     started = time.perf_counter()

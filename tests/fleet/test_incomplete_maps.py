@@ -1,0 +1,153 @@
+"""Campaigns on maps that lack faults: what is missed is there when accuracies are read."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, chips
+from chipmend.errors import FaultMapError, LotError
+from chipmend.faults import Chip, Margin, Screening, StuckAt, make_chips
+from chipmend.fleet import analyze, mend
+from chipmend.hardware import WeightMemory
+from chipmend.network import gemms, scores
+from chipmend.network.samples import ChosenSamples
+from chipmend.policy import EFat, FixedSteps, Reduce, UntilMet
+from chipmend.repairs import Workbench, prune_, pruned_weights
+from chipmend.repairs.looking import LOOK_BATCH
+from chipmend.simulate import on_chip
+from chipmend.steps import FAQ, Compensate, OneShot, Prune, Quantize, Remap
+
+SCREENING = Screening(hidden=0.3)
+REPAIR = (Prune(), Compensate(form=OneShot(samples=64, places=500)))
+REMAPPED = (Remap(), *REPAIR)
+
+
+def known(truth):
+    return list(SCREENING.seen_of(truth, seed=0))
+
+
+def mended(task, policies, truth=None, **more):
+    given = {"array": ARRAY, "constraint": CONSTRAINT, "analysis": ANALYSIS, "threads": 1}
+    lot = more.pop("lot", None) or known(truth or chips())
+    return mend(task, lot, policies=policies, truth=truth, **(given | more))
+
+
+@pytest.mark.parametrize("steps", [(Prune(),), REPAIR, REMAPPED])
+def test_accuracies_are_those_with_all_faults_there(task, steps):
+    """By hand: the network that was repaired for the map, without what else is broken."""
+    truth = chips()
+    outcome = mended(task, [FixedSteps(steps=steps)], truth)
+    for broken, found, record in zip(truth, known(truth), outcome.records, strict=True):
+        bench = Workbench(task, ARRAY, found.faults, chip=found.id, seed=0)
+        for length in range(1, len(steps) + 1):
+            network = bench.network(steps[:length])
+        lost = pruned_weights(task.model, broken.faults.unusable, ARRAY)
+        mapping = bench.mapping(steps)
+        if mapping is not None:
+            known_lost = pruned_weights(task.model, found.faults.unusable, ARRAY)
+            for coupling, position in zip(
+                bench.calibration.couplings, mapping.positions, strict=True
+            ):
+                for moved in coupling.moved:
+                    for each in (lost, known_lost):
+                        if moved.name in each:
+                            each[moved.name] = moved.moved_to(
+                                each[moved.name], np.argsort(position)
+                            )
+            assert all((known_lost[name] == gone).all() for name, gone in mapping.pruned.items())
+        prune_(network, lost)
+        by_hand = scores(network, task.test, task.metric).mean()
+        assert record.accuracy == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_what_was_missed_is_told_and_costs_accuracy(task):
+    truth = make_chips(ARRAY, rate=0.4, count=6)
+    blind = mended(task, [FixedSteps(steps=REPAIR)], truth, lot=known(truth))
+    seen = mended(task, [FixedSteps(steps=REPAIR)], lot=list(truth))
+    for facts, chip, found in zip(blind.chips, truth, known(truth), strict=True):
+        assert facts.missed_rate == pytest.approx(chip.faults.rate - found.faults.rate)
+    assert blind.sums()[0].accuracy_mean < seen.sums()[0].accuracy_mean - 0.02
+    assert all(facts.missed_rate is None for facts in seen.chips)
+
+
+def test_chips_of_a_group_are_read_each_with_its_own_faults(task):
+    found = chips()[2]
+    lot = [replace(found, id=name) for name in "ab"]
+    broken = [lot[0], replace(lot[1], faults=chips()[3].faults)]
+    outcome = mended(task, [EFat(retrain=RETRAIN)], broken, lot=lot)
+    one, other = outcome.records
+    assert one.shared_by == other.shared_by == 2
+    assert one.accuracy > other.accuracy
+
+
+def test_int8_networks_are_read_on_the_chip_with_all_faults(task):
+    words = sum(gemm.weight.numel() for gemm in gemms(task.model))
+    array = replace(ARRAY, memory=WeightMemory(words=words))
+    truth = make_chips(array, rate=0.2, count=2, stuck=StuckAt(rate=0.05))
+    steps = (Prune(), Quantize(form=FAQ(), samples=64))
+    outcome = mended(task, [FixedSteps(steps=steps)], truth, array=array, lot=known(truth))
+    for broken, found, record in zip(truth, known(truth), outcome.records, strict=True):
+        bench = Workbench(task, array, found.faults, chip=found.id, seed=0)
+        for length in (1, 2):
+            network = bench.network(steps[:length])
+        chip = on_chip(
+            bench.calibration.lowering(steps[1]),
+            dict(network.named_parameters()) | dict(network.named_buffers()),
+            bench.codes(steps),
+            array=array,
+            faults=broken.faults,
+            filled=bench.calibration.filled(array.memory),
+        )
+        assert record.accuracy == scores(chip, task.test, task.metric).mean()
+
+
+# margins
+
+
+def test_under_a_margin_each_batch_of_a_look_meets_another_draw(task):
+    found, margin = known(chips())[2], Margin(hidden=0.3)
+    bench = Workbench(task, ARRAY, found.faults, chip=found.id, seed=0, margin=margin)
+    bench.network((Prune(),))
+    seen = bench.validation((Prune(),))
+    order = task.look_order(0)
+    for draw in range(-(-len(order) // LOOK_BATCH)):
+        part = slice(draw * LOOK_BATCH, (draw + 1) * LOOK_BATCH)
+        behind = margin.behind(found.faults, seed=0, chip=found.id, draw=draw)
+        network = task.fresh_network()
+        prune_(network, pruned_weights(task.model, behind.unusable, ARRAY))
+        samples = ChosenSamples(task.validation, torch.from_numpy(order[part]))
+        assert (scores(network, samples, task.metric) == seen[part]).all()
+
+
+def test_a_margin_costs_retraining(task):
+    truth = make_chips(ARRAY, rate=0.3, count=4)
+    policies = [UntilMet(increment=0.5, most=2.0, retrain=RETRAIN), Reduce(retrain=RETRAIN)]
+    without = mended(task, policies, truth, lot=known(truth))
+    with_one = mended(task, policies, truth, lot=known(truth), margin=Margin(hidden=0.3))
+    for ours, theirs in zip(with_one.sums(), without.sums(), strict=True):
+        assert ours.ee > theirs.ee or ours.shipped < theirs.shipped
+    table = analyze(
+        task,
+        array=ARRAY,
+        analysis=policies[1].analysis(ANALYSIS, CONSTRAINT),
+        margin=Margin(hidden=0.3),
+        threads=1,
+    )
+    assert [t.accuracies for t in table.trajectories] == [
+        t.accuracies for t in with_one.tables["Reduce-max"].trajectories
+    ]
+
+
+# what is refused
+
+
+def test_truth_of_other_chips_is_refused(task):
+    with pytest.raises(LotError, match="other chips than those of the lot"):
+        mended(task, [FixedSteps()], chips()[::-1], lot=chips())
+    with pytest.raises(FaultMapError):
+        mended(task, [FixedSteps()], [Chip("c0", make_chips(WIDE, rate=0.1, count=1)[0].faults)])
+
+
+WIDE = replace(ARRAY, cols=16)
