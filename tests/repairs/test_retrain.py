@@ -358,3 +358,59 @@ def test_progress_is_told_in_epochs_that_only_grow():
     assert told == sorted(told)
     assert 0 < told[0] <= told[-1] <= 40
     assert training.seconds > 0
+
+
+IMAGES = split()
+
+
+def test_a_step_loses_more_weights_for_its_passes_alone():
+    model = network().eval()  # statistics of norms stay
+    held = HeldAtZero(model, pruned())
+    before = state(model)
+    with held.losing_more(0.3, seed=1):
+        lost = {name: p.detach() == 0 for name, p in model.named_parameters() if name in pruned()}
+        share = sum(int(each.sum()) for each in lost.values()) / sum(
+            each.numel() for each in lost.values()
+        )
+        cross_entropy(model(IMAGES.inputs), IMAGES.targets).backward()
+    gone = sum(int(each.sum()) for each in pruned().values()) / sum(
+        each.numel() for each in pruned().values()
+    )
+    assert share == pytest.approx(gone + 0.3 * (1 - gone), abs=0.12)
+    assert same(state(model), before)
+    for name, parameter in model.named_parameters():
+        if name in lost:
+            assert not parameter.grad[lost[name] & ~pruned()[name]].any()
+            assert parameter.grad[~lost[name]].any()
+
+
+def test_steps_lose_other_weights_each_and_the_same_in_every_run():
+    held = HeldAtZero(network(), pruned())
+    drawn = []
+    for seed in (1, 2, 1):
+        with held.losing_more(0.5, seed=seed):
+            drawn.append([weight.detach().clone() for weight, _ in held._held])
+    assert all(torch.equal(a, b) for a, b in zip(drawn[0], drawn[2], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(drawn[0], drawn[1], strict=True))
+
+
+def test_training_with_losses_in_mind_makes_a_network_that_stands_them_better():
+    def loss_under_losses(missed):
+        training = Retraining(
+            network(),
+            pruned(),
+            split(),
+            loss=cross_entropy,
+            settings=CONSTANT,
+            seed=3,
+            missed=missed,
+        )
+        training.advance(30.0)
+        held = HeldAtZero(found := training.network(), pruned())
+        losses = []
+        for seed in range(40):
+            with held.losing_more(0.3, seed=seed), torch.no_grad():
+                losses.append(float(cross_entropy(found.eval()(IMAGES.inputs), IMAGES.targets)))
+        return sum(losses) / len(losses)
+
+    assert loss_under_losses(0.3) < loss_under_losses(0.0)

@@ -1,4 +1,5 @@
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -228,3 +229,45 @@ def test_a_layer_that_no_input_reaches_loses_its_weights_like_any_other():
     mended, pruned, _ = sequenced(model, some, faults())
     assert pruned["only_in_training.weight"].any()
     assert are_zero(mended, pruned)
+
+
+def best_over_all_losses(rows, wanted, missed):
+    """The weights with the least expected error, by going through all that may be lost."""
+    k = rows.shape[1]
+    moments, sought = torch.zeros(k, k), torch.zeros(k, wanted.shape[1])
+    for kept in itertools.product((0.0, 1.0), repeat=k):
+        left = torch.tensor(kept)
+        odds = missed ** (k - left.sum()) * (1 - missed) ** left.sum()
+        moments += odds * left[:, None] * (rows.mT @ rows) * left
+        sought += odds * left[:, None] * (rows.mT @ wanted)
+    return torch.linalg.solve(moments, sought).mT
+
+
+@pytest.mark.parametrize("missed", [0.0, 0.05, 0.3])
+def test_a_layer_reckons_with_all_that_may_be_lost(missed):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(200, 6, generator=generator) + 1
+    layer = nn.Linear(6, 4, bias=False)
+    model = nn.Sequential(layer)
+    clean, _ = targets(model, rows, places=200, seed=0)
+    none = {"0.weight": torch.zeros(4, 6, dtype=torch.bool)}
+    wanted = layer(rows).detach()
+    sequential_(model, rows, clean, none, intercepts(model, rows), pull=1e-7, missed=missed)
+    assert torch.allclose(layer.weight, best_over_all_losses(rows, wanted, missed), atol=1e-4)
+
+
+def test_lost_weights_are_made_up_for_with_what_may_be_lost_in_mind():
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randn(300, 6, generator=generator)
+    rows[:, 1] = rows[:, 0] + 0.1 * rows[:, 1]  # what the first carries, the second could
+    layer = nn.Linear(6, 4, bias=False)
+    model, wanted = nn.Sequential(layer), layer(rows).detach()
+    clean, _ = targets(model, rows, places=300, seed=0)
+    lost = torch.zeros(4, 6, dtype=torch.bool)
+    lost[:, 0] = True
+    sequential_(
+        model, rows, clean, {"0.weight": lost}, intercepts(model, rows), pull=1e-7, missed=0.1
+    )
+    expected = best_over_all_losses(rows[:, 1:], wanted, 0.1)
+    assert torch.allclose(layer.weight[:, 1:], expected, atol=1e-4)
+    assert not layer.weight[:, 0].any()

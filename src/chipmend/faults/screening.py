@@ -139,6 +139,11 @@ class Margin:
             stuck=self._with_missed_bits(faults.stuck, rng),
         )
 
+    def missed_share(self, faults: FaultMap) -> float:
+        """Share of the PEs that seem sound which is expected to be faulty (base: per PE)."""
+        sound = faults.unusable.size - int(faults.unusable.sum())
+        return self._rate(int(faults.faulty_pes.sum()) + 1, sound)
+
     def _missed(
         self, sound: Bool[np.ndarray, "*places"], found: int, rng: np.random.Generator
     ) -> Bool[np.ndarray, "*places"]:

@@ -78,6 +78,8 @@ def quantized_in_stream_(
     inputs: Tensor,
     clean: Targets,
     places: Mapping[str, Intercept],
+    *,
+    missed: float = 0.0,
 ) -> tuple[dict[str, Codes], int]:
     """Choose the codes of a clean network's weights while inputs stream through it, in place.
 
@@ -88,6 +90,7 @@ def quantized_in_stream_(
         inputs: The calibration inputs, as ``targets`` had them.
         clean: What the clean network does with them.
         places: Intercepts of the weights.
+        missed: Share of the weights that is expected to be lost, nobody knows which.
 
     Returns:
         The codes by name of the weight, and the multiply-adds that it took.
@@ -114,7 +117,7 @@ def quantized_in_stream_(
         codes[name].numbers[outputs], codes[name].step[outputs] = found.numbers, found.step
         return found.weight(), work + spent
 
-    work = settled_in_stream_(network, inputs, clean, settle, places, pull=form.pull)
+    work = settled_in_stream_(network, inputs, clean, settle, places, pull=form.pull, missed=missed)
     with torch.no_grad():
         for name, weight in weights.items():  # also what no calibration input reaches
             weight.copy_(codes[name].weight().view_as(weight))

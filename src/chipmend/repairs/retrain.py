@@ -14,8 +14,8 @@ References:
 import copy
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,29 @@ class HeldAtZero:
         parameters = dict(model.named_parameters(remove_duplicate=False))
         self._held = [(parameters[n], _kept(parameters[n], zero)) for n, zero in pruned.items()]
 
+    @contextmanager
+    def losing_more(self, share: float, seed: int) -> Iterator[None]:
+        """Lose some of the other weights as well, for a pass to and fro; then they are back.
+
+        Args:
+            share: How likely each of them is lost.
+            seed: Chooses them.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        kept = [torch.rand(weight.shape, generator=generator) >= share for weight, _ in self._held]
+        whole = [weight.detach().clone() for weight, _ in self._held]
+        with torch.no_grad():
+            for (weight, _), held in zip(self._held, kept, strict=True):
+                weight.mul_(held.to(weight.device))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for (weight, _), held, before in zip(self._held, kept, whole, strict=True):
+                    weight.copy_(before)
+                    if weight.grad is not None:
+                        weight.grad.mul_(held.to(weight.device))
+
     @torch.no_grad()
     def enforce_(self) -> None:
         """Zero the pruned weights again; costs one multiplication per weight."""
@@ -70,6 +93,8 @@ class Retraining:
         seed: Of the order of the samples, and of what layers such as dropout draw.
         coding: What the words of the chip make of its weights, if it is retrained with codes: the
             passes to and fro see that, the optimizer changes what is behind it.
+        missed: Share of the other weights that each step loses, drawn anew: what is expected to be
+            lost on the chip and nobody knows of. None is where weights are codes.
     """
 
     def __init__(
@@ -82,13 +107,14 @@ class Retraining:
         settings: Retrain,
         seed: int,
         coding: Coding | None = None,
+        missed: float = 0.0,
     ) -> None:
         self.model, self.coding = model, coding
         self.steps = 0
         self.seconds = 0.0
         self._train, self._loss, self._settings = train, loss, settings
         self._device, self._seed = device_of(model), seed
-        self._zeros = HeldAtZero(model, pruned)
+        self._zeros, self._missed = HeldAtZero(model, pruned), missed
         self._order = _Order(len(train), settings.batch, seed)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         if not self._parameters:
@@ -158,7 +184,7 @@ class Retraining:
         inputs, targets = tree_map_only(Tensor, lambda t: t.to(self._device), (inputs, targets))
         self._optimizer.param_groups[0]["lr"] = self._rate()
         self._optimizer.zero_grad(set_to_none=True)
-        with nullcontext() if self.coding is None else self.coding.straight_through(self.model):
+        with self._as_on_chip():
             with training_precision(inputs.device.type):
                 loss = self._loss(self.model(inputs), targets)
             loss.backward()
@@ -167,6 +193,15 @@ class Retraining:
         self.steps += 1
         if isinstance(self._settings.schedule, Anytime):
             self._average_in(self._settings.schedule.averaging)
+
+    def _as_on_chip(self) -> AbstractContextManager[None]:
+        """The network as passes to and fro see it."""
+        if self.coding is not None:
+            return self.coding.straight_through(self.model)
+        if not self._missed:
+            return nullcontext()
+        seed = chip_seed(self._seed, str(self.steps), "missed")
+        return self._zeros.losing_more(self._missed, seed)
 
     def _check_sound(self) -> None:
         if not all(bool(torch.isfinite(p).all()) for p in self._parameters):

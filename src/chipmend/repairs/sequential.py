@@ -147,6 +147,7 @@ def sequential_(
     places: Mapping[str, Intercept],
     *,
     pull: float,
+    missed: float = 0.0,
 ) -> int:
     """Repair a clean network for its pruned weights while inputs stream through it, in place.
 
@@ -157,6 +158,7 @@ def sequential_(
         pruned: The weights on faulty PEs.
         places: Intercepts of the weights.
         pull: Share of the mean second moment by which weights are held to the clean ones.
+        missed: Share of the other weights that is expected to be lost as well, nobody knows which.
 
     Returns:
         The multiply-adds it took, those of the forward pass among them.
@@ -169,7 +171,7 @@ def sequential_(
         solved = compensated(best, pruned[name].flatten(1)[outputs], known)
         return solved.weights, solved.multiply_adds
 
-    work = settled_in_stream_(network, inputs, clean, lose, places, pull=pull)
+    work = settled_in_stream_(network, inputs, clean, lose, places, pull=pull, missed=missed)
     prune_(network, pruned)  # a layer that no calibration input reaches is not compensated
     return work
 
@@ -182,6 +184,7 @@ def settled_in_stream_(
     places: Mapping[str, Intercept],
     *,
     pull: float,
+    missed: float = 0.0,
 ) -> int:
     """Fit a clean network's weights layer by layer while inputs stream through it, in place.
 
@@ -192,6 +195,7 @@ def settled_in_stream_(
         settle: What becomes of the best weights.
         places: Intercepts of the weights.
         pull: Share of the mean second moment by which weights are held to the clean ones.
+        missed: Share of the weights that is expected to be lost, nobody knows which.
 
     Returns:
         The multiply-adds it took, those of the forward pass among them.
@@ -209,7 +213,7 @@ def settled_in_stream_(
             done.add(part)
             fit = _Fit(network, product, clean.parts[part], places[product.gemm.name])
             with solving_for(product.gemm.name):
-                work += fit.solve_(settle, pull)
+                work += fit.solve_(settle, pull, missed)
 
     def correct(path: str, norm: _NormBase, now: Statistics) -> None:
         match_(norm, stored_statistics(norm), clean.norms[path], now)
@@ -233,7 +237,7 @@ class _Fit:
     target: Target
     place: Intercept
 
-    def solve_(self, settle: Settle, pull: float) -> int:
+    def solve_(self, settle: Settle, pull: float, missed: float) -> int:
         """Solve for its best weights, write what becomes of them; return the multiply-adds."""
         clean = self.product.matrix()
         target = self.target
@@ -244,9 +248,11 @@ class _Fit:
         if self.place:
             rows, wanted = rows - mean_in, wanted - mean_out
         grouped = clean.unflatten(0, (len(rows), -1))
-        missed = wanted - rows @ grouped.mT
-        found = _fit_wide if len(rows) == 1 and rows.shape[-1] > WIDEST else _fit
-        moved, known, work = found(rows, missed, pull)
+        residual = wanted - rows @ grouped.mT
+        if len(rows) == 1 and rows.shape[-1] > WIDEST:
+            moved, known, work = _fit_wide(rows, residual, pull)
+        else:
+            moved, known, work = _fit(rows, residual, pull, grouped, missed)
         outputs = slice(self.product.outputs.start, self.product.outputs.stop)
         best = (grouped + moved).flatten(0, 1)
         weights, spent = settle(self.product.gemm.name, outputs, best, known)
@@ -262,25 +268,39 @@ class _Fit:
             held += (mean_out - now).flatten()
 
 
-def _fit(rows: Tensor, missed: Tensor, pull: float) -> tuple[Tensor, Known, int]:
-    """By how much to change each group's weights for what is missed, and how inputs are known."""
+def _fit(
+    rows: Tensor, residual: Tensor, pull: float, clean: Tensor, missed: float
+) -> tuple[Tensor, Known, int]:
+    """By how much to change each group's weights for what is lacking, and how inputs are known.
+
+    Where each weight is lost with probability ``q``, the expected error is that of weights
+    ``(1 - q) w`` and ``q (1 - q) w^T D w``, ``D`` being the diagonal of the moments ``H``: so the
+    best weights solve ``((1 - q) H + q D) w = X^T y``.
+    """
     groups, samples, k = rows.shape
     moments, work = second_moments(rows)
-    added = share_of(moments.diagonal(dim1=1, dim2=2).mean(1), pull)
-    moments.diagonal(dim1=1, dim2=2).add_(added[:, None])
-    moved = solve(cholesky(moments), rows.mT @ missed / samples).mT
-    work += missed.numel() * k + groups * k**3 // 3 + moved.numel() * k
+    diagonal = moments.diagonal(dim1=1, dim2=2)
+    added, sought = share_of(diagonal.mean(1), pull), rows.mT @ residual / samples
+    if missed:
+        own = diagonal.clone()
+        sought = sought + missed * (moments @ clean.mT - own[:, :, None] * clean.mT)
+        moments.mul_(1 - missed)
+        diagonal.add_(missed * own)
+        work += clean.numel() * k
+    diagonal.add_(added[:, None])
+    moved = solve(cholesky(moments), sought).mT
+    work += residual.numel() * k + groups * k**3 // 3 + moved.numel() * k
     return moved, Moments(moments, added), work
 
 
-def _fit_wide(rows: Tensor, missed: Tensor, pull: float) -> tuple[Tensor, Known, int]:
+def _fit_wide(rows: Tensor, residual: Tensor, pull: float) -> tuple[Tensor, Known, int]:
     """The same in the space of samples: ``(X^T X + d)^-1 X^T = X^T (X X^T + d)^-1``."""
     _, samples, k = rows.shape
     known = Inputs.of(rows[0], pull)
     kernel = known.rows @ known.rows.mT
     kernel.diagonal().add_(known.damping)
-    moved = solve(cholesky_(kernel)[None], missed / samples**0.5).mT @ known.rows
-    return moved, known, samples**2 * k + samples**3 // 3 + missed.numel() * (samples + k)
+    moved = solve(cholesky_(kernel)[None], residual / samples**0.5).mT @ known.rows
+    return moved, known, samples**2 * k + samples**3 // 3 + residual.numel() * (samples + k)
 
 
 def _outputs(rows: Tensor, matrix: Tensor) -> Tensor:

@@ -89,8 +89,9 @@ class Workbench:
         chip: Identity of the chip, or of the group that shares the map; seeds derive from it.
         seed: The seed of the run.
         tick: Called now and then with the epoch-equivalents worked on the bench so far.
-        margin: What looks allow for beside the fault map: each batch of images meets another draw
-            of what the tester may have missed. Nothing by default.
+        margin: What is allowed for beside the fault map. Sequential repair and retraining reckon
+            with losing what the tester may have missed, and each batch of images of a look meets a
+            draw of it. Nothing by default.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Workbench:
         self._codes: dict[str, Codes] = {}
         self._trajectories: dict[Recipe, Retraining] = {}
         self._stops: dict[Recipe, Stop] = {}
+        self._missed = 0.0 if margin is None else margin.missed_share(faults)
         self._looking = Looking(task, faults, chip=chip, seed=seed, margin=margin)
         self._looks: dict[Recipe, Looked] = {}
         self._tests: dict[tuple[Recipe, FaultMap], np.ndarray] = {}
@@ -348,6 +350,7 @@ class Workbench:
                 pruned,
                 known.intercepts,
                 pull=step.form.pull,
+                missed=self._missed,
             )
         return fitted + Cost(algebra=known.algebra(work))
 
@@ -358,7 +361,7 @@ class Workbench:
             inputs = known.inputs_at_once(form.samples)
             clean = self._losing.targets(form.samples, form.places)
             self._codes, work = quantized_in_stream_(
-                network, form, words, inputs, clean, known.intercepts
+                network, form, words, inputs, clean, known.intercepts, missed=self._missed
             )
             return work
         if isinstance(form, CompensatedFAQ):
@@ -454,6 +457,7 @@ class Workbench:
                 settings=step,
                 seed=chip_seed(self._seed, self._chip, "retrain"),
                 coding=coding,
+                missed=self._missed,
             )
             if isinstance(step.schedule, Anytime):
                 self._trajectories[key] = known
