@@ -13,13 +13,15 @@ POLICY = {"chips", "met", "scrapped", "bins", "accuracy_mean", "accuracy_min"}
 POLICY |= {"ee_per_chip", "ee_analysis", "ee_overspent", "seconds"}
 """What machines are promised."""
 MORE, MORE_OF_POLICY = (
-    {"ee_lost", "promises"},
+    {"ee_lost", "promises", "tester_seconds"},
     {
         "shipped",
         "ee_shared",
         "seconds_shared",
         "seconds_analysis",
         "ee_overspent_per_chip_met",
+        "yield_over_accuracy",
+        "yield_over_ee",
     },
 )
 

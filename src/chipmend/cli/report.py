@@ -14,6 +14,7 @@ def report(
     /,
     *,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    wafers: bool = False,
     json: Json = None,
 ) -> None:
     """Write one self-contained HTML file about a finished run.
@@ -21,6 +22,7 @@ def report(
     Args:
         run: The run folder.
         output: Where to write it; by default report.html in the run folder.
+        wafers: Insist on the view of the wafers, which is there if chips have coordinates.
         json: Also write a machine-readable summary here.
     """
     from chipmend.cli.carry_out import REPORT
@@ -28,11 +30,14 @@ def report(
     from chipmend.fleet.store.sqlite import FILE as STORE
     from chipmend.plan.reading import KEPT
     from chipmend.report import write_report
+    from chipmend.report.wafers import check_placed
 
     made = output or run / REPORT
     check_outputs(
         made, json, inputs=[run / FILE, run / STORE, run / KEPT, *run.glob("bundles/*/*")]
     )
     outcome = read_outcome(run)
+    if wafers:
+        check_placed(outcome.chips)
     write_report(outcome, made)
     finish(made, lambda: outcome.summary(str(made)), json)

@@ -396,6 +396,11 @@ class Campaign:
             effective_bit_rate=rate_among(self._filled, faults.stuck),
             stuck_mac_bits=len(faults.live or ()),
             missed_rate=self._missed_rate(chip),
+            lot=chip.lot,
+            wafer=chip.wafer,
+            x=chip.x,
+            y=chip.y,
+            tester_seconds=faults.provenance.tester_seconds,
         )
 
 

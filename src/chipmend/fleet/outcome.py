@@ -10,6 +10,7 @@ from chipmend.errors import StoreError
 from chipmend.files import write_bytes
 from chipmend.fleet.ledger import ChipRecord, PathPoint, PolicySum, sum_up
 from chipmend.fleet.promises import Promise
+from chipmend.fleet.yields import yield_over_accuracy, yield_over_ee
 from chipmend.hardware.array import Array
 from chipmend.records import plain, rebuilt
 from chipmend.repairs.cost import Cost
@@ -36,6 +37,11 @@ class ChipFacts:
         effective_bit_rate: Share of the bits of the network's weights that are stuck.
         stuck_mac_bits: Stuck bits in datapaths that nothing bypasses.
         missed_rate: Share of PEs that are broken and not in the map, where that is known.
+        lot: The production lot.
+        wafer: The wafer.
+        x: Column of the die on the wafer.
+        y: Row of the die on the wafer.
+        tester_seconds: Time on the tester.
     """
 
     chip: str
@@ -51,6 +57,11 @@ class ChipFacts:
     effective_bit_rate: float = 0.0
     stuck_mac_bits: int = 0
     missed_rate: float | None = None
+    lot: str = ""
+    wafer: str = ""
+    x: int | None = None
+    y: int | None = None
+    tester_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +119,20 @@ class Outcome:
         """The first table that is there to show: how accuracy answers to faults."""
         return next(iter(self.tables.values()), None)
 
+    @property
+    def tester_seconds(self) -> float | None:
+        """Time on the tester of all chips whose maps say so; none if none does."""
+        known = [chip.tester_seconds for chip in self.chips if chip.tester_seconds is not None]
+        return sum(known) if known else None
+
+    def _machine_sum(self, policy: PolicySum) -> dict[str, Any]:
+        records = self.records_of(policy.policy)
+        return {
+            **_machine_sum(policy),
+            "yield_over_accuracy": yield_over_accuracy(records),
+            "yield_over_ee": yield_over_ee(records),
+        }
+
     def _analysis_cost(self, policy: str) -> Cost:
         if (table := self.tables.get(policy)) is None:
             return Cost()
@@ -134,7 +159,8 @@ class Outcome:
                 "constraint": {kind: bar},
                 "report": report,
                 "ee_lost": self.lost.ee,
-                "policies": {s.policy: _machine_sum(s) for s in self.sums()},
+                "policies": {s.policy: self._machine_sum(s) for s in self.sums()},
+                "tester_seconds": self.tester_seconds,
                 "promises": self.promises,
             }
         )

@@ -5,12 +5,14 @@ References:
         retraining", 2023: figures 2a, 2b, 3a-f.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
 from chipmend.confidence.constraint import Accuracy
 from chipmend.fleet.ledger import Bin, ChipRecord, PolicySum
 from chipmend.fleet.outcome import ChipFacts, Outcome
+from chipmend.fleet.yields import yield_over_accuracy, yield_over_ee
 from chipmend.recipes import retrained_epochs
 from chipmend.report.svg import SERIES, Axis, Chart, bars, percent
 from chipmend.resilience.table import (
@@ -166,6 +168,56 @@ def cost_bars(sums: list[PolicySum]) -> Figure:
     rows = [(policy, total, f"{total:.3g} EE") for policy, total in totals]
     svg = bars("total cost", rows, max((total for _, total in totals), default=1.0))
     return Figure(svg, "Total cost for this lot in epoch-equivalents, what chips share included.")
+
+
+def yield_of_accuracy(outcome: Outcome) -> Figure:
+    """Share of the chips that ship, against how accurate their networks have to be."""
+    curves = {name: yield_over_accuracy(outcome.records_of(name)) for name in outcome.policies}
+    bar = _bar_on_test(outcome)
+    known = [accuracy for curve in curves.values() for accuracy, _ in curve]
+    chart = Chart(
+        "share of the chips that ship against test accuracy",
+        _accuracy_axis(
+            "test accuracy, at least", max(min([*known, bar]), bar - 0.08), max([*known, bar])
+        ),
+        Axis("chips that ship", 0.0, 1.0, percent),
+    )
+    for place, (name, curve) in enumerate(curves.items()):
+        steps = [(chart.x.low, curve[0][1]), *curve] if curve else []
+        chart.line(_stairs(steps, rising=False), place, name)
+    caption = "Yield: share of all chips that ship with a network of some test accuracy or more."
+    return Figure(chart.svg(), caption, _key_of(outcome))
+
+
+def yield_of_cost(outcome: Outcome) -> Figure:
+    """Share of the chips that ship and meet the constraint, against what each may cost."""
+    curves = {name: yield_over_ee(outcome.records_of(name)) for name in outcome.policies}
+    most = max((ee for curve in curves.values() for ee, _ in curve), default=0.0) or 1.0
+    chart = Chart(
+        "share of the chips that meet the constraint against cost",
+        Axis("epoch-equivalents per chip, at most", 0.0, 1.05 * most),
+        Axis("chips that meet the constraint", 0.0, 1.0, percent),
+    )
+    for place, (name, curve) in enumerate(curves.items()):
+        steps = [(0.0, 0.0), *curve, (1.05 * most, curve[-1][1])] if curve else []
+        chart.line(_stairs(steps, rising=True), place, name)
+    caption = (
+        "Yield: share of all chips that ship and meet the constraint on the test split at some "
+        "cost or less, without what chips share."
+    )
+    return Figure(chart.svg(), caption, _key_of(outcome))
+
+
+def _key_of(outcome: Outcome) -> tuple[tuple[int, str], ...]:
+    return tuple((place % SERIES, name) for place, name in enumerate(outcome.policies))
+
+
+def _stairs(points: list[tuple[float, float]], *, rising: bool) -> list[tuple[float, float]]:
+    """A step at each point: what is reached there holds from it on, or up to it."""
+    found = points[:1]
+    for (x, y), (to_x, to_y) in itertools.pairwise(points):
+        found += [(to_x, y) if rising else (x, to_y), (to_x, to_y)]
+    return found
 
 
 def in_words(point: Point) -> str:
