@@ -19,10 +19,6 @@ Search: VGG11 at the middle rate, five seeds, as many evaluations by chance.
 Quantization: pure shifts chosen on validation and ranges of activations, and the fewest uniform
 bits that suffice before and after, on 24 bits and on as few as sums need.
 
-Map: VGG11 at the middle rate on arrays of other sizes and with narrower accumulators, the smallest
-design with and without a dot-product unit, with and without signs extended, activations reaching
-as far as ever: where selective protection pays.
-
 Two processes of a thread each. Parts that are done are kept beside the JSON and are not done again
 by the same code.
 """
@@ -84,8 +80,6 @@ SEEDS = 5
 UNIFORM = ("uniform top bits", "full TMR")
 CONSTRAINED = tuple(itertools.starmap(Quantization, ((0, 0.7), (4, 1.0), (4, 0.7), (4, 0.5))))
 """Ways to bring networks to integers, beside the usual one."""
-MAPPED = ((16, 24), (32, 24), (32, 20), (128, 24))
-"""Rows and columns of arrays, and bits of their accumulators."""
 Part = dict[str, Any]
 
 
@@ -374,48 +368,6 @@ def needed(
     return min(there) / len(random) if there else 2.0
 
 
-def where_units_pay(name: str, rate: float, *, quick: bool) -> Part:
-    """The smallest design with and without a dot-product unit, on several arrays."""
-    bench, rows = bench_of(name, quick=quick), []
-    for size, bits in MAPPED[:1] if quick else MAPPED:
-        array = cm.Array(rows=size, cols=size, accumulators=cm.Accumulators(bits=bits))
-        subject = Subject.of(
-            bench.network, array, bench.vulnerability(128 if quick else 1024, array)
-        )
-        evaluator = bench.evaluator(rate, subject)
-        every_bit = Design(rows=size, cols=size, accumulator_bits=bits, ordinary_bits=bits)
-        full = evaluator.known(every_bit).costs.overhead
-        for extended, unit in itertools.product((False, True), repeat=2):
-            space = Space(
-                sign_extension=(extended,),
-                important=tuple(share for share in Space().important if bool(share) == unit),
-                lanes=tuple(size * size // part for part in (256, 128, 64, 32)),
-                activation_range=(1.0,),
-            )
-            least = smallest(evaluator, space, array, 3 if quick else 12 if unit else 6)
-            rows.append(
-                {
-                    "size": size,
-                    "accumulator_bits": bits,
-                    "signs_extended": extended,
-                    "unit": unit,
-                    "overhead_over_full": least and least.costs.overhead / full,
-                    "evaluation": least and plain(least),
-                }
-            )
-    return {"rate": rate, "arrays": rows}
-
-
-def smallest(evaluator: Evaluator, space: Space, array: cm.Array, count: int) -> Evaluation | None:
-    """The smallest design that Bayesian search finds to meet the targets, if any."""
-    search = Bayesian(Candidates.of(space, array, evaluator, seed=0), evaluator.targets, seed=0)
-    tried = []
-    while len(tried) < count and (found := search.ask()) is not None:
-        tried.append(evaluator(found))
-        search.tell(tried[-1])
-    return best(tried)
-
-
 def quantization(name: str, rate: float, *, quick: bool) -> Part:
     """What constraints cost without flips, and how many bits need protection then."""
     bench = bench_of(name, quick=quick)
@@ -576,7 +528,8 @@ def done(
     return {name: part for name, part in found.items() if part is not None}
 
 
-def _begin() -> None:
+def begin() -> None:
+    """Set a worker up."""
     keep_freed_memory()
     torch.set_num_threads(1)
 
@@ -592,7 +545,7 @@ def main() -> None:
     }
     first[f"correlation {networks[0]}"] = (correlation, (networks[0],))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context, initializer=_begin) as pool:
+    with ProcessPoolExecutor(2, mp_context=context, initializer=begin) as pool:
         found = done(pool, parts, first, quick=quick)
         at = {n: [each["rate"] for each in found[f"rates {n}"]["rates"]] for n in networks}
         wanted: dict[str, tuple[Callable[..., Part], tuple[Any, ...]]] = {}
@@ -602,7 +555,6 @@ def main() -> None:
         for name in networks[1:]:
             wanted[f"correlation {name}"] = (correlation, (name,))
         wanted[f"searches {networks[0]}"] = (searches, (networks[0], at[networks[0]][1]))
-        wanted[f"map {networks[0]}"] = (where_units_pay, (networks[0], at[networks[0]][1]))
         for name in networks:
             wanted[f"quantization {name}"] = (quantization, (name, at[name][1]))
         found |= done(pool, parts, wanted, quick=quick)

@@ -19,32 +19,114 @@ from chipmend.report.design import design_in_words
 
 README = Path(__file__).with_name("README.md")
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "protection.json"
-BEGIN, END = "<!-- designs -->\n", "<!-- end of designs -->"
 HEAD = (
     "| design | what it has | area over full TMR's | drop, validation | drop, test | more cycles "
     "| stuck bits masked | meets |\n|---|---|---:|---:|---:|---:|---:|---|\n"
 )
 
+VULNERABILITY = (
+    "| network | weight | neurons | rank correlation | of 1,024 samples | between halves of what was "
+    "injected | ceiling |\n|---|---|---:|---:|---:|---:|---:|\n"
+)
+QUANTIZATION = (
+    "| network, rate | shifts | range of activations | lost, validation | lost, test | uniform bits of "
+    "24 | of as few as sums need |\n|---|---|---:|---:|---:|---:|---:|\n"
+)
+MAP = (
+    "| array | bits | bits alone | with a unit | signs extended, bits | signs extended, with a unit |\n"
+    "|---|---:|---:|---:|---:|---:|\n"
+)
 
-def tables(result: Mapping[str, Any]) -> str:
+
+def designs(result: Mapping[str, Any]) -> str:
     """A table for every network and rate.
 
     Args:
         result: The benchmark's JSON.
     """
-    parts = {row["part"]: row for row in result["rows"]}
+    parts = _parts(result)
     found = []
-    for name, part in parts.items():
-        kind, _, network = name.partition(" ")
-        if kind == "cells":
-            losses = {each["rate"]: each["loss"] for each in parts[f"rates {network}"]["rates"]}
-            for cell in part["cells"]:
-                title = (
-                    f"**{network}, {cell['rate']:g} per bit and cycle**, at which it loses "
-                    f"{100 * losses[cell['rate']]:.0f} points unprotected:"
-                )
-                found.append(f"{title}\n\n{HEAD}{''.join(_rows(cell))}")
+    for network in _networks(parts, "cells"):
+        losses = {each["rate"]: each["loss"] for each in parts[f"rates {network}"]["rates"]}
+        for cell in parts[f"cells {network}"]["cells"]:
+            title = (
+                f"**{network}, {cell['rate']:g} per bit and cycle**, at which it loses "
+                f"{100 * losses[cell['rate']]:.0f} points unprotected:"
+            )
+            found.append(f"{title}\n\n{HEAD}{''.join(_rows(cell))}")
     return "\n".join(found)
+
+
+def vulnerability(result: Mapping[str, Any]) -> str:
+    """How well estimates rank the neurons of each layer."""
+    parts, lines = _parts(result), [VULNERABILITY]
+    for network in _networks(parts, "correlation"):
+        for row in parts[f"correlation {network}"]["layers"]:
+            numbers = (row["spearman"], row["spearman_of_1024"], row["split_half"], row["ceiling"])
+            cells = [network, row["layer"], str(row["neurons"]), *(f"{n:.2f}" for n in numbers)]
+            lines.append(f"| {' | '.join(cells)} |\n")
+    return "".join(lines)
+
+
+def quantization(result: Mapping[str, Any]) -> str:
+    """What constraints cost without flips, and the bits that need protection then."""
+    parts, lines = _parts(result), [QUANTIZATION]
+    for network in _networks(parts, "quantization"):
+        part = parts[f"quantization {network}"]
+        for row in part["rows"]:
+            shifts = ", ".join(map(str, row["shifts"])) or "any factor"
+            cells = [
+                f"{network}, {part['rate']:g}",
+                shifts,
+                f"{100 * row['quantization']['activation_range']:.0f} %",
+                *(f"{100 * row[f'lost_on_{split}']:.2f}" for split in SPLITS),
+                _bits(row["bits_of_24"]),
+                f"{_bits(row['bits_of_narrow'])} of {row['widest']}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |\n")
+    return "".join(lines)
+
+
+def where_units_pay(result: Mapping[str, Any]) -> str:
+    """The smallest designs on several arrays, with and without a dot-product unit."""
+    parts, lines = _parts(result), [MAP]
+    for network in _networks(parts, "map"):
+        rows = parts[f"map {network}"]["arrays"]
+        for size, bits in dict.fromkeys((r["size"], r["accumulator_bits"]) for r in rows):
+            here = {
+                (row["signs_extended"], row["unit"]): row["overhead_over_full"]
+                for row in rows
+                if (row["size"], row["accumulator_bits"]) == (size, bits)
+            }
+            cells = [_share(here[signs, unit]) for signs in (False, True) for unit in (False, True)]
+            lines.append(f"| {size} x {size} | {bits} | {' | '.join(cells)} |\n")
+    return "".join(lines)
+
+
+SECTIONS = {
+    "designs": designs,
+    "vulnerability": vulnerability,
+    "quantization": quantization,
+    "map": where_units_pay,
+}
+"""What is written between the marks of each name."""
+
+
+def _parts(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {row["part"]: row for row in result["rows"]}
+
+
+def _networks(parts: Mapping[str, Any], kind: str) -> list[str]:
+    named = [name.split(" ") for name in parts]
+    return sorted((each[1] for each in named if each[0] == kind), reverse=True)
+
+
+def _share(overhead: float | None) -> str:
+    return "none found" if overhead is None else f"{100 * overhead:.1f} %"
+
+
+def _bits(count: int | None) -> str:
+    return "not enough" if count is None else str(count)
 
 
 def _rows(cell: Mapping[str, Any]) -> Iterator[str]:
@@ -70,7 +152,10 @@ SPLITS = ("validation", "test")
 
 def with_tables(text: str, result: Mapping[str, Any]) -> str:
     """A README's text with the tables of a result."""
-    return re.sub(f"{BEGIN}.*?{END}", f"{BEGIN}\n{tables(result)}\n{END}", text, flags=re.DOTALL)
+    for name, table in SECTIONS.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        text = re.sub(f"{begin}.*?{end}", f"{begin}\n{table(result)}\n{end}", text, flags=re.DOTALL)
+    return text
 
 
 def main(arguments: list[str]) -> None:

@@ -24,6 +24,35 @@ def design(name, overhead, **given):
     }
 
 
+def brought(shifts, reach, **changes):
+    how = {"shifts": len(shifts), "activation_range": reach}
+    bits = {"bits_of_24": 6, "bits_of_narrow": 2, "widest": 19}
+    lost = {"lost_on_validation": -0.001, "lost_on_test": 0.002}
+    return {"quantization": how, "shifts": list(shifts), **bits, **lost, **changes}
+
+
+SHIFTED = brought((7, 8), 1.0, bits_of_24=None)
+LAYER = {
+    "layer": "0.weight",
+    "neurons": 24,
+    "spearman": 0.944,
+    "spearman_of_1024": 0.88,
+    "split_half": 0.9,
+    "ceiling": 0.973,
+}
+
+
+def place(signs, unit):
+    overhead = None if unit and not signs else (1 + signs) / 8 - unit / 16
+    where = {"size": 32, "accumulator_bits": 24}
+    return {
+        **where,
+        "signs_extended": bool(signs),
+        "unit": bool(unit),
+        "overhead_over_full": overhead,
+    }
+
+
 def result():
     full = design("full TMR", 4000.0, ordinary_bits=2)
     found = design("found", 500.0, sign_extension=True)
@@ -31,7 +60,9 @@ def result():
         "rows": [
             {"part": "rates vgg11", "rates": [{"loss": 0.2, "rate": 2e-6}]},
             {"part": "cells vgg11", "cells": [{"rate": 2e-6, "designs": [full, found]}]},
-            {"part": "quantization vgg11"},
+            {"part": "quantization vgg11", "rate": 2e-6, "rows": [brought((), 0.5), SHIFTED]},
+            {"part": "correlation vgg11", "layers": [LAYER]},
+            {"part": "map vgg11", "arrays": [place(s, u) for s in (0, 1) for u in (0, 1)]},
         ]
     }
 
@@ -63,3 +94,19 @@ def test_every_design_of_every_cell_stands_in_the_readme(script, tmp_path):
 def test_a_result_that_is_missing_is_told(script, tmp_path):
     with pytest.raises(SystemExit, match=r"none.json is not there: run benchmarks/protection.py"):
         script.main([str(tmp_path / "none.json")])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| vgg11 | 0.weight | 24 | 0.94 | 0.88 | 0.90 | 0.97 |",
+        "| vgg11, 2e-06 | any factor | 50 % | -0.10 | 0.20 | 6 | 2 of 19 |",
+        "| vgg11, 2e-06 | 7, 8 | 100 % | -0.10 | 0.20 | not enough | 2 of 19 |",
+        "| 32 x 32 | 24 | 12.5 % | none found | 25.0 % | 18.8 % |",
+    ],
+)
+def test_what_else_was_measured_stands_there_too(script, tmp_path, row):
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(result()))
+    script.main([str(path)])
+    assert row in script.README.read_text().splitlines()
