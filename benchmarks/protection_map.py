@@ -26,7 +26,7 @@ from chipmend.records import plain
 RATE = 2e-6
 ARRAYS = ((16, 24), (32, 24), (32, 20), (128, 24))
 """Rows and columns, and bits of accumulators."""
-LOOKED_AT = 16
+LOOKED_AT = 40
 """Designs with a unit that are evaluated for each array."""
 Job = tuple[tuple[int, int], bool, bool]
 

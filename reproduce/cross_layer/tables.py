@@ -1,6 +1,6 @@
-"""Write the tables of the README beside this file from what the benchmark measured.
+"""Write the tables of the README beside this file from what benchmarks measured.
 
-python reproduce/cross_layer/tables.py [benchmarks/results/protection.json]
+python reproduce/cross_layer/tables.py [benchmarks/results]
 """
 
 import json
@@ -18,23 +18,23 @@ from chipmend.records import rebuilt
 from chipmend.report.design import design_in_words
 
 README = Path(__file__).with_name("README.md")
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "protection.json"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 HEAD = (
     "| design | what it has | area over full TMR's | drop, validation | drop, test | more cycles "
     "| stuck bits masked | meets |\n|---|---|---:|---:|---:|---:|---:|---|\n"
 )
 
 VULNERABILITY = (
-    "| network | weight | neurons | rank correlation | of 1,024 samples | between halves of what was "
-    "injected | ceiling |\n|---|---|---:|---:|---:|---:|---:|\n"
+    "| network | weight | neurons | rank correlation | of 1,024 samples "
+    "| between halves of what was injected | ceiling |\n|---|---|---:|---:|---:|---:|---:|\n"
 )
 QUANTIZATION = (
-    "| network, rate | shifts | range of activations | lost, validation | lost, test | uniform bits of "
-    "24 | of as few as sums need |\n|---|---|---:|---:|---:|---:|---:|\n"
+    "| network, rate | shifts | range of activations | lost, validation | lost, test "
+    "| uniform bits of 24 | of as few as sums need |\n|---|---|---:|---:|---:|---:|---:|\n"
 )
 MAP = (
-    "| array | bits | bits alone | with a unit | signs extended, bits | signs extended, with a unit |\n"
-    "|---|---:|---:|---:|---:|---:|\n"
+    "| array | bits of accumulators | signs extended | fewest bits of all PEs | with a unit |\n"
+    "|---|---:|---|---:|---:|\n"
 )
 
 
@@ -89,27 +89,28 @@ def quantization(result: Mapping[str, Any]) -> str:
 
 def where_units_pay(result: Mapping[str, Any]) -> str:
     """The smallest designs on several arrays, with and without a dot-product unit."""
-    parts, lines = _parts(result), [MAP]
-    for network in _networks(parts, "map"):
-        rows = parts[f"map {network}"]["arrays"]
-        for size, bits in dict.fromkeys((r["size"], r["accumulator_bits"]) for r in rows):
-            here = {
-                (row["signs_extended"], row["unit"]): row["overhead_over_full"]
-                for row in rows
-                if (row["size"], row["accumulator_bits"]) == (size, bits)
-            }
-            cells = [_share(here[signs, unit]) for signs in (False, True) for unit in (False, True)]
-            lines.append(f"| {size} x {size} | {bits} | {' | '.join(cells)} |\n")
+    lines = [MAP]
+    for row in result["rows"]:
+        alone, unit = row["alone_over_full"], row["unit_over_full"]
+        pays = alone is None or (unit is not None and unit < alone)
+        cells = [
+            f"{row['size']} x {row['size']}",
+            str(row["accumulator_bits"]),
+            "yes" if row["signs_extended"] else "no",
+            _share(alone),
+            _share(unit) if pays else "none smaller found",
+        ]
+        lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)
 
 
 SECTIONS = {
-    "designs": designs,
-    "vulnerability": vulnerability,
-    "quantization": quantization,
-    "map": where_units_pay,
+    "designs": ("protection", designs),
+    "vulnerability": ("protection", vulnerability),
+    "quantization": ("protection", quantization),
+    "map": ("protection_map", where_units_pay),
 }
-"""What is written between the marks of each name."""
+"""What is written between the marks of each name, and the benchmark that it is from."""
 
 
 def _parts(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,21 +151,24 @@ def _rows(cell: Mapping[str, Any]) -> Iterator[str]:
 SPLITS = ("validation", "test")
 
 
-def with_tables(text: str, result: Mapping[str, Any]) -> str:
-    """A README's text with the tables of a result."""
-    for name, table in SECTIONS.items():
+def with_tables(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
+    """A README's text with the tables of the results of benchmarks."""
+    for name, (benchmark, table) in SECTIONS.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        text = re.sub(f"{begin}.*?{end}", f"{begin}\n{table(result)}\n{end}", text, flags=re.DOTALL)
+        found = f"{begin}\n{table(results[benchmark])}\n{end}"
+        text = re.sub(f"{begin}.*?{end}", found, text, flags=re.DOTALL)
     return text
 
 
 def main(arguments: list[str]) -> None:
     """Rewrite the README."""
-    path = Path(arguments[0]) if arguments else RESULTS
-    if not path.exists():
-        sys.exit(f"error: {path} is not there: run benchmarks/protection.py --json {path}")
-    text = with_tables(README.read_text(), json.loads(path.read_bytes()))
-    write_bytes(README, text.encode())
+    folder, results = Path(arguments[0]) if arguments else RESULTS, {}
+    for benchmark in dict.fromkeys(benchmark for benchmark, _ in SECTIONS.values()):
+        path = folder / f"{benchmark}.json"
+        if not path.exists():
+            sys.exit(f"error: {path} is not there: run benchmarks/{benchmark}.py --json {path}")
+        results[benchmark] = json.loads(path.read_bytes())
+    write_bytes(README, with_tables(README.read_text(), results).encode())
 
 
 if __name__ == "__main__":

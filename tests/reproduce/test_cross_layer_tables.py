@@ -42,15 +42,16 @@ LAYER = {
 }
 
 
-def place(signs, unit):
-    overhead = None if unit and not signs else (1 + signs) / 8 - unit / 16
-    where = {"size": 32, "accumulator_bits": 24}
-    return {
-        **where,
-        "signs_extended": bool(signs),
-        "unit": bool(unit),
-        "overhead_over_full": overhead,
+MAP = [
+    {
+        "size": 32,
+        "accumulator_bits": 24,
+        "signs_extended": signs,
+        "alone_over_full": 0.125,
+        "unit_over_full": unit,
     }
+    for signs, unit in ((False, 0.0625), (True, 0.25))
+]
 
 
 def result():
@@ -62,9 +63,13 @@ def result():
             {"part": "cells vgg11", "cells": [{"rate": 2e-6, "designs": [full, found]}]},
             {"part": "quantization vgg11", "rate": 2e-6, "rows": [brought((), 0.5), SHIFTED]},
             {"part": "correlation vgg11", "layers": [LAYER]},
-            {"part": "map vgg11", "arrays": [place(s, u) for s in (0, 1) for u in (0, 1)]},
         ]
     }
+
+
+def write(folder):
+    (folder / "protection.json").write_text(json.dumps(result()))
+    (folder / "protection_map.json").write_text(json.dumps({"rows": MAP}))
 
 
 @pytest.fixture
@@ -79,21 +84,20 @@ def script(tmp_path, monkeypatch):
 
 
 def test_every_design_of_every_cell_stands_in_the_readme(script, tmp_path):
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps(result()))
-    script.main([str(path)])
+    write(tmp_path)
+    script.main([str(tmp_path)])
     text = script.README.read_text()
     assert "**vgg11, 2e-06 per bit and cycle**, at which it loses 20 points unprotected:" in text
     row = "| found | signs extended | 12.5 % | 0.51 ± 0.11 | 2.00 ± 0.30 | 1.20 % | 25 % | yes |"
     assert row in text.splitlines()
     assert "| full TMR | bits 20 to 21 in PEs | 100.0 % |" in text
-    script.main([str(path)])
+    script.main([str(tmp_path)])
     assert script.README.read_text() == text
 
 
 def test_a_result_that_is_missing_is_told(script, tmp_path):
-    with pytest.raises(SystemExit, match=r"none.json is not there: run benchmarks/protection.py"):
-        script.main([str(tmp_path / "none.json")])
+    with pytest.raises(SystemExit, match=r"protection.json is not there: run benchmarks/protection.py"):
+        script.main([str(tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -102,11 +106,11 @@ def test_a_result_that_is_missing_is_told(script, tmp_path):
         "| vgg11 | 0.weight | 24 | 0.94 | 0.88 | 0.90 | 0.97 |",
         "| vgg11, 2e-06 | any factor | 50 % | -0.10 | 0.20 | 6 | 2 of 19 |",
         "| vgg11, 2e-06 | 7, 8 | 100 % | -0.10 | 0.20 | not enough | 2 of 19 |",
-        "| 32 x 32 | 24 | 12.5 % | none found | 25.0 % | 18.8 % |",
+        "| 32 x 32 | 24 | no | 12.5 % | 6.2 % |",
+        "| 32 x 32 | 24 | yes | 12.5 % | none smaller found |",
     ],
 )
 def test_what_else_was_measured_stands_there_too(script, tmp_path, row):
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps(result()))
-    script.main([str(path)])
+    write(tmp_path)
+    script.main([str(tmp_path)])
     assert row in script.README.read_text().splitlines()
