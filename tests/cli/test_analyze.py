@@ -80,3 +80,18 @@ def test_both_kinds_of_rate_are_columns_and_one_that_is_nowhere_is_left_out():
     assert ["20 %", "4 %"] in rows
     assert "fault rate" not in shown((0.0, 0.02))
     assert "stuck bits" not in shown((0.1, 0.0))
+
+
+def test_a_campaign_that_promises_finds_the_table_with_its_trial_lot(workshop, monkeypatch):
+    analysis = {"rates": [0.2, 0.5], "amounts": [0.0, 1.0], "repeats": 1}
+    plan = workshop.plan(
+        policy={"kind": "reduce", "coverage": 0.5},
+        analysis={**analysis, "trial": {"rate": [0.1, 0.3], "count": 3}},
+        margin={"hidden": 0.1},
+    )
+    workshop.done("analyze", plan)
+    monkeypatch.setattr("chipmend.fleet.analyzing.Analyzing.__call__", None)
+    shown = workshop.done("mend", plan, "--json", "s.json")
+    promise = workshop.summary()["promises"]["Reduce-max, 50 % promised"]
+    assert (promise["coverage"], promise["trial"]) == (0.5, 3)
+    assert "promised of chips that ship" in shown

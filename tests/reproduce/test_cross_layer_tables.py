@@ -96,7 +96,9 @@ def test_every_design_of_every_cell_stands_in_the_readme(script, tmp_path):
 
 
 def test_a_result_that_is_missing_is_told(script, tmp_path):
-    with pytest.raises(SystemExit, match=r"protection.json is not there: run benchmarks/protection.py"):
+    with pytest.raises(
+        SystemExit, match=r"protection.json is not there: run benchmarks/protection.py"
+    ):
         script.main([str(tmp_path)])
 
 

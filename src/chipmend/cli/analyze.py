@@ -1,5 +1,6 @@
 """``chipmend analyze``: the resilience table of a network."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,18 +31,22 @@ def analyze(plan: Path, /, *, json: Path | None = None) -> None:
     from chipmend.records import plain
 
     read, _ = read_plan(plan)
+    analysis = read.analysis
+    if analysis.trial is not None:
+        analysis = replace(analysis, trial=analysis.trial.until_met(read.constraint))
     made = read.execution.run / TABLE
     check_outputs(made, json, inputs=[plan])
     with Bars() as bars:
         table = analyzed(
             read.task(),
             array=read.array,
-            analysis=read.analysis,
+            analysis=analysis,
             seed=read.seed,
             run=read.execution.run,
             workers=read.execution.workers,
             threads=read.execution.threads,
             progress=bars,
+            margin=read.margin,
         )
     write_bytes(made, _as_json(table))
     finish(

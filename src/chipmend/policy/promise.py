@@ -55,7 +55,7 @@ def promising(analysis: Analysis, coverage: float, constraint: Constraint) -> An
             f"a coverage of {coverage:g} is to be promised, and the analysis has {few}",
             hint=f"give analysis.trial at least {needed} chips, made as those of the lot come",
         )
-    return replace(analysis, trial=replace(trial, until=constraint))
+    return replace(analysis, trial=trial.until_met(constraint))
 
 
 def factor_that_keeps(

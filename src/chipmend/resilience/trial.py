@@ -42,6 +42,10 @@ class TrialLot:
     def __post_init__(self) -> None:
         check_lot_of(self.rate, self.count)
 
+    def until_met(self, constraint: Drop | Accuracy) -> "TrialLot":
+        """The lot with what its chips have to reach: this, unless it says so itself."""
+        return self if self.until is not None else replace(self, until=constraint)
+
     def chip(self, array: Array, number: int, *, seed: int) -> Chip:
         """Make one of the chips.
 
