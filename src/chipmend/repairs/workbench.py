@@ -280,12 +280,12 @@ class Workbench:
             self._here = (recipe, self._carried_out(recipe))
         return self._here[1]
 
-    def _shipped(self, done: Recipe, faults: FaultMap) -> nn.Module:
-        """What a chip with some faults computes after a recipe."""
+    def _shipped(self, done: Recipe, faults: FaultMap | None = None) -> nn.Module:
+        """What a chip computes after a recipe: the one of the fault map, or one with others."""
         network = self._at(done)
         return self._computing.on(
             network,
-            faults,
+            faults or self._faults,
             lowering=self._lowering(done),
             codes=self._codes,
             moved=self._moved(done),
