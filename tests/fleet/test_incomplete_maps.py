@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, chips
 from chipmend.errors import FaultMapError, LotError
@@ -12,10 +11,8 @@ from chipmend.faults import Chip, Margin, Screening, StuckAt, make_chips
 from chipmend.fleet import analyze, mend
 from chipmend.hardware import WeightMemory
 from chipmend.network import gemms, scores
-from chipmend.network.samples import ChosenSamples
 from chipmend.policy import EFat, FixedSteps, Reduce, UntilMet
 from chipmend.repairs import Workbench, prune_, pruned_weights
-from chipmend.repairs.looking import LOOK_BATCH
 from chipmend.simulate import on_chip
 from chipmend.steps import FAQ, Compensate, OneShot, Prune, Quantize, Remap
 
@@ -104,21 +101,6 @@ def test_int8_networks_are_read_on_the_chip_with_all_faults(task):
 
 
 # margins
-
-
-def test_under_a_margin_each_batch_of_a_look_meets_another_draw(task):
-    found, margin = known(chips())[2], Margin(hidden=0.3)
-    bench = Workbench(task, ARRAY, found.faults, chip=found.id, seed=0, margin=margin)
-    bench.network((Prune(),))
-    seen = bench.validation((Prune(),))
-    order = task.look_order(0)
-    for draw in range(-(-len(order) // LOOK_BATCH)):
-        part = slice(draw * LOOK_BATCH, (draw + 1) * LOOK_BATCH)
-        behind = margin.behind(found.faults, seed=0, chip=found.id, draw=draw)
-        network = task.fresh_network()
-        prune_(network, pruned_weights(task.model, behind.unusable, ARRAY))
-        samples = ChosenSamples(task.validation, torch.from_numpy(order[part]))
-        assert (scores(network, samples, task.metric) == seen[part]).all()
 
 
 def test_a_margin_costs_retraining(task):

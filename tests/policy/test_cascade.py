@@ -346,6 +346,7 @@ def test_a_table_of_other_faults_than_the_lot_s_is_refused():
         ({"confidence": 1.0}, "a confidence of 1.0"),
         ({"coverage": 0.0, "amounts": AMOUNTS}, "cascade: a coverage of 0.0"),
         ({"coverage": 0.9}, "shipped without a look, and nothing says"),
+        ({"coverage": 0.9, "fuse": True, "amounts": AMOUNTS}, "says nothing of fused ones"),
         ({"increment": 0.0}, "increments of 0.0"),
         ({"most": math.inf}, "up to inf"),
     ],

@@ -194,3 +194,8 @@ def test_a_chip_costs_the_rung_that_does_and_what_retraining_is_left(rate, ee):
     found = COSTS.expected_ee(np.array([[rate, 0.0]]), Accuracy(0.85))
     assert found.shape == (1, 2)
     assert found[0].tolist() == [pytest.approx(ee), 0.0]
+
+
+def test_where_no_rate_was_reached_every_chip_costs_too_much():
+    lost = ladder(climbed(0.0, 0, (1.0, 1.0, 1.0), (0.1, 0.2, 0.3, 0.4)))
+    assert np.isinf(lost.expected_ee(np.array([0.0, 0.5]), Accuracy(0.85))).all()

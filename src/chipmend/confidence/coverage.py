@@ -93,7 +93,7 @@ def cheapest(
     """The cheapest setting of a policy that keeps a promise on chips like those to come.
 
     Settings are gone through from the dearest on, so that the first that breaks the promise ends
-    the search: a cheaper one that seems to keep it does so by chance.
+    the search: a cheaper one that seems to keep it may do so by chance.
 
     Args:
         shipped: Chips that ship, by setting, the dearest setting first.

@@ -26,8 +26,8 @@ class Screening:
     Args:
         hidden: Share of the faults that the tester misses: of faulty PEs, dead rows and columns,
             stuck bits of the memory and of datapaths alike.
-        spurious: Share of the healthy PEs, and of the memory's sound bits, that it takes for
-            faulty.
+        spurious: Share of the healthy PEs that it takes for faulty, and of the memory's sound bits
+            where some are stuck.
 
     Raises:
         FaultMapError: Shares that are none; a tester has to find some of the faults.
@@ -117,8 +117,9 @@ class Margin:
     def behind(self, faults: FaultMap, *, seed: int, chip: str, draw: int) -> FaultMap:
         """A map of what may be broken, given what the tester found.
 
-        Of every kind of fault as many are missed as the found ones, and one more, make expect; each
-        lies anywhere that is sound.
+        Of faulty PEs and of stuck bits of the memory as many are missed as the found ones, and one
+        more, make expect; of dead lines as many as the found ones do. Each lies anywhere that is
+        sound. Of datapaths nothing is taken to be missed.
 
         Args:
             faults: What the tester found.

@@ -18,7 +18,7 @@ from jaxtyping import Float64
 
 from chipmend.confidence.constraint import Constraint, check_reachable
 from chipmend.errors import ChipmendError, PlanError
-from chipmend.faults.maps import Chip, FaultMap
+from chipmend.faults.maps import Chip
 from chipmend.faults.picture import png_picture
 from chipmend.faults.screening import Margin
 from chipmend.fleet.analyzing import Analyzing, resilience_table
@@ -158,6 +158,7 @@ class Campaign:
         self._scoring = rebuilt(Cost, took)
         self._check_analyses()
         tables = self._tables(clean_validation)
+        promises = self._promises(tables)
         setup = self.setup
         jobs = planned_jobs(
             self.chips,
@@ -183,7 +184,8 @@ class Campaign:
             margin=setup.margin,
         )
         done = self._runner.results("mend", "mending chips", work, {job.key: job for job in jobs})
-        return self._outcome(float(clean_test.mean()), jobs, done, tables)
+        outcome = self._outcome(float(clean_test.mean()), jobs, done, tables)
+        return replace(outcome, promises=promises)
 
     def _bundling(self) -> Bundling | None:
         """Where bundles go; nowhere where several policies are compared."""
@@ -346,7 +348,6 @@ class Campaign:
             },
             plan=plain(self._plan),
             assumed_healthy=assumed_healthy(self.task.model),
-            promises=self._promises(tables),
         )
 
     def _promises(self, tables: dict[str, ResilienceTable]) -> dict[str, Promise]:
@@ -376,8 +377,10 @@ class Campaign:
         return scoring + self._calibration.bill(steps)
 
     def _missed_rate(self, chip: Chip) -> float | None:
-        broken = self._broken.get(chip.id)
-        return None if broken is None else _missed(chip.faults, broken)
+        """Share of the PEs that are broken and were not found to be, where that is known."""
+        if (broken := self._broken.get(chip.id)) is None:
+            return None
+        return float((broken.unusable & ~chip.faults.unusable).mean())
 
     def _facts(self, chip: Chip, *, pictured: bool) -> ChipFacts:
         faults = chip.faults
@@ -402,11 +405,6 @@ class Campaign:
             y=chip.y,
             tester_seconds=faults.provenance.tester_seconds,
         )
-
-
-def _missed(found: FaultMap, broken: FaultMap) -> float:
-    """Share of the PEs that are broken and were not found to be (base: per PE)."""
-    return float((broken.unusable & ~found.unusable).mean())
 
 
 def calibration_of(task: Task, seed: int, threads: int, folder: Path | None) -> Calibration:

@@ -47,6 +47,11 @@ class Job:
         return self.faults.rate
 
     @property
+    def needs_codes(self) -> bool:
+        """Whether something is broken, told or not, that only networks of whole numbers meet."""
+        return any(faults.needs_codes for faults in (self.faults, *self.broken.values()))
+
+    @property
     def key(self) -> str:
         """Name of the job, the same in every run of the same plan; no identity has a line break."""
         return "\n".join(self.chips)

@@ -108,7 +108,7 @@ class Mending:
     def _walked(self, bench: Workbench, walks: Sequence["_Walk"], job: Job) -> list[PathPoint]:
         """Serve all policies until each has shipped or scrapped, least retraining first."""
         path: list[PathPoint] = []
-        told = not job.faults.needs_codes or is_quantized(self.hindsight)
+        told = not job.needs_codes or is_quantized(self.hindsight)
         stops = _stops(self.hindsight) if told else []
         for walk in walks:
             self._ask(walk)
@@ -287,8 +287,7 @@ def _shipped(recipe: Recipe, bench: Workbench) -> Recipe:
 
 def _check_has_codes(walk: "_Walk", job: Job) -> None:
     """Refuse to look at, or to ship, what the chip would not compute."""
-    maps = (job.faults, *job.broken.values())
-    if any(faults.needs_codes for faults in maps) and not is_quantized(walk.recipe):
+    if job.needs_codes and not is_quantized(walk.recipe):
         raise PlanError(
             "bits of the weight memory, or of datapaths that nothing bypasses, are stuck, and no "
             "step of the policy chooses codes",

@@ -1,6 +1,7 @@
 """What a campaign came to: everything that summaries and reports are made of, and nothing live."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,14 +126,6 @@ class Outcome:
         known = [chip.tester_seconds for chip in self.chips if chip.tester_seconds is not None]
         return sum(known) if known else None
 
-    def _machine_sum(self, policy: PolicySum) -> dict[str, Any]:
-        records = self.records_of(policy.policy)
-        return {
-            **_machine_sum(policy),
-            "yield_over_accuracy": yield_over_accuracy(records),
-            "yield_over_ee": yield_over_ee(records),
-        }
-
     def _analysis_cost(self, policy: str) -> Cost:
         if (table := self.tables.get(policy)) is None:
             return Cost()
@@ -159,7 +152,9 @@ class Outcome:
                 "constraint": {kind: bar},
                 "report": report,
                 "ee_lost": self.lost.ee,
-                "policies": {s.policy: self._machine_sum(s) for s in self.sums()},
+                "policies": {
+                    s.policy: _machine_sum(s, self.records_of(s.policy)) for s in self.sums()
+                },
                 "tester_seconds": self.tester_seconds,
                 "promises": self.promises,
             }
@@ -192,7 +187,7 @@ def read_outcome(folder: str | Path) -> Outcome:
         ) from error
 
 
-def _machine_sum(policy: PolicySum) -> dict[str, Any]:
+def _machine_sum(policy: PolicySum, records: Sequence[ChipRecord]) -> dict[str, Any]:
     return {
         "chips": policy.chips,
         "met": policy.met,
@@ -209,4 +204,6 @@ def _machine_sum(policy: PolicySum) -> dict[str, Any]:
         "seconds": policy.seconds,
         "seconds_analysis": policy.seconds_analysis,
         "seconds_shared": policy.seconds_shared,
+        "yield_over_accuracy": yield_over_accuracy(records),
+        "yield_over_ee": yield_over_ee(records),
     }

@@ -148,6 +148,12 @@ class Cascade:
                 hint="give a positive increment that is not above a finite 'most'",
             )
 
+        if self.fuse and self.coverage is not None:
+            raise PlanError(
+                "cascade: a coverage is promised by single chips, and says nothing of fused ones",
+                hint="leave out fuse or coverage",
+            )
+
     def _check_rungs(self) -> None:
         for place, rung in enumerate(self.rungs, 1):
             check_start(rung, f"cascade: rung {place}")

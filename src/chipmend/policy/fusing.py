@@ -41,13 +41,12 @@ class Fused:
     rate: float
 
 
-def fused_dies(dies: Sequence[Die], amounts: Amounts, *, each: float = 0.0) -> list[Fused]:
+def fused_dies(dies: Sequence[Die], amounts: Amounts) -> list[Fused]:
     """Fuse dies while that saves anything; those with stuck bits stay alone.
 
     Args:
         dies: The dies; their order does not count.
         amounts: What a group needs.
-        each: What a group costs whatever it needs, in the same unit.
 
     Returns:
         Every die in one group, in the order of lot, wafer and identity.
@@ -59,10 +58,10 @@ def fused_dies(dies: Sequence[Die], amounts: Amounts, *, each: float = 0.0) -> l
     own = [Fused((die,), die.effective_rate) for die in ordered if die.chip.faults.needs_codes]
     free = [die for die in ordered if not die.chip.faults.needs_codes]
     parts = [free[first : first + MOST] for first in range(0, len(free), MOST)]
-    return own + [fused for part in parts for fused in _fused(part, amounts, each)]
+    return own + [fused for part in parts for fused in _fused(part, amounts)]
 
 
-def _fused(dies: Sequence[Die], amounts: Amounts, each: float) -> list[Fused]:
+def _fused(dies: Sequence[Die], amounts: Amounts) -> list[Fused]:
     if (weights := dies[0].weights_per_pe) is None:
         raise PlanError(
             "dies that do not say how many weights lie on their PEs cannot be fused",
@@ -70,7 +69,7 @@ def _fused(dies: Sequence[Die], amounts: Amounts, each: float) -> list[Fused]:
         )
     faulty = np.stack([die.chip.faults.unusable.ravel() for die in dies])
     found = []
-    for group in groups_of(faulty, weights.ravel(), amounts, each=each):
+    for group in groups_of(faulty, weights.ravel(), amounts):
         lost = int(weights.ravel()[faulty[group].any(axis=0)].sum())
         found.append(Fused(tuple(dies[at] for at in group), lost / max(1, int(weights.sum()))))
     return found
@@ -80,8 +79,6 @@ def groups_of(
     faulty: Bool[np.ndarray, "chips pes"],
     weights: Int64[np.ndarray, " pes"],
     amounts: Amounts,
-    *,
-    each: float = 0.0,
 ) -> list[list[int]]:
     """Fuse chips, best pair first, while that saves anything.
 
@@ -92,13 +89,12 @@ def groups_of(
         faulty: PEs that each chip must not use.
         weights: Weights of the network on each PE, 2^24 at most.
         amounts: What a group needs.
-        each: What a group costs whatever it needs, in the same unit.
 
     Returns:
         The chips of each group by their numbers, ascending, the groups by their first chips. Takes
         4 bytes for every PE of every chip, and 16 for every pair.
     """
-    merging = _Merging(faulty, weights, amounts, each)
+    merging = _Merging(faulty, weights, amounts)
     while (pair := merging.best()) is not None:
         merging.fuse(*pair)
     return merging.groups()
@@ -153,10 +149,9 @@ class _Merging:
         faulty: Bool[np.ndarray, "chips pes"],
         weights: Int64[np.ndarray, " pes"],
         amounts: Amounts,
-        each: float,
     ) -> None:
         self._faulty, self._weights = faulty.astype(np.float32), weights
-        self._amounts, self._each = amounts, each
+        self._amounts = amounts
         self._total = max(1, int(weights.sum()))
         overlaps = _overlaps(self._faulty, weights)
         self._lost = np.diag(overlaps).copy()
@@ -212,5 +207,5 @@ class _Merging:
         """What fusing saves; what cannot be fused saves less than nothing."""
         together = self._amounts(unions)
         with np.errstate(invalid="ignore"):  # of infinite amounts
-            saved = one + other + self._each - together
+            saved = one + other - together
         return np.where(np.isfinite(together), saved, -np.inf)

@@ -119,6 +119,8 @@ class Ladder:
         ]
         found = table.rising(faulty_pes, means)
         reached = {rate: ee for rate, ee in found.items() if math.isfinite(ee)}
+        if not reached:
+            return np.full(rates.shape, UNREACHABLE)
         return np.interp(rates, list(reached), list(reached.values()), right=UNREACHABLE)
 
     def _ee(self, repeat: Trajectory, constraint: Constraint) -> float:

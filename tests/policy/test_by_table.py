@@ -1,0 +1,41 @@
+from dataclasses import replace
+
+import pytest
+
+from chipmend.errors import PlanError, TableError
+from chipmend.policy import EFat, Reduce
+from chipmend.policy.by_table import checked_table
+from chipmend.resilience import Analysis, TrialLot
+from chipmend.steps import Retrain
+from contracts.policy_contract import CONSTRAINT, die, table
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Reduce, "reduce"), (EFat, "efat")])
+def test_mistakes_name_the_policy_that_made_them(kind, name):
+    with pytest.raises(PlanError, match=f"{name}: statistic 'quantile' with a quantile of None"):
+        kind(statistic="quantile")
+    with pytest.raises(PlanError, match=f"{name}: its start"):
+        kind(start=())
+
+
+@pytest.mark.parametrize("kind", [Reduce, EFat])
+def test_their_analyses_are_one_unless_coverage_is_promised(kind):
+    usual = Analysis(rates=(0.2,), trial=TrialLot(rate=0.2))
+    own = kind(retrain=Retrain(learning_rate=0.1)).analysis(usual, CONSTRAINT)
+    assert own == replace(usual, start=kind().start, retrain=Retrain(learning_rate=0.1), trial=None)
+
+
+def test_a_chip_is_taken_to_have_so_many_times_its_rates():
+    policy = Reduce()
+    for factor, rate in ((1.0, 0.2), (1.5, 0.3), (2.5, 0.5)):
+        group = policy.alone(die("a", 0.2), CONSTRAINT, table(), factor)
+        assert group.epochs == policy.alone(die("a", rate), CONSTRAINT, table()).epochs
+    assert policy.alone(die("a", 0.2), CONSTRAINT, table(), 1.5).reason == (
+        "an effective fault rate of 30 %, 1.5 times its own, as its promise asks"
+    )
+
+
+def test_a_table_that_is_missing_is_told():
+    assert checked_table(table(), "mine") == table()
+    with pytest.raises(TableError, match="mine has no resilience table"):
+        checked_table(None, "mine")
