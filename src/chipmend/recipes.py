@@ -14,6 +14,7 @@ from chipmend.steps import (
     KeepBetter,
     Match,
     Measure,
+    Patch,
     Prune,
     Quantize,
     Recalibrate,
@@ -46,6 +47,11 @@ def check_recipe(recipe: Sequence[Step], whose: str) -> None:
             raise PlanError(
                 f"{whose}: {step!r} is no step",
                 hint=f"give one of {', '.join(kind.__name__ for kind in get_args(Step))}",
+            )
+        if isinstance(step, Patch):
+            raise PlanError(
+                f"{whose}: patch goes on from a bundle, and no recipe knows which",
+                hint="give the run that shipped the chips, as 'since'; it is then done first",
             )
     first = next((step for step in recipe if not isinstance(step, Remap)), None)
     if not isinstance(first, Prune):
@@ -85,6 +91,11 @@ def begins_anew(step: Step) -> bool:
     return isinstance(step, Compensate) or isinstance(form, SequentialFAQ)
 
 
+def is_patched(recipe: Sequence[Step]) -> bool:
+    """Whether a recipe comes to the network that a chip was shipped before, patched."""
+    return any(isinstance(step, Patch) for step in merged(tuple(recipe)))
+
+
 def makes_up_for_losses(recipe: Recipe) -> bool:
     """Whether a recipe's last step is the first that makes up for what a clean network loses."""
     *before, step = recipe
@@ -103,7 +114,15 @@ def has_made_up_for_losses(recipe: Recipe) -> bool:
 
 def is_quantized(recipe: Sequence[Step]) -> bool:
     """Whether a recipe ends in a network of integers."""
-    return any(isinstance(step, Quantize) for step in merged(tuple(recipe)))
+    return any(
+        isinstance(step, Quantize) or (isinstance(step, Patch) and step.in_codes)
+        for step in merged(tuple(recipe))
+    )
+
+
+def avoids_lost(recipe: Recipe) -> bool:
+    """Whether what a recipe comes to has zeros where the chip's weights are lost."""
+    return any(isinstance(step, Prune | Patch) for step in recipe)
 
 
 def unpruned(recipe: Recipe) -> Recipe:
@@ -186,7 +205,7 @@ def merged(recipe: Recipe) -> Recipe:
     statistics that were estimated anew before they are once more, or before a retraining: that
     looks at the statistics of its own batches, and estimates in the end. Matching moves biases too,
     so it lasts until norms are matched again. Retrainings in a row are one where the schedule
-    allows.
+    allows. Nothing goes on from a patched network: whatever follows begins with the clean one.
 
     Example:
         >>> from chipmend.steps import Prune
@@ -202,6 +221,9 @@ def merged(recipe: Recipe) -> Recipe:
     steps: list[Step] = []
     for step in recipe:
         if isinstance(step, Assess | Measure):
+            continue
+        if isinstance(step, Patch):
+            steps = [step]
             continue
         if isinstance(step, Remap):
             steps = [step, *(each for each in steps if isinstance(each, Prune))]
@@ -229,6 +251,8 @@ def mapping_of(recipe: Recipe) -> tuple[Remap, ...]:
 
 def _leaves_no_trace(step: Step, after: Step) -> bool:
     """Whether a step does nothing that lasts once another follows."""
+    if isinstance(step, Patch):
+        return True
     if begins_anew(after):
         return isinstance(step, Compensate | Recalibrate | Quantize)
     if not isinstance(step, Recalibrate):

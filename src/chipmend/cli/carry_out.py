@@ -39,6 +39,7 @@ def carry_out(
     inputs: Sequence[Path] = (),
     folder: Path = Path(),
     bundles: Bundles = Bundles(),
+    since: Path | None = None,
 ) -> None:
     """Run a plan's campaign, or go on with it, and say what came of it.
 
@@ -49,9 +50,10 @@ def carry_out(
         inputs: What the verb reads, and must not write over.
         folder: What relative paths in the plan are relative to.
         bundles: What is done about bundles.
+        since: Folder of an earlier run that chips go on from, if they do.
     """
     check_outputs(json_file, inputs=[*inputs, *written_by(plan)])
-    outcome, report = carried_out(plan, tables, folder=folder, bundles=bundles)
+    outcome, report = carried_out(plan, tables, folder=folder, bundles=bundles, since=since)
     finish(report, lambda: outcome.summary(str(report)), json_file, lambda: show(outcome))
     check_any_done(outcome)
 
@@ -73,6 +75,7 @@ def carried_out(
     *,
     folder: Path = Path(),
     bundles: Bundles = Bundles(),
+    since: Path | None = None,
 ) -> "tuple[Outcome, Path]":
     """Run a plan's campaign, or go on with it; what came of it, and the report.
 
@@ -81,6 +84,7 @@ def carried_out(
         tables: The plan as the user wrote it.
         folder: What relative paths in the plan are relative to.
         bundles: What is done about bundles.
+        since: Folder of an earlier run that chips go on from, if they do.
     """
     from chipmend.fleet.api import mend
     from chipmend.plan import keep_plan
@@ -105,6 +109,7 @@ def carried_out(
             key=bundles.key,
             margin=plan.margin,
             truth=plan.truth(),
+            since=since,
         )
     keep_plan(plan.execution.run, tables, folder)
     return outcome, write_report(outcome, plan.execution.run / REPORT)
@@ -113,9 +118,11 @@ def carried_out(
 def show(outcome: "Outcome") -> None:
     """Show the table, and why chips failed if any did."""
     from chipmend.fleet import Bin
-    from chipmend.report import text_table
+    from chipmend.report import mended_again, text_table
 
     print_whole(text_table(outcome))
+    if outcome.since is not None:
+        say(mended_again(outcome))
     _show_promises(outcome)
     _show_bundles(outcome)
     failures = Counter(r.reason for r in outcome.records if r.bin == Bin.FAILED)

@@ -13,6 +13,7 @@ def mend(
     *,
     verify: Literal["none", "sample", "all"] = "sample",
     sign: Path | None = None,
+    since: Path | None = None,
     json: Json = None,
 ) -> None:
     """Mend every chip of a plan's lot under its policy; the same command resumes it.
@@ -24,6 +25,8 @@ def mend(
         verify: Bundles that are run on a bit-exact model of their chips: a twentieth of them, and
             three at least, or all, or none.
         sign: File of a private key to sign bundles with, as 'chipmend bundle key' makes it.
+        since: Run folder of an earlier 'chipmend mend'. Chips that it has shipped go on from what
+            they have: they keep it, or have it patched where their fault map is a new one.
         json: Also write a machine-readable summary here.
     """
     from chipmend.bundle import read_key
@@ -47,4 +50,5 @@ def mend(
         inputs=inputs,
         folder=plan.parent,
         bundles=Bundles(verify=verify, key=sign),
+        since=since,
     )

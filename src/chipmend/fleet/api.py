@@ -22,6 +22,7 @@ from chipmend.fleet.jobs import check_chips, check_truth
 from chipmend.fleet.outcome import Outcome
 from chipmend.fleet.progress import Progress, Unwatched
 from chipmend.fleet.runner import Runner
+from chipmend.fleet.since import check_since, read_since
 from chipmend.fleet.store import SqliteStore, Store
 from chipmend.hardware.array import Array
 from chipmend.network.evaluate import scores
@@ -54,6 +55,7 @@ def mend(
     key: str | Path | None = None,
     margin: Margin | None = None,
     truth: Sequence[Chip] | None = None,
+    since: str | Path | None = None,
 ) -> Outcome:
     """Mend every chip of a lot under one or more policies.
 
@@ -82,6 +84,9 @@ def mend(
         margin: What decisions allow for beside fault maps: faults that the tester may have missed.
         truth: The same chips with what is broken indeed, in the same order, to report by: what
             their maps lack nobody knows of, but it is there when accuracies are read.
+        since: Folder of an earlier run under one policy. Chips that it has shipped go on from what
+            they have: with the same fault map they keep it, with a new one it is patched and looked
+            at, and only where that does not do are they mended anew.
 
     Returns:
         What became of every chip, and what it cost.
@@ -103,6 +108,10 @@ def mend(
     check_chips(chips, array)
     if truth is not None:
         check_truth(chips, truth, array)
+    earlier = None
+    if since is not None:
+        check_since(since, run, setup.policies)
+        earlier = read_since(since, chips, array, task)
     watched = progress or Unwatched()
     with ExitStack() as stack:
         folder = Path(run) if run is not None else Path(stack.enter_context(TemporaryDirectory()))
@@ -121,6 +130,7 @@ def mend(
             verify=verify,
             key=None if key is None else Path(key),
             truth=truth or (),
+            since=earlier,
         )
         outcome = campaign.run()
         outcome.write(folder)

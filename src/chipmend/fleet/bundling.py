@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from chipmend.bundle import (
+    Base,
     Expected,
     Verified,
     read_base,
@@ -30,6 +31,7 @@ from chipmend.faults.maps import Chip
 from chipmend.fleet.ledger import Bin, ChipRecord, ShippedBundle
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
+from chipmend.recipes import is_patched
 from chipmend.records import plain, rebuilt
 from chipmend.repairs.workbench import Workbench
 from chipmend.seeds import shuffled
@@ -59,7 +61,9 @@ class Bundling:
     plan: str
     key: Path | None = None
 
-    def write(self, bench: Workbench, recipe: Recipe, chip: Chip, array: Array) -> ShippedBundle:
+    def write(
+        self, bench: Workbench, recipe: Recipe, chip: Chip, array: Array, before: Base | None
+    ) -> ShippedBundle:
         """Write the bundle of one chip.
 
         Args:
@@ -67,9 +71,13 @@ class Bundling:
             recipe: What was done.
             chip: The chip.
             array: The array.
+            before: The base of what the chip was shipped before, if it was shipped anything.
         """
         place = Path(FOLDER) / folder_name(chip.id)
-        base = base_of(bench.calibration, array, recipe)
+        if before is not None and is_patched(recipe):
+            base = before
+        else:
+            base = base_of(bench.calibration, array, recipe)
         _, digest = write_base(base, self.folder / FOLDER)
         scores = bench.test(recipe)
         bundle = write_bundle(
@@ -79,7 +87,7 @@ class Bundling:
             base_digest=digest,
             chip=chip,
             plan=self.plan,
-            steps=bench.comes_to(recipe),
+            steps=bench.history(recipe),
             expected=Expected(accuracy=float(scores.mean()), samples=len(scores)),
             key=None if self.key is None else read_key(self.key),
         )

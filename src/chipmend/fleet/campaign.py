@@ -35,9 +35,10 @@ from chipmend.fleet.fingerprint import conditions, described, fingerprint
 from chipmend.fleet.jobs import Job, planned_jobs, rate_among
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.mending import Mending
-from chipmend.fleet.outcome import ChipFacts, Outcome
+from chipmend.fleet.outcome import ChipFacts, Earlier, Outcome
 from chipmend.fleet.promises import Promise, promises_of
 from chipmend.fleet.runner import Runner
+from chipmend.fleet.since import Since
 from chipmend.hardware.array import Array
 from chipmend.hardware.memory import Filled
 from chipmend.network.evaluate import scores
@@ -46,6 +47,7 @@ from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
 from chipmend.policy.by_table import ByTable
 from chipmend.policy.protocol import Policy, check_policies
+from chipmend.policy.remend import Before, Remend
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost, forward_pass
@@ -115,6 +117,7 @@ class Campaign:
         verify: Which bundles are verified.
         key: File of the private key that signs bundles; unsigned by default.
         truth: What is broken on the chips indeed, where their maps do not say; in their order.
+        since: An earlier run that has shipped the chips; none by default.
     """
 
     def __init__(
@@ -132,6 +135,7 @@ class Campaign:
         verify: Which = "sample",
         key: Path | None = None,
         truth: Sequence[Chip] = (),
+        since: Since | None = None,
     ) -> None:
         self.task, self.chips, self.setup = task, chips, setup
         self._runner, self._threads = runner, threads
@@ -142,6 +146,7 @@ class Campaign:
         self._per_pe = weights_per_pe(task.model, setup.array)
         self._scoring = Cost()
         self._broken = {chip.id: chip.faults for chip in truth}
+        self._since = since
 
     def run(self) -> Outcome:
         """Do what is left to do, and sum up.
@@ -162,7 +167,7 @@ class Campaign:
         setup = self.setup
         jobs = planned_jobs(
             self.chips,
-            setup.policies,
+            self._deciders,
             setup.constraint,
             tables,
             self._per_pe,
@@ -173,7 +178,7 @@ class Campaign:
             task=self.task,
             array=self.setup.array,
             constraint=self.setup.constraint,
-            policies=tuple(self.setup.policies),
+            policies=self._deciders,
             seed=self.setup.seed,
             calibration=self._calibration,
             clean_validation=clean_validation,
@@ -182,10 +187,34 @@ class Campaign:
             hindsight=self.setup.analysis.steps() if self.setup.hindsight else (),
             bundling=self._bundling(),
             margin=setup.margin,
+            shipped={} if self._since is None else self._since.bundles,
         )
         done = self._runner.results("mend", "mending chips", work, {job.key: job for job in jobs})
         outcome = self._outcome(float(clean_test.mean()), jobs, done, tables)
         return replace(outcome, promises=promises)
+
+    @property
+    def _deciders(self) -> tuple[Policy, ...]:
+        """The policies; chips that have shipped before go on from that."""
+        policies, since = tuple(self.setup.policies), self._since
+        if since is None:
+            return policies
+        kept = since.unchanged(self.chips) if self._wants_the_same(since.outcome) else frozenset()
+        before = {
+            chip: Before(patch=last.patch, steps=last.steps, holds=chip in kept)
+            for chip, last in since.bundles.items()
+        }
+        return tuple(Remend(policy, before) for policy in policies)
+
+    def _wants_the_same(self, earlier: Outcome) -> bool:
+        """Whether what was shown of chips in an earlier run is what is to be shown now."""
+        setup = self.setup
+        now = {policy.name: described(policy) for policy in setup.policies}
+        return (earlier.constraint, earlier.policies, earlier.margin) == (
+            setup.constraint,
+            now,
+            setup.margin,
+        )
 
     def _bundling(self) -> Bundling | None:
         """Where bundles go; nowhere where several policies are compared."""
@@ -207,6 +236,7 @@ class Campaign:
             "seed": setup.seed,
             "hindsight": setup.hindsight,
             "margin": setup.margin,
+            "shipped before": {} if self._since is None else self._since.fingerprint(),
             "what is broken": {id_: faults.digest() for id_, faults in self._broken.items()},
         }
         return plain(fingerprint(self.task, self.chips, plan, self._threads))
@@ -348,7 +378,16 @@ class Campaign:
             },
             plan=plain(self._plan),
             assumed_healthy=assumed_healthy(self.task.model),
+            margin=setup.margin,
+            since=self._earlier(),
         )
+
+    def _earlier(self) -> Earlier | None:
+        """The run that had shipped the chips before, and what they had cost."""
+        if (since := self._since) is None:
+            return None
+        spent = {chip: last.ee for chip, last in since.bundles.items()}
+        return Earlier(run=str(since.run), ee=spent)
 
     def _promises(self, tables: dict[str, ResilienceTable]) -> dict[str, Promise]:
         """What policies promise, and whether the lot is like the trial lot."""
@@ -368,7 +407,8 @@ class Campaign:
     def _shared(self, policy: Policy, found: dict[tuple[str, str], ChipRecord]) -> Cost:
         """What all chips of a policy, and its analysis, share: the clean network's scores too."""
         analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
-        recipes = [found[policy.name, chip.id].steps for chip in self.chips]
+        records = [found[policy.name, chip.id] for chip in self.chips]
+        recipes = [record.steps for record in records if record.bin != Bin.KEPT]
         if analysis is not None:
             recipes.append(analysis.repairs())
         steps = [step for recipe in recipes for step in recipe]

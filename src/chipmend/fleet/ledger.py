@@ -16,6 +16,8 @@ FLEETS = (100, 1000, 5000)
 class Bin(StrEnum):
     """Where a chip ends up."""
 
+    KEPT = "kept"
+    PATCHED = "patched"
     PRUNED = "pruned"
     REPAIRED = "repaired"
     RETRAINED = "retrained"
@@ -25,6 +27,8 @@ class Bin(StrEnum):
 
 
 MEANINGS = {
+    Bin.KEPT: "keeps the network that it was shipped before",
+    Bin.PATCHED: "ships the network that it was shipped before, patched for new faults",
     Bin.PRUNED: "ships with its faulty PEs bypassed and nothing else done",
     Bin.REPAIRED: "ships after repair without a training step",
     Bin.RETRAINED: "ships after retraining",
@@ -34,7 +38,7 @@ MEANINGS = {
 }
 """What each bin means, for people."""
 
-SHIPPED = (Bin.PRUNED, Bin.REPAIRED, Bin.RETRAINED)
+SHIPPED = (Bin.KEPT, Bin.PATCHED, Bin.PRUNED, Bin.REPAIRED, Bin.RETRAINED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

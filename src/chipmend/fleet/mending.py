@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from chipmend.bundle import Base
 from chipmend.confidence.constraint import Constraint, holds, measured
 from chipmend.errors import BundleError, ChipmendError, PlanError, StoreError
 from chipmend.faults.screening import Margin
@@ -20,12 +21,21 @@ from chipmend.fleet.bundling import Bundling
 from chipmend.fleet.executor import Unfinished, reason_of
 from chipmend.fleet.jobs import Job
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint, ShippedBundle
+from chipmend.fleet.since import LastBundle
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Action, Group, Observation, Policy, Scrap, Ship
-from chipmend.recipes import is_quantized, merged, retrained_epochs, undoes_training
+from chipmend.recipes import (
+    avoids_lost,
+    is_patched,
+    is_quantized,
+    merged,
+    retrained_epochs,
+    undoes_training,
+)
 from chipmend.records import plain
 from chipmend.repairs.calibration import Calibration
+from chipmend.repairs.patch import Shipped
 from chipmend.repairs.workbench import Workbench
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import (
@@ -59,6 +69,7 @@ class Mending:
         hindsight: The walk on which the least sufficient amount is looked up for the report.
         bundling: Where the bundles of what ships go; nowhere by default.
         margin: What looks allow for beside fault maps.
+        shipped: What chips were shipped before, by their identities.
     """
 
     task: Task
@@ -73,6 +84,7 @@ class Mending:
     hindsight: Recipe = ()
     bundling: Bundling | None = None
     margin: Margin | None = None
+    shipped: Mapping[str, LastBundle] = field(default_factory=dict)
 
     def __call__(self, job: Job, tick: Callable[[float], object]) -> dict[str, Any] | Unfinished:
         """Mend a group of chips under every policy that planned for it.
@@ -83,6 +95,7 @@ class Mending:
             of each coupling, and where its channels go), as JSON can hold them; unfinished, if
             anything but an error of ours broke in on a policy: memory ran out, or a device failed.
         """
+        before, base = self._before(job)
         bench = Workbench(
             self.task,
             self.array,
@@ -92,11 +105,12 @@ class Mending:
             calibration=self.calibration,
             tick=tick,
             margin=self.margin,
+            shipped=before,
         )
         walks = [_Walk(self.policies[place], group) for place, group in job.groups.items()]
         path = self._walked(bench, walks, job)
         for walk in walks:
-            self._bundle(walk, bench, job)
+            self._bundle(walk, bench, job, base)
         records = [self._record(walk, chip, job, bench) for walk in walks for chip in job.chips]
         result = {
             "records": plain(records),
@@ -105,10 +119,16 @@ class Mending:
         }
         return Unfinished(result) if any(walk.broke_down for walk in walks) else result
 
+    def _before(self, job: Job) -> tuple[Shipped | None, Base | None]:
+        """What the job's chip was shipped before, and the base of that."""
+        last = self.shipped.get(job.chips[0]) if len(job.chips) == 1 else None
+        return (None, None) if last is None else last.read()
+
     def _walked(self, bench: Workbench, walks: Sequence["_Walk"], job: Job) -> list[PathPoint]:
         """Serve all policies until each has shipped or scrapped, least retraining first."""
         path: list[PathPoint] = []
         told = not job.needs_codes or is_quantized(self.hindsight)
+        told = told and job.chips[0] not in self.shipped
         stops = _stops(self.hindsight) if told else []
         for walk in walks:
             self._ask(walk)
@@ -156,12 +176,18 @@ class Mending:
             walk.test_scores = {
                 chip: bench.test(walk.recipe, job.broken.get(chip)) for chip in job.chips
             }
-            walk.end(_bin_of(_shipped(walk.recipe, bench)), action.reason)
+            walk.end(self._bin(walk.recipe, bench, job), action.reason)
             return
         walk.tried = (*walk.recipe, action)
         walk.seen.append(self._done(action, walk.tried, bench))
         walk.recipe = walk.tried
         self._ask(walk)
+
+    def _bin(self, recipe: Recipe, bench: Workbench, job: Job) -> Bin:
+        if is_patched(recipe):
+            is_as_it_was = self.shipped[job.chips[0]].faults == job.faults.digest()
+            return Bin.KEPT if is_as_it_was else Bin.PATCHED
+        return _bin_of(_shipped(recipe, bench))
 
     def _done(self, step: Step, recipe: Recipe, bench: Workbench) -> Observation:
         if isinstance(step, Measure):
@@ -196,13 +222,15 @@ class Mending:
             for coupling, positions in each
         ]
 
-    def _bundle(self, walk: "_Walk", bench: Workbench, job: Job) -> None:
+    def _bundle(self, walk: "_Walk", bench: Workbench, job: Job, before: Base | None) -> None:
         """Write the bundles of what a policy ships; one that cannot be written fails its chips."""
         if self.bundling is None or walk.test_scores is None:
             return
         try:
             for die in job.dies:
-                walk.bundles[die.id] = self.bundling.write(bench, walk.recipe, die, self.array)
+                walk.bundles[die.id] = self.bundling.write(
+                    bench, walk.recipe, die, self.array, before
+                )
         except (BundleError, StoreError) as error:
             walk.bundles.clear()
             walk.end(Bin.FAILED, reason_of(error))
@@ -266,7 +294,7 @@ def _checked(action: Action, recipe: Recipe) -> Action:
             f"the policy's {action.kind} would undo the retraining before it",
             hint="let remap and compensate come before retrain",
         )
-    if isinstance(action, Ship) and not any(isinstance(step, Prune) for step in recipe):
+    if isinstance(action, Ship) and not avoids_lost(recipe):
         raise PlanError("the policy ships what was not pruned", hint="let it begin with Prune")
     return action
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from chipmend.confidence.constraint import Accuracy, Constraint, Drop
 from chipmend.errors import StoreError
+from chipmend.faults.screening import Margin
 from chipmend.files import write_bytes
 from chipmend.fleet.ledger import ChipRecord, PathPoint, PolicySum, sum_up
 from chipmend.fleet.promises import Promise
@@ -66,6 +67,19 @@ class ChipFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """A run that had shipped chips of the lot before.
+
+    Args:
+        run: Its folder.
+        ee: What each of these chips had cost, in epoch-equivalents.
+    """
+
+    run: str
+    ee: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a campaign came to.
 
@@ -86,6 +100,8 @@ class Outcome:
         plan: The plan as the user gave it, if there was one.
         assumed_healthy: Weights that are not placed on the array, by name.
         promises: What policies promise, by their names.
+        margin: What decisions allowed for beside fault maps; nothing by default.
+        since: The run that chips were mended again from; none by default.
     """
 
     array: Array
@@ -103,6 +119,8 @@ class Outcome:
     plan: dict[str, Any]
     assumed_healthy: list[str] = field(default_factory=list)
     promises: dict[str, Promise] = field(default_factory=dict)
+    margin: Margin | None = None
+    since: Earlier | None = None
 
     def records_of(self, policy: str) -> list[ChipRecord]:
         """The records of one policy, in the order of the chips."""
@@ -157,6 +175,7 @@ class Outcome:
                 },
                 "tester_seconds": self.tester_seconds,
                 "promises": self.promises,
+                "since": self.since,
             }
         )
 

@@ -237,7 +237,8 @@ class Cascade:
         if table is not None and len(seen) == 1:
             return Assess()
         ladder = Ladder(table) if table else None
-        return _Climb(self, rungs, constraint, seen, ladder).next()
+        first = _above(group.shipped, rungs)
+        return _Climb(self, rungs, constraint, seen, ladder, first).next()
 
     def _rungs(self, *, in_codes: bool) -> tuple[Recipe, ...]:
         return self.rungs or (CODED_RUNGS if in_codes else RUNGS)
@@ -252,6 +253,7 @@ class _Climb:
     constraint: Constraint
     seen: Sequence[Observation]
     ladder: Ladder | None
+    first: int = 0
 
     def next(self) -> Action:
         """What to do with the chip."""
@@ -316,7 +318,7 @@ class _Climb:
         done = [place for place, rung in enumerate(self.rungs) if merged(rung) in looked]
         here = merged(self._recipe())
         if not done:
-            return self._promising(0)
+            return self._promising(self.first)
         if merged(self.rungs[done[-1]]) == here:
             return done[-1]
         return self._promising(done[-1] + 1)
@@ -396,6 +398,15 @@ class _Climb:
 
     def _damage(self) -> float:
         return next(o.damage for o in self.seen if o.damage is not None)
+
+
+def _above(shipped: Recipe, rungs: Sequence[Recipe]) -> int:
+    """The rung above the one that chips were shipped from before; the last one, if that was it.
+
+    What did not do for fewer faults, or does no more once it is patched, will not do for more.
+    """
+    done = [place for place, rung in enumerate(rungs) if merged(rung) == shipped[: len(rung)]]
+    return min(done[-1] + 1, len(rungs) - 1) if done else 0
 
 
 def _is_sequential(step: Step) -> bool:

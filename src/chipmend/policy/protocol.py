@@ -21,7 +21,7 @@ from chipmend.faults.maps import Chip
 from chipmend.recipes import is_quantized
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Step
+from chipmend.steps import Recipe, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class Group:
         reason: Why.
         effective_rate: Share of the weights on what is faulty in any of them; none if nobody said.
         in_codes: Whether what ships has to be codes, since some chip of the lot has stuck bits.
+        shipped: What had been done with what they were shipped before; nothing if they are new.
     """
 
     chips: tuple[str, ...]
@@ -60,6 +61,7 @@ class Group:
     reason: str = ""
     effective_rate: float | None = None
     in_codes: bool = False
+    shipped: Recipe = ()
 
 
 @dataclass(frozen=True, slots=True)

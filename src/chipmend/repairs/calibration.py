@@ -55,6 +55,7 @@ from chipmend.steps import (
     Match,
     Naive,
     OneShot,
+    Patch,
     Percentile,
     Quantize,
     Recalibrate,
@@ -203,6 +204,8 @@ class Calibration:
             case Assess(moments=moments):
                 self.saliency(ClosedForm(moments=moments))
             case Quantize(form=CompensatedFAQ(moments=moments)):
+                self.factors(moments)
+            case Patch(in_codes=True, moments=moments):
                 self.factors(moments)
             case _:
                 pass
@@ -392,7 +395,11 @@ def _used_by(step: Step) -> list[Shared]:
             return [form, Queries()]
         case Compensate(form=Sequential(samples=samples, places=places)):
             return [(samples, places), Queries()]
-        case Remap(saliency=ClosedForm(moments=moments)) | Assess(moments=moments):
+        case (
+            Remap(saliency=ClosedForm(moments=moments))
+            | Assess(moments=moments)
+            | Patch(moments=moments)
+        ):
             return [moments]
         case Recalibrate(form=Match(samples=samples)):
             return [(samples, MATCHED_PLACES)]

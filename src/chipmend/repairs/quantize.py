@@ -59,7 +59,7 @@ def quantized_(
                 found = _rounded(weight, form, own)
                 gemm.weight.copy_(found.weight().view(gemm.weight.shape))
             else:
-                found, loss, spent = _made_up_for(
+                found, loss, spent = made_up_for(
                     weight, form, own, layer.importance(), layer.known, factors.get(gemm.name)
                 )
                 powers = layer.power_after(weight, found.weight(), loss)
@@ -111,7 +111,7 @@ def quantized_in_stream_(
         if isinstance(known, Moments):
             assert known.inverse is not None
             factor, work = factor_of(known.inverse), 4 * known.inverse.numel() * best.shape[1] // 3
-        found, _, spent = _made_up_for(
+        found, _, spent = made_up_for(
             best, form, here, known.loss_alone(torch.ones_like(best)), known, factor
         )
         codes[name].numbers[outputs], codes[name].step[outputs] = found.numbers, found.step
@@ -158,7 +158,7 @@ def _rounded(weight: Tensor, form: Naive | FAQ | CompensatedFAQ, words: Words) -
     return Codes(words.nearest(weight / step[:, None].float()), step)
 
 
-def _made_up_for(
+def made_up_for(
     best: Tensor,
     form: CompensatedFAQ | SequentialFAQ,
     words: Words,
@@ -166,7 +166,16 @@ def _made_up_for(
     known: Known,
     factor: Tensor | None,
 ) -> tuple[Codes, Tensor | None, int]:
-    """Weights that make up for one another, as ``rounded_with_compensation`` gives them."""
+    """Codes of weights that make up for one another, with the best steps of those tried.
+
+    Args:
+        best: The best weights if none had to be rounded.
+        form: How codes are chosen.
+        words: Their words.
+        importance: What a squared error of each weight costs.
+        known: What is known of the inputs.
+        factor: As for ``rounded_with_compensation``, whose results these are.
+    """
     step = best_steps(best, words, importance, shares=form.steps_tried, turned=form.turned)
     return rounded_with_compensation(
         best,

@@ -93,12 +93,11 @@ class Words:
         row = self.patterns.masked_fill(self.lost, len(self._nearest))
         return (row * self._nearest.shape[1]).mT.contiguous()
 
-    def of_outputs(self, outputs: slice) -> "Words":
+    def of_outputs(self, outputs: slice | Int64[Tensor, " outputs"]) -> "Words":
         """The words of some outputs of the weight."""
-        k = self.lost.shape[1]
-        here = (self.hit.at >= outputs.start * k) & (self.hit.at < outputs.stop * k)
-        hit = HitWords(self.hit.at[here] - outputs.start * k, self.hit.pattern[here])
-        return Words(self.memory, hit, self.lost[outputs])
+        patterns = self.patterns[outputs].flatten()
+        at = patterns.nonzero().flatten()
+        return Words(self.memory, HitWords(at, patterns[at]), self.lost[outputs])
 
     @cached_property
     def patterns(self) -> Int64[Tensor, "n k"]:

@@ -28,6 +28,8 @@ from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.task import Task
 from chipmend.recipes import (
     ahead_of_retraining,
+    avoids_lost,
+    is_patched,
     is_quantized,
     makes_up_for_losses,
     mapping_of,
@@ -44,6 +46,7 @@ from chipmend.repairs.looking import Looked, Looking
 from chipmend.repairs.losing import Losing
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
+from chipmend.repairs.patch import Patching, Shipped
 from chipmend.repairs.prune import Pruned, are_zero, prune_, pruned_weights
 from chipmend.repairs.quantize import misread, quantized_, quantized_in_stream_
 from chipmend.repairs.recalibrate import reestimate_
@@ -64,7 +67,7 @@ from chipmend.steps import (
     Measure,
     Naive,
     OneShot,
-    Prune,
+    Patch,
     Quantize,
     Recalibrate,
     Recipe,
@@ -92,6 +95,7 @@ class Workbench:
         margin: What is allowed for beside the fault map. Sequential repair and retraining reckon
             with losing what the tester may have missed, and each batch of images of a look meets a
             draw of it. Nothing by default.
+        shipped: What the chip was shipped before, for ``Patch`` to go on from.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Workbench:
         calibration: Calibration | None = None,
         tick: Tick = lambda _: None,
         margin: Margin | None = None,
+        shipped: Shipped | None = None,
     ) -> None:
         compute_repeatably_on(task.device)
         self.task = task
@@ -114,6 +119,7 @@ class Workbench:
         self._chip, self._seed, self._tick = chip, seed, tick
         self._worked = 0.0
         self._array, self._faults = array, faults
+        self._patching = Patching(self.calibration, faults, self._pruned, shipped)
         self._losing = Losing(self.calibration, Lost(faults.unusable, array))
         self._computing = Computing(self.calibration, array, faults)
         self._here: tuple[Recipe, nn.Module] | None = None
@@ -147,6 +153,11 @@ class Workbench:
     def comes_to(self, recipe: Recipe) -> Recipe:
         """The recipe of the network that a recipe comes to: without a retraining that did worse."""
         return self._kept(merged(recipe))
+
+    def history(self, recipe: Recipe) -> Recipe:
+        """Every step behind the network of a recipe, those of earlier bundles among them."""
+        done = self.comes_to(recipe)
+        return self._patching.history(done) if is_patched(done) else done
 
     def carry_out(self, recipe: Recipe) -> None:
         """Carry out a recipe's last step, whatever it is; the steps before it have been."""
@@ -207,6 +218,8 @@ class Workbench:
 
     def mapping(self, recipe: Recipe) -> Remapped | None:
         """Where a recipe puts the network's channels; none if they stay in their places."""
+        if is_patched(recipe):
+            return self._patching.mapping
         return next((self._remapped(step)[0] for step in mapping_of(recipe)), None)
 
     def spent(self, recipe: Recipe) -> Cost:
@@ -293,6 +306,8 @@ class Workbench:
 
     def _lowering(self, done: Recipe) -> Lowering | None:
         """How a network is carried out in integers; none if it stays one of real numbers."""
+        if is_patched(done):
+            return self._patching.shipped.lowering
         chosen = next((step for step in done if isinstance(step, Quantize)), None)
         return None if chosen is None else self.calibration.lowering(chosen)
 
@@ -305,6 +320,7 @@ class Workbench:
         if isinstance(step, Remap):
             self._remapped(step)
             return self._losing.fresh()
+        before = () if isinstance(step, Patch) else before
         if isinstance(step, KeepBetter):
             network = self._better(before)
             self._stops[recipe] = Stop()  # its looks are billed as looks
@@ -315,7 +331,7 @@ class Workbench:
         self.calibration.prepare(step)
         started = time.perf_counter()
         cost = self._repaired_(network, step, recipe)
-        assert are_zero(network, self.pruned(recipe)) or Prune() not in recipe
+        assert are_zero(network, self.pruned(recipe)) or not avoids_lost(recipe)
         self._work(cost.ee)
         self._stops[recipe] = Stop(once=replace(cost, seconds=time.perf_counter() - started))
         return network
@@ -332,6 +348,9 @@ class Workbench:
         known, pruned = self.calibration, self.pruned(recipe)
         if isinstance(step, Recalibrate):
             return Cost(recalibrate=self._recalibrated_(network, step.form, recipe))
+        if isinstance(step, Patch):
+            self._codes, work = self._patching.patch_(network, step, self._words(recipe))
+            return Cost(algebra=known.algebra(work))
         fitted = self._losing.fit_queries_(network) if makes_up_for_losses(recipe) else Cost()
         if isinstance(step, Quantize):
             return fitted + Cost(
@@ -383,6 +402,8 @@ class Workbench:
 
     def _moved(self, recipe: Recipe) -> Moves | None:
         """Channels that a recipe moves, and where they go."""
+        if is_patched(recipe):
+            return self._patching.moved
         mapping = self.mapping(recipe)
         return None if mapping is None else (self.calibration.couplings, mapping.positions)
 

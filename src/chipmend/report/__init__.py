@@ -3,11 +3,12 @@
 from chipmend.report.design import write_design_report
 from chipmend.report.html import page, write_report
 from chipmend.report.tables import markdown_table, text_table
-from chipmend.report.wording import in_words
+from chipmend.report.wording import in_words, mended_again
 
 __all__ = [
     "in_words",
     "markdown_table",
+    "mended_again",
     "page",
     "text_table",
     "write_design_report",

@@ -14,7 +14,7 @@ from chipmend.recipes import retrained_epochs
 from chipmend.report import figures
 from chipmend.report.templates import rendered
 from chipmend.report.wafers import wafer_views
-from chipmend.report.wording import in_words
+from chipmend.report.wording import in_words, mended_again
 
 ASSUMED_HEALTHY = (
     "biases",
@@ -54,6 +54,7 @@ def page(outcome: Outcome) -> str:
         ways=[way for name in outcome.policies for way in _ways(outcome, name)],
         ledgers=[_ledger(outcome, s) for s in sums],
         verdict=_verdict(outcome, sums),
+        again=mended_again(outcome),
         bins=[bin_ for bin_ in Bin if any(s.bins.get(bin_) for s in sums)],
         meanings=MEANINGS,
         colours={name: f"rgb{rgb}" for name, rgb in COLOURS.items() if name != "healthy"},

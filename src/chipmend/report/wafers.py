@@ -124,7 +124,7 @@ def _by_accuracy(where: str, chips: Sequence[ChipFacts], policy: str, outcome: O
 
 _COLOURS = (
     *(Bin.PRUNED, Bin.SCRAPPED, Bin.REPAIRED, Bin.UNREPAIRABLE, Bin.RETRAINED),
-    *(Bin.FAILED,),
+    *(Bin.FAILED, Bin.PATCHED, Bin.KEPT),
 )
 """Bins in the order of the colours of series, so that neighbours differ well."""
 

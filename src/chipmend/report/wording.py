@@ -1,5 +1,7 @@
 """What was done with a chip, in words."""
 
+from chipmend.fleet.ledger import Bin
+from chipmend.fleet.outcome import Outcome
 from chipmend.recipes import merged
 from chipmend.steps import (
     FAQ,
@@ -41,6 +43,20 @@ def in_words(recipe: Recipe) -> str:
     done = merged(recipe)
     words = list(dict.fromkeys(_word(step) for step in done if not isinstance(step, Prune)))
     return ", ".join(words) or ("prune" if done else "nothing")
+
+
+def mended_again(outcome: Outcome) -> str:
+    """What became of chips that an earlier run had shipped, and what that cost; empty if none."""
+    if (since := outcome.since) is None:
+        return ""
+    records = [record for record in outcome.records if record.chip in since.ee]
+    kept, patched = (sum(r.bin == bin_ for r in records) for bin_ in (Bin.KEPT, Bin.PATCHED))
+    spent, before = sum(r.ee for r in records), sum(since.ee.values())
+    return (
+        f"Of {len(records)} chips that {since.run} had shipped {kept} are kept, {patched} patched "
+        f"and {len(records) - kept - patched} mended anew, for {spent:.3g} EE in all; they had "
+        f"cost {before:.3g} EE there."
+    )
 
 
 def _word(step: Step) -> str:

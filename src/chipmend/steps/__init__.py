@@ -5,6 +5,7 @@ What an action does lives in ``repairs``, a file per step.
 
 from chipmend.steps.checks import LEAST_SAMPLES
 from chipmend.steps.looks import Assess, KeepBetter, Measure
+from chipmend.steps.patch import Patch
 from chipmend.steps.quantize import (
     FAQ,
     Coded,
@@ -29,7 +30,18 @@ from chipmend.steps.repair import (
 )
 from chipmend.steps.retrain import MOST_EPOCHS, Anytime, Decaying, Distill, Labels, Retrain
 
-Step = Prune | Remap | Recalibrate | Compensate | Quantize | Retrain | KeepBetter | Assess | Measure
+Step = (
+    Prune
+    | Remap
+    | Recalibrate
+    | Compensate
+    | Quantize
+    | Retrain
+    | KeepBetter
+    | Patch
+    | Assess
+    | Measure
+)
 Form = (
     Match
     | Reestimate
@@ -73,6 +85,7 @@ __all__ = [
     "Measure",
     "Naive",
     "OneShot",
+    "Patch",
     "Percentile",
     "Prune",
     "Quantize",

@@ -1,0 +1,216 @@
+"""An earlier run whose chips are mended again: what it shipped, and to which fault maps."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from chipmend.bundle import Base, read_base, read_bundle
+from chipmend.bundle.base import base_beside
+from chipmend.errors import BundleError, LotError, PlanError
+from chipmend.faults.maps import Chip
+from chipmend.fleet.ledger import ChipRecord
+from chipmend.fleet.outcome import Outcome, read_outcome
+from chipmend.hardware.array import Array
+from chipmend.network.task import Task
+from chipmend.policy.protocol import Policy
+from chipmend.repairs.patch import Shipped
+from chipmend.steps import Patch, Recipe
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastBundle:
+    """What a chip was shipped.
+
+    Args:
+        folder: The bundle's folder.
+        base: The folder of its base.
+        digest: Its digest.
+        faults: Digest of the fault map that it was made for.
+        steps: What had been done.
+        in_codes: Whether its network is one of whole numbers.
+        ee: What the chip had cost, in epoch-equivalents.
+    """
+
+    folder: Path
+    base: Path
+    digest: str
+    faults: str
+    steps: Recipe
+    in_codes: bool
+    ee: float
+
+    @property
+    def patch(self) -> Patch:
+        """The step that goes on from it."""
+        return Patch(bundle=self.digest, in_codes=self.in_codes)
+
+    def read(self) -> tuple[Shipped, Base]:
+        """The network, and the base that it differs from.
+
+        Raises:
+            BundleError: It was damaged, or is another one than it was.
+        """
+        bundle = read_bundle(self.folder)
+        if bundle.digest != self.digest:
+            raise BundleError(
+                f"{self.folder} is another one than was found there before",
+                hint="leave the earlier run as it is while its chips are mended again",
+            )
+        base = _base(self.base)
+        repair = bundle.repair(base, bundle.base)
+        shipped = Shipped(
+            steps=bundle.steps,
+            faults=bundle.faults,
+            tensors=repair.tensors,
+            codes=repair.codes,
+            lowering=base.lowering if bundle.in_codes else None,
+            moved=(base.couplings, repair.positions) if repair.positions else None,
+        )
+        return shipped, base
+
+
+@dataclass(frozen=True, kw_only=True)
+class Since:
+    """An earlier run.
+
+    Args:
+        run: Its folder.
+        outcome: What it came to.
+        bundles: What it shipped, by the chips that are mended again.
+    """
+
+    run: Path
+    outcome: Outcome
+    bundles: Mapping[str, LastBundle] = field(default_factory=dict)
+
+    def fingerprint(self) -> dict[str, str]:
+        """What the results of a run depend on that goes on from this one."""
+        return {chip: bundle.digest for chip, bundle in self.bundles.items()}
+
+    def unchanged(self, chips: Sequence[Chip]) -> frozenset[str]:
+        """Chips whose fault maps are those that their networks were made for."""
+        return frozenset(
+            chip.id
+            for chip in chips
+            if (last := self.bundles.get(chip.id)) and last.faults == chip.faults.digest()
+        )
+
+
+def check_since(since: str | Path, run: str | Path | None, policies: Sequence[Policy]) -> None:
+    """Refuse an earlier run that this one would write over, or more than one policy.
+
+    Raises:
+        PlanError: Says which.
+    """
+    if run is not None and Path(since).resolve() == Path(run).resolve():
+        raise PlanError(
+            f"chips are to be mended again in {run}, the very run that they go on from",
+            hint="give this run a folder of its own",
+        )
+    if len(policies) > 1:
+        raise PlanError(
+            f"chips are to be mended again under {len(policies)} policies",
+            hint="give one: what each chip is shipped goes on from what it was shipped",
+        )
+
+
+def read_since(run: str | Path, chips: Sequence[Chip], array: Array, task: Task) -> Since:
+    """Read what an earlier run shipped to the chips of a lot.
+
+    Args:
+        run: The earlier run's folder.
+        chips: The lot, with the fault maps of now.
+        array: The array and its placement.
+        task: The clean network and its data.
+
+    Raises:
+        StoreError: It is no folder of a finished run.
+        PlanError: It was of another array or another network, or nothing was shipped.
+        BundleError: A bundle was damaged.
+        LotError: A chip's fault map is older than the one that its bundle was made for.
+    """
+    outcome, folder = read_outcome(run), Path(run)
+    _check_same_array(outcome.array, array, folder)
+    records = {r.chip: r for r in outcome.records if r.bundle is not None}
+    if not records:
+        raise PlanError(
+            f"nothing was shipped by the run in {run}",
+            hint="give the run folder of 'chipmend mend', under one policy",
+        )
+    found = {}
+    for chip in chips:
+        record = records.get(chip.id)
+        if record is None or chip.faults.fatal:
+            continue
+        last, version = _last(folder, record)
+        _check_not_older(chip, version, folder)
+        if last.in_codes or not chip.faults.needs_codes:
+            found[chip.id] = last
+    for path in sorted({last.base for last in found.values()}):
+        _check_same_network(_base(path), task.model, folder)
+    if new := len(chips) - len(found):
+        logger.info("%s shipped nothing to go on from to %d of %d chips", run, new, len(chips))
+    return Since(run=folder, outcome=outcome, bundles=found)
+
+
+def _last(folder: Path, record: ChipRecord) -> tuple[LastBundle, int]:
+    """What a chip was shipped, and the version of the map that it was made for."""
+    assert record.bundle is not None
+    path = folder / record.bundle.folder
+    bundle = read_bundle(path)
+    if bundle.digest != record.bundle.digest:
+        raise BundleError(
+            f"{path} is another one than the run in {folder} wrote",
+            hint="put it back, or mend the lot anew, without 'since'",
+        )
+    last = LastBundle(
+        folder=path,
+        base=base_beside(path, bundle.base),
+        digest=bundle.digest,
+        faults=bundle.faults,
+        steps=bundle.steps,
+        in_codes=bundle.in_codes,
+        ee=record.ee,
+    )
+    return last, bundle.faults_version
+
+
+@lru_cache(maxsize=4)
+def _base(folder: Path) -> Base:
+    return read_base(folder)[0]
+
+
+def _check_not_older(chip: Chip, version: int, folder: Path) -> None:
+    if chip.faults.version < version:
+        raise LotError(
+            f"chip {chip.id} comes with version {chip.faults.version} of its fault map, and was "
+            f"shipped a network for version {version} by {folder}",
+            hint="give every chip's latest test, its version counted on",
+        )
+
+
+def _check_same_array(earlier: Array, now: Array, folder: Path) -> None:
+    if earlier != now:
+        raise PlanError(
+            f"the run in {folder} was for another array: {earlier}, where this one is {now}",
+            hint="give the array that the chips were mended for, or leave out 'since'",
+        )
+
+
+def _check_same_network(base: Base, model: nn.Module, folder: Path) -> None:
+    held = dict([*model.named_parameters(), *model.named_buffers()])
+    same = held.keys() == base.tensors.keys() and all(
+        torch.equal(tensor, held[name].detach().cpu()) for name, tensor in base.tensors.items()
+    )
+    if not same:
+        raise PlanError(
+            f"the run in {folder} mended another network than the plan has",
+            hint="give the network that the chips were shipped, or leave out 'since'",
+        )

@@ -1,0 +1,119 @@
+"""Re-mending: chips that have shipped before go on from what they have, and only then anew.
+
+A chip whose fault map is as it was keeps its network. One with a new map has it patched and looked
+at; where the constraint cannot be shown any more, the policy mends the chip as if it were new.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
+from functools import cached_property
+
+from chipmend.confidence.constraint import Constraint
+from chipmend.policy.looks import Looks
+from chipmend.policy.protocol import Action, Die, Group, Observation, Policy, Ship
+from chipmend.resilience.analysis import Analysis
+from chipmend.resilience.table import ResilienceTable
+from chipmend.steps import Measure, Patch, Recipe
+
+CONFIDENCE = 0.95
+"""Confidence that a patched network meets the constraint, where the policy states none."""
+ALPHA_PATCHED = 0.5
+"""Share of the error probability that a patched network may spend; the policy has the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What a chip was shipped before.
+
+    Args:
+        patch: The step that goes on from it.
+        steps: What had been done.
+        holds: Whether nothing has to be shown: the same map, to meet the same.
+    """
+
+    patch: Patch
+    steps: Recipe = ()
+    holds: bool = False
+
+
+@dataclass(frozen=True)
+class Remend:
+    """A policy over chips of which some have shipped before.
+
+    Args:
+        policy: Who decides about chips that are mended anew.
+        before: What chips were shipped, by their identities.
+    """
+
+    policy: Policy
+    before: Mapping[str, Before]
+
+    @property
+    def name(self) -> str:
+        """The policy's."""
+        return self.policy.name
+
+    def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis | None:
+        """The policy's."""
+        return self.policy.analysis(usual, constraint)
+
+    def plan(
+        self, dies: Sequence[Die], constraint: Constraint, table: ResilienceTable | None
+    ) -> list[Group]:
+        """Chips that have shipped each alone, the others as the policy puts them."""
+        shipped = [die for die in dies if die.chip.id in self.before]
+        new = [die for die in dies if die.chip.id not in self.before]
+        alone = [
+            replace(group, shipped=self.before[die.chip.id].steps)
+            for die in shipped
+            for group in self.policy.plan([die], constraint, table)
+        ]
+        return [*alone, *(self.policy.plan(new, constraint, table) if new else [])]
+
+    def next(
+        self,
+        group: Group,
+        constraint: Constraint,
+        seen: Sequence[Observation],
+        table: ResilienceTable | None,
+    ) -> Action:
+        """Patch, look, ship; mend anew what that does not do for."""
+        before = self.before.get(group.chips[0])
+        if before is None:
+            return self._anew.next(group, constraint, seen, table)
+        if not seen:
+            return before.patch
+        if before.holds:
+            return Ship("its fault map is as it was")
+        looked = _of_patch(seen)
+        if len(looked) == len(seen):
+            verdict = self._looks.judge(looked, ALPHA_PATCHED * self._alpha)
+            if isinstance(verdict, Measure):
+                return verdict
+            if verdict:
+                sure = 1 - ALPHA_PATCHED * self._alpha
+                return Ship(f"'{constraint}' holds with confidence {sure:g}, patched")
+        return self._anew.next(group, constraint, seen[len(looked) :], table)
+
+    @property
+    def _alpha(self) -> float:
+        return 1 - float(getattr(self.policy, "confidence", CONFIDENCE))
+
+    @property
+    def _looks(self) -> Looks:
+        return getattr(self.policy, "looks", Looks())
+
+    @cached_property
+    def _anew(self) -> Policy:
+        """The policy, with what is left of the error probability."""
+        if not (is_dataclass(self.policy) and hasattr(self.policy, "confidence")):
+            return self.policy
+        return replace(self.policy, confidence=1 - (1 - ALPHA_PATCHED) * self._alpha)
+
+
+def _of_patch(seen: Sequence[Observation]) -> Sequence[Observation]:
+    """The patch, and the looks at what came of it."""
+    for place, observation in enumerate(seen):
+        if not isinstance(observation.step, Patch | Measure):
+            return seen[:place]
+    return seen

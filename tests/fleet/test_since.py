@@ -1,0 +1,271 @@
+"""Chips with new fault maps go on from what an earlier run shipped to them."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from torch import nn
+
+from campaigns import ANALYSIS, ARRAY, RETRAIN, records
+from chipmend.bundle import read_bundle
+from chipmend.confidence import Drop
+from chipmend.errors import BundleError, LotError, PlanError, StoreError
+from chipmend.faults import Chip, FaultMap, StuckAt, StuckBits, make_chips
+from chipmend.fleet import Bin, mend, read_outcome
+from chipmend.hardware import Array, WeightMemory
+from chipmend.network import gemms
+from chipmend.policy import Cascade, EFat, FixedSteps, Reduce, UntilMet
+from chipmend.repairs import pruned_weights
+from chipmend.steps import FAQ, Compensate, OneShot, Patch, Prune, Quantize, Recalibrate, Remap
+from conftest import tiny_network, tiny_task
+
+CONSTRAINT = Drop(0.3)
+MOMENTS = OneShot(samples=64, places=500)
+RUNGS = (
+    (Prune(), Compensate(form=MOMENTS)),
+    (Remap(), Prune(), Compensate(form=MOMENTS)),
+)
+POLICY = Cascade(rungs=RUNGS, retrain=RETRAIN, most=0.5)
+CODED = Cascade(
+    rungs=((Remap(), Prune(), Quantize(form=FAQ(), samples=64), Recalibrate()),),
+    retrain=RETRAIN,
+    most=0.5,
+)
+
+
+@pytest.fixture(scope="module")
+def array(task):
+    words = sum(gemm.weight.numel() for gemm in gemms(task.model))
+    return replace(ARRAY, memory=WeightMemory(words=words))
+
+
+def lot_of(array, stuck=None):
+    made = make_chips(array, rate=(0.05, 0.3), count=4, spread="even", stuck=stuck)
+    return [Chip(id=f"c{place}", faults=chip.faults) for place, chip in enumerate(made)]
+
+
+def aged(chip, new=2):
+    """The chip after a retest: a few more PEs are broken."""
+    faulty = chip.faults.faulty_pes.copy()
+    faulty.ravel()[np.flatnonzero(~chip.faults.unusable.ravel())[:new]] = True
+    newer = replace(chip.faults, faulty_pes=faulty, version=chip.faults.version + 1)
+    return replace(chip, faults=newer)
+
+
+def with_more_bits(chip):
+    """The chip with three more stuck bits."""
+    stuck = chip.faults.stuck
+    ones, zeros = stuck.patterns()
+    ones[np.flatnonzero(ones | zeros == 0)[:3]] = 64
+    more = StuckBits.of_patterns(ones, zeros, stuck.bits)
+    return replace(chip, faults=replace(chip.faults, stuck=more))
+
+
+def run_of(task, lot, array, run, **how):
+    given = {"policies": [POLICY], "constraint": CONSTRAINT, "verify": "all", "threads": 1, **how}
+    return mend(task, lot, array=array, run=run, hindsight=False, **given)
+
+
+@pytest.fixture(scope="module")
+def first(task, array, tmp_path_factory):
+    run = tmp_path_factory.mktemp("first")
+    lot = lot_of(array)
+    return run_of(task, lot, array, run), lot, run
+
+
+@pytest.fixture(scope="module")
+def again(task, array, first, tmp_path_factory):
+    """The first chip as it was, the others older, and one that is new."""
+    _, lot, before = first
+    new = Chip("new", lot[0].faults)
+    now = [lot[0], *(aged(chip) for chip in lot[1:]), new]
+    run = tmp_path_factory.mktemp("again")
+    return run_of(task, now, array, run, since=before), now, run
+
+
+def test_chips_are_kept_patched_or_mended_anew(first, again):
+    outcome, _, run = again
+    assert [r.bin for r in first[0].records] == [Bin.REPAIRED] * 4
+    kept, *patched, new = outcome.records
+    assert kept.bin == Bin.KEPT
+    assert {r.bin for r in patched} == {Bin.PATCHED}
+    assert new.bin == Bin.REPAIRED
+    assert kept.ee == 0
+    assert kept.accuracy == first[0].records[0].accuracy
+    assert all(isinstance(r.steps[0], Patch) for r in patched)
+    assert read_outcome(run) == outcome
+    assert outcome.since.ee == {r.chip: r.ee for r in first[0].records}
+
+
+def test_every_bundle_holds_on_its_chip_and_tells_the_whole_history(task, array, first, again):
+    outcome, chips, run = again
+    for record, chip in zip(outcome.records, chips, strict=True):
+        assert record.bundle.verified.holds
+        bundle = read_bundle(run / record.bundle.folder)
+        bundle.check_is_for(chip)
+        if record.bin == Bin.KEPT:
+            earlier = read_bundle(first[2] / record.bundle.folder)
+            assert (bundle.content, bundle.steps) == (earlier.content, earlier.steps)
+        if record.bin == Bin.PATCHED:
+            earlier = read_bundle(first[2] / record.bundle.folder)
+            assert bundle.steps[:-1] == earlier.steps
+            assert bundle.steps[-1].bundle == earlier.digest
+            assert bundle.content != earlier.content
+
+
+def test_what_is_patched_uses_no_broken_pe(task, array, again):
+    from chipmend.bundle import read_base
+    from chipmend.bundle.base import base_beside
+
+    outcome, chips, run = again
+    for record, chip in zip(outcome.records, chips, strict=True):
+        bundle = read_bundle(run / record.bundle.folder)
+        repair = bundle.repair(*read_base(base_beside(bundle.path, bundle.base)))
+        if repair.positions:
+            continue
+        for name, lost in pruned_weights(task.model, chip.faults.unusable, array).items():
+            assert not repair.tensors[name][lost].any()
+
+
+def test_a_run_goes_on_from_one_that_went_on_from_another(task, array, again, tmp_path):
+    _, chips, before = again
+    now = [aged(chip, 1) for chip in chips]
+    outcome = run_of(task, now, array, tmp_path / "third", since=before)
+    assert {r.bin for r in outcome.records} == {Bin.PATCHED}
+    record = outcome.records[1]
+    steps = read_bundle(tmp_path / "third" / record.bundle.folder).steps
+    assert [step.kind for step in steps[-2:]] == ["patch", "patch"]
+    assert all(r.bundle.verified.holds for r in outcome.records)
+
+
+def test_the_same_call_goes_on_and_workers_do_not_matter(task, array, first, again, tmp_path):
+    outcome, chips, run = again
+    assert records(run_of(task, chips, array, run, since=first[2])) == records(outcome)
+    other = run_of(task, chips, array, tmp_path / "two", since=first[2], workers=2)
+    assert records(other)["records"] == records(outcome)["records"]
+
+
+def test_what_a_patch_does_not_do_for_is_mended_anew_and_both_are_billed(
+    task, array, first, tmp_path
+):
+    _, lot, before = first
+    policy = Cascade(rungs=RUNGS[1:], retrain=RETRAIN, most=0.25, increment=0.25)
+    outcome = run_of(
+        task, [aged(lot[3])], array, tmp_path / "run", since=before,
+        policies=[policy], constraint=Drop(0.0),
+    )  # fmt: skip
+    record = outcome.records[0]
+    kinds = [step.kind for step in record.steps]
+    assert kinds[:2] == ["patch", "measure"]
+    assert "remap" in kinds
+    assert record.bin in (Bin.SCRAPPED, Bin.REPAIRED, Bin.RETRAINED)
+    alone = run_of(
+        task, [aged(lot[3])], array, tmp_path / "alone", policies=[policy], constraint=Drop(0.0)
+    )
+    assert record.cost.measure > alone.records[0].cost.measure
+
+
+def test_another_constraint_has_what_was_kept_looked_at(task, array, first, tmp_path):
+    _, lot, before = first
+    outcome = run_of(task, lot[:1], array, tmp_path / "r", since=before, constraint=Drop(0.29))
+    record = outcome.records[0]
+    assert record.bin == Bin.KEPT
+    assert [step.kind for step in record.steps][:2] == ["patch", "measure"]
+    assert record.cost.measure > 0
+
+
+def test_codes_are_patched_where_pes_and_bits_are_new(task, array, tmp_path):
+    lot = lot_of(array, StuckAt(rate=0.02))[:2]
+    first = run_of(task, lot, array, tmp_path / "first", policies=[CODED])
+    assert {r.bin for r in first.records} <= {Bin.REPAIRED, Bin.RETRAINED}
+    now = [with_more_bits(aged(chip)) for chip in lot[1:]]
+    outcome = run_of(
+        task, [lot[0], *now], array, tmp_path / "again", policies=[CODED], since=tmp_path / "first"
+    )
+    assert [r.bin for r in outcome.records] == [Bin.KEPT, Bin.PATCHED]
+    assert all(r.bundle.verified.holds for r in outcome.records)
+    assert outcome.records[0].accuracy == first.records[0].accuracy
+    bundles = [read_bundle(tmp_path / "again" / r.bundle.folder) for r in outcome.records]
+    assert all(bundle.in_codes for bundle in bundles)
+
+
+def test_a_network_of_real_numbers_does_not_do_for_bits_that_came_to_be_stuck(
+    task, array, first, tmp_path
+):
+    _, lot, before = first
+    stuck = make_chips(array, rate=0.0, count=1, stuck=StuckAt(rate=0.01))[0].faults.stuck
+    now = [replace(lot[0], faults=replace(lot[0].faults, stuck=stuck, version=2))]
+    outcome = run_of(task, now, array, tmp_path / "r", since=before, policies=[CODED])
+    assert outcome.records[0].bin in (Bin.REPAIRED, Bin.RETRAINED)
+    assert "patch" not in [step.kind for step in outcome.records[0].steps]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        FixedSteps(steps=RUNGS[0]),
+        UntilMet(retrain=RETRAIN, increment=0.5, most=1.0),
+        Reduce(retrain=RETRAIN),
+        EFat(retrain=RETRAIN),
+    ],
+)
+def test_under_any_policy(task, array, first, tmp_path, policy):
+    _, lot, before = first
+    now = [lot[0], aged(lot[1])]
+    outcome = run_of(
+        task, now, array, tmp_path / "r", since=before, policies=[policy], analysis=ANALYSIS
+    )
+    assert [r.bin for r in outcome.records] == [Bin.KEPT, Bin.PATCHED]
+
+
+def test_an_older_map_is_refused(task, array, again, first, tmp_path):
+    _, lot, _ = first
+    with pytest.raises(LotError, match="version 1 of its fault map.*version 2"):
+        run_of(task, lot, array, tmp_path / "r", since=again[2])
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_cannot_be_gone_on_from_is_refused(task, array, first, tmp_path):
+    _, lot, before = first
+    with pytest.raises(StoreError, match="no finished run"):
+        run_of(task, lot, array, tmp_path / "r", since=tmp_path / "none")
+    with pytest.raises(PlanError, match="the very run"):
+        run_of(task, lot, array, before, since=before)
+    with pytest.raises(PlanError, match="2 policies"):
+        run_of(task, lot, array, tmp_path / "r", since=before, policies=[POLICY, FixedSteps()])
+    with pytest.raises(PlanError, match="another array"):
+        run_of(task, lot, Array(rows=8, cols=8, placement="channel"), tmp_path / "r", since=before)
+    two = tmp_path / "two"
+    run_of(task, lot[:1], array, two, policies=[FixedSteps(), POLICY])
+    with pytest.raises(PlanError, match="nothing was shipped"):
+        run_of(task, lot, array, tmp_path / "r", since=two)
+
+
+def test_another_network_is_refused(array, first, tmp_path):
+    network = tiny_network()
+    nn.init.normal_(network[0].weight)
+    with pytest.raises(PlanError, match="another network"):
+        run_of(tiny_task(network), first[1], array, tmp_path / "r", since=first[2])
+
+
+def test_a_damaged_bundle_is_refused(task, array, first, tmp_path):
+    outcome, lot, before = first
+    copy = tmp_path / "copy"
+    shutil.copytree(before, copy)
+    bundle = copy / outcome.records[1].bundle.folder
+    shutil.rmtree(bundle)
+    shutil.copytree(copy / outcome.records[0].bundle.folder, bundle)
+    with pytest.raises(BundleError, match="another one than"):
+        run_of(task, lot, array, tmp_path / "r", since=copy)
+    (bundle / "delta.safetensors").write_bytes(b"")
+    with pytest.raises(BundleError):
+        run_of(task, lot, array, tmp_path / "r", since=copy)
+
+
+def test_a_chip_that_died_since_is_unrepairable(task, array, first, tmp_path):
+    _, lot, before = first
+    dead = FaultMap.of_pes(np.zeros((8, 8), bool), fatal="no clock")
+    now = [replace(lot[0], faults=dead), lot[1]]
+    outcome = run_of(task, now, array, tmp_path / "r", since=before)
+    assert [r.bin for r in outcome.records] == [Bin.UNREPAIRABLE, Bin.KEPT]

@@ -1,0 +1,91 @@
+"""Chips that have shipped before: kept, patched and looked at, or mended anew."""
+
+import pytest
+
+from chipmend.confidence import Measured
+from chipmend.policy import Cascade, FixedSteps, Looks, Observation, Ship, UntilMet
+from chipmend.policy.cascade import RUNGS
+from chipmend.policy.remend import Before, Remend
+from chipmend.recipes import merged
+from chipmend.steps import Measure, Patch, Prune
+from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract
+
+CHIP, PATCH = DIES[2].chip.id, Patch(bundle="of the chip")
+BEFORE = {CHIP: Before(patch=PATCH)}
+
+
+class TestRemend(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return Remend(UntilMet(), {})
+
+
+def group_of(policy, chip):
+    groups = policy.plan(DIES, CONSTRAINT, None)
+    return next(group for group in groups if group.chips == (chip,))
+
+
+def look(p_value, share=0.05):
+    measured = Measured(accuracy=0.9, margin=0.01, error=0.01, samples=100, p_value=p_value)
+    return Observation(Measure(share=share), measured=measured)
+
+
+def test_what_has_shipped_is_patched_then_looked_at_then_shipped():
+    policy = Remend(UntilMet(), BEFORE)
+    group, seen = group_of(policy, CHIP), []
+    assert policy.next(group, CONSTRAINT, seen, None) == PATCH
+    seen.append(Observation(PATCH))
+    assert policy.next(group, CONSTRAINT, seen, None) == Measure(share=Looks().shares[0])
+    seen.append(look(1e-9))
+    action = policy.next(group, CONSTRAINT, seen, None)
+    assert isinstance(action, Ship)
+    assert "0.975" in action.reason  # half of what UntilMet may err by
+
+
+def test_what_a_patch_does_not_do_for_is_mended_anew_with_what_is_left_of_the_confidence():
+    inner = FixedSteps()
+    policy = Remend(inner, BEFORE)
+    group = group_of(policy, CHIP)
+    seen = [Observation(PATCH), look(0.999)]
+    assert policy.next(group, CONSTRAINT, seen, None) == Prune()
+    seen.append(Observation(Prune()))
+    alone = inner.next(group, CONSTRAINT, seen[2:], None)
+    assert policy.next(group, CONSTRAINT, seen, None) == alone
+    assert Remend(Cascade(confidence=0.9), {})._anew.confidence == pytest.approx(0.95)
+
+
+def test_what_has_not_changed_is_kept_without_a_look():
+    policy = Remend(UntilMet(), {CHIP: Before(patch=PATCH, holds=True)})
+    group = group_of(policy, CHIP)
+    assert policy.next(group, CONSTRAINT, [], None) == PATCH
+    action = policy.next(group, CONSTRAINT, [Observation(PATCH)], None)
+    assert action == Ship("its fault map is as it was")
+
+
+def test_chips_that_are_new_are_the_policy_s_and_may_share_a_network():
+    class Together(FixedSteps):
+        def plan(self, dies, constraint, table):
+            from chipmend.policy import Group
+
+            return [Group(chips=tuple(die.chip.id for die in dies))]
+
+    policy = Remend(Together(), BEFORE)
+    groups = policy.plan(DIES, CONSTRAINT, None)
+    assert sorted(len(group.chips) for group in groups) == sorted([1, len(DIES) - 1])
+    new = next(g for g in groups if g.chips[0] not in BEFORE)
+    assert policy.next(new, CONSTRAINT, [], None) == Prune()
+    assert policy.name == Together().name
+
+
+def test_the_cascade_goes_on_above_the_rung_that_did_before():
+    policy = Cascade()
+    for place, rung in enumerate(RUNGS):
+        before = {CHIP: Before(patch=PATCH, steps=(*rung, PATCH))}
+        group = group_of(Remend(policy, before), CHIP)
+        assert group.shipped == (*rung, PATCH)
+        seen, action = [], None
+        while not isinstance(action, Measure) and len(seen) < 9:
+            action = policy.next(group, CONSTRAINT, seen, None)
+            seen.append(Observation(action))
+        done = merged(tuple(o.step for o in seen))
+        assert done == merged(RUNGS[min(place + 1, len(RUNGS) - 1)])
