@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from campaigns import ARRAY, CONSTRAINT, RETRAIN, records
+from chipmend.bundle import read_bundle
 from chipmend.errors import PlanError, TableError
 from chipmend.faults import Chip, make_chips
 from chipmend.faults.stuck_at import StuckAt
@@ -14,10 +15,10 @@ from chipmend.fleet.ledger import SHIPPED, Bin
 from chipmend.hardware import WeightMemory
 from chipmend.network import gemms
 from chipmend.network.filling import filled
-from chipmend.policy import Cascade, FixedSteps, Reduce
+from chipmend.policy import Cascade, EFat, Fixed, FixedSteps, Reduce, UntilMet
 from chipmend.policy.cascade import CODED_RUNGS
 from chipmend.recipes import is_quantized
-from chipmend.resilience import Analysis
+from chipmend.resilience import Analysis, TrialLot
 from chipmend.steps import FAQ, Prune, Quantize
 
 CODED = (Prune(), Quantize(form=FAQ(), samples=64))
@@ -32,7 +33,10 @@ ANALYSIS = Analysis(
 POLICIES = (
     FixedSteps(steps=CODED, label="FAQ"),
     FixedSteps(),
+    Fixed(epochs=0.5, start=CODED, retrain=RETRAIN),
+    UntilMet(increment=0.25, most=0.5, start=CODED, retrain=RETRAIN),
     Reduce(start=CODED, retrain=RETRAIN),
+    EFat(start=CODED, retrain=RETRAIN),
     Cascade(retrain=RETRAIN, most=0.4),
     Cascade(retrain=RETRAIN, most=0.4, amounts=(0.0, 0.2), label="Learning"),
 )
@@ -65,12 +69,57 @@ def campaign(task, array, lot, tmp_path_factory):
 
 def test_whatever_ships_is_codes_and_what_chooses_none_fails(campaign):
     outcome, _ = campaign
-    for policy in ("FAQ", "Repair + Reduce-max", "Cascade", "Learning"):
+    for policy in (policy.name for policy in POLICIES if policy.name != "FAP"):
         found = outcome.records_of(policy)
         assert {record.bin for record in found} <= {*SHIPPED, Bin.SCRAPPED}
         assert all(is_quantized(record.steps) for record in found if record.bin in SHIPPED)
         assert any(record.bin in SHIPPED for record in found)
     assert {record.bin for record in outcome.records_of("FAP")} == {Bin.FAILED}
+
+
+@pytest.mark.parametrize(
+    "policy", [policy for policy in POLICIES if policy.name != "FAP"], ids=lambda p: p.name
+)
+def test_every_policy_ships_what_chips_compute_to_the_last_bit(
+    task, array, lot, campaign, tmp_path, monkeypatch, policy
+):
+    """Bundles of the same records, run on a model of their chips with all faults live."""
+    monkeypatch.setattr("chipmend.fleet.campaign.has_runtime", lambda: False)
+    outcome = mend(
+        task, lot, array=array, constraint=CONSTRAINT, policies=[policy], analysis=ANALYSIS,
+        run=tmp_path, workers=1, threads=1, verify="all",
+    )  # fmt: skip
+    for record, compared in zip(outcome.records, campaign[0].records_of(policy.name), strict=True):
+        assert (record.bin, record.accuracy) == (compared.bin, compared.accuracy)
+        if record.bin in SHIPPED:
+            assert record.bundle.verified.holds
+            assert record.bundle.verified.accuracy == record.accuracy
+            assert read_bundle(tmp_path / record.bundle.folder).in_codes
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Reduce(start=CODED, retrain=RETRAIN, coverage=0.5),
+        Cascade(retrain=RETRAIN, most=0.4, amounts=(0.0, 0.2), coverage=0.5),
+        Cascade(retrain=RETRAIN, most=0.4, amounts=(0.0, 0.2), fuse=True),
+    ],
+    ids=lambda p: p.name,
+)
+def test_promises_and_fusing_know_both_kinds(task, array, lot, policy):
+    trial = TrialLot(rate=(0.05, 0.4), count=6, stuck=StuckAt(rate=(0.01, 0.1)))
+    outcome = mend(
+        task, lot, array=array, constraint=CONSTRAINT, policies=[policy], workers=1, threads=1,
+        analysis=replace(ANALYSIS, trial=trial),
+    )  # fmt: skip
+    assert {record.bin for record in outcome.records} <= {*SHIPPED, Bin.SCRAPPED}
+    assert any(record.bin in SHIPPED for record in outcome.records)
+    assert all(record.shared_by == 1 for record in outcome.records)
+    if not getattr(policy, "fuse", False):
+        (table,) = outcome.tables.values()
+        assert all(t.effective_rate > 0 and t.effective_bit_rate > 0 for t in table.trial)
+        (promise,) = outcome.promises.values()
+        assert promise.trial == 6
 
 
 def test_records_tell_the_rate_among_the_network_s_weights(campaign, task, array, lot):

@@ -221,7 +221,7 @@ def test_under_any_policy(task, array, first, tmp_path, policy):
 
 def test_an_older_map_is_refused(task, array, again, first, tmp_path):
     _, lot, _ = first
-    with pytest.raises(LotError, match="version 1 of its fault map.*version 2"):
+    with pytest.raises(LotError, match=r"version 1 of its fault map.*version 2"):
         run_of(task, lot, array, tmp_path / "r", since=again[2])
     assert not (tmp_path / "r").exists()
 

@@ -4,7 +4,7 @@ import pytest
 
 from chipmend.errors import PlanError
 from chipmend.policy import Fixed, FixedSteps, Ship
-from chipmend.steps import Decaying, Match, Prune, Recalibrate, Reestimate, Retrain
+from chipmend.steps import Decaying, Match, Naive, Prune, Quantize, Recalibrate, Reestimate, Retrain
 from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract, driven_to_the_end
 
 
@@ -55,6 +55,15 @@ def test_a_fixed_amount_is_pruning_and_one_retraining():
     settings = Retrain(learning_rate=0.1, epochs=9)
     expected = [Prune(), Retrain(learning_rate=0.1, epochs=0.75)]
     assert steps_of(Fixed(epochs=0.75, retrain=settings)) == expected
+
+
+def test_a_start_comes_before_the_amount():
+    start = (Prune(), Quantize(form=Naive()))
+    policy = Fixed(epochs=0.5, start=start, retrain=Retrain(learning_rate=0.1))
+    assert steps_of(policy) == [*start, Retrain(learning_rate=0.1, epochs=0.5)]
+    assert policy.name == "Repair + Fixed(0.5)"
+    with pytest.raises(PlanError, match="trains already"):
+        Fixed(epochs=0.5, start=(Prune(), Retrain()))
 
 
 def test_a_decaying_amount_differs_by_its_schedule_alone():

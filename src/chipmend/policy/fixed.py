@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from chipmend.confidence.constraint import Constraint
 from chipmend.errors import PlanError
 from chipmend.policy.protocol import Action, Alone, Die, Group, Observation, Ship, each_alone
-from chipmend.recipes import amount_steps, check_recipe
+from chipmend.recipes import amount_steps, check_recipe, check_start
 from chipmend.records import ByKind
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import Decaying, Prune, Recipe, Retrain, Step
@@ -61,6 +61,7 @@ class Fixed(Alone):
         epochs: The amount; 0 is pruning and recalibration.
         decaying: Whether the learning rate decays over the amount, rather than staying constant
             under weight averaging.
+        start: What comes before retraining.
         retrain: How to retrain; its amount and schedule do not count.
         label: Name in tables; made of the amount where none is given.
     """
@@ -70,17 +71,21 @@ class Fixed(Alone):
     kind: Literal["fixed"] = "fixed"
     epochs: float
     decaying: bool = False
+    start: tuple[Annotated[Step, ByKind()], ...] = (Prune(),)
     retrain: Retrain = field(default_factory=Retrain)
     label: str = ""
 
     def __post_init__(self) -> None:
+        check_start(self.start, "fixed: its start")
         if not (math.isfinite(self.epochs) and self.epochs >= 0):
             raise PlanError(f"fixed: {self.epochs} epochs", hint="give a finite number, 0 or more")
 
     @property
     def name(self) -> str:
         """Name in tables."""
-        return self.label or f"Fixed({self.epochs:g}{', decaying' if self.decaying else ''})"
+        repaired = "" if self.start == (Prune(),) else "Repair + "
+        amount = f"{self.epochs:g}{', decaying' if self.decaying else ''}"
+        return self.label or f"{repaired}Fixed({amount})"
 
     def plan(
         self,
@@ -104,4 +109,4 @@ class Fixed(Alone):
 
     def _steps(self) -> Recipe:
         decaying = replace(self.retrain, schedule=Decaying())
-        return amount_steps(self.epochs, decaying if self.decaying else self.retrain)
+        return amount_steps(self.epochs, decaying if self.decaying else self.retrain, self.start)

@@ -1,0 +1,195 @@
+"""Promised and measured coverage: calibrate on chips, then test on others.
+
+Every chip of a pool is retrained once (for Reduce), and repaired once on every rung (for the
+cascade), with a look after each step. From that follows what either policy does with it, whatever
+it promises. A draw calibrates on 200 uniform chips and tests on 200 others, or on chips whose
+faults gather in clusters or lie in lines. What Reduce gives chips lies between two amounts that
+were measured; a fresh lot is really mended, and read on the test split.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+import chipmend as cm
+from chipmend.confidence.shift import shifts
+from chipmend.faults.traits import traits_of
+from chipmend.policy import Group, Observation, Scrap, Ship
+from chipmend.recipes import BYPASS, merged
+from chipmend.resilience import ResilienceTable, Trajectory
+from chipmend.steps import Assess, Compensate, Measure, OneShot, Remap
+from decisions.bench import KINDS, LENIENT, Bench, Row, row_of
+
+COVERAGES = (0.9, 0.95)
+DRAWS = 100
+CALIBRATED, UNIFORM, SHIFTED = 200, 400, 50
+STRICT = cm.Drop(0.01)
+"""What the cascade is to keep, on rungs that do not always do."""
+RUNGS = (
+    (*BYPASS, Compensate(form=OneShot())),
+    (Remap(), *BYPASS, Compensate(form=OneShot())),
+)
+CASCADE = cm.Cascade(rungs=RUNGS, amounts=(0.0, 0.1), coverage=COVERAGES[0])
+REAL = 48
+MOST = 0.25
+"""Highest fault rate of chips that Reduce is calibrated on."""
+LOTS, OF_LOT = 40, 100
+RANGES = ((0.02, 0.2), (0.05, 0.15), (0.02, 0.4))
+SIZES = (32, 64)
+Tables = dict[str, ResilienceTable]
+
+
+def trial(bench: Bench, kind: str, most: float) -> cm.TrialLot:
+    """The pool of one kind of fault."""
+    count = bench.chips(UNIFORM if kind == "uniform" else SHIFTED)
+    return cm.TrialLot(rate=(0.02, most), count=count, spatial=KINDS[kind])
+
+
+def tables_of(bench: Bench, policy: cm.Reduce | cm.Cascade, within: cm.Drop, most: float) -> Tables:
+    """A policy's table with each pool as its trial lot."""
+    found = {}
+    for kind in KINDS:
+        usual = replace(bench.grid, trial=trial(bench, kind, most))
+        analysis = policy.analysis(usual, within)
+        assert analysis is not None
+        found[kind] = bench.table(f"pool of {kind} chips for {policy.kind}", analysis)
+    return found
+
+
+def reduce_tables(bench: Bench) -> Tables:
+    """Reduce's."""
+    small = 0.5 if bench.quick else COVERAGES[0]
+    return tables_of(bench, cm.Reduce(coverage=small), LENIENT, MOST)
+
+
+def cascade_tables(bench: Bench) -> Tables:
+    """The cascade's."""
+    small = 0.5 if bench.quick else COVERAGES[0]
+    return tables_of(bench, replace(CASCADE, coverage=small), STRICT, 0.4)
+
+
+def reduced(
+    policy: cm.Reduce, table: ResilienceTable, chips: Sequence[Trajectory], bench: Bench
+) -> list[tuple[bool, float]]:
+    """Of chips that Reduce ships, whether each meets the constraint, and the epochs it got."""
+    healthy = cm.Chip("x", cm.FaultMap.of_pes(np.zeros((32, 32), bool)))
+    dies = [
+        replace(bench.dies([replace(healthy, id=str(at))])[0], effective_rate=chip.effective_rate)
+        for at, chip in enumerate(chips)
+    ]
+    groups = policy.plan(dies, LENIENT, table)
+    return [
+        (group.epochs >= table.just_needed(chip, LENIENT), group.epochs)
+        for group, chip in zip(groups, chips, strict=True)
+        if np.isfinite(group.epochs)
+    ]
+
+
+def unseen(
+    policy: cm.Cascade, table: ResilienceTable, chips: Sequence[Trajectory]
+) -> list[tuple[bool, float]]:
+    """Of chips that the cascade ships without a look, whether each meets the constraint."""
+    bar = table.clean_accuracy - STRICT.drop
+    rungs = [(_shipped_unseen(policy, table, chip), chip) for chip in chips]
+    shipped = [chip.rungs[rung] for rung, chip in rungs if rung is not None]
+    return [(rung.accuracy >= bar - 1e-9, rung.ee) for rung in shipped]
+
+
+def _shipped_unseen(policy: cm.Cascade, table: ResilienceTable, chip: Trajectory) -> int | None:
+    """The rung that a chip ships from; none if it is looked at first."""
+    group = Group(chips=("x",), effective_rate=chip.effective_rate)
+    seen: list[Observation] = []
+    while not isinstance(action := policy.next(group, STRICT, seen, table), Ship | Scrap | Measure):
+        damage = chip.damage if isinstance(action, Assess) else None
+        seen.append(Observation(action, damage=damage))
+    if not isinstance(action, Ship):
+        return None
+    done = merged(tuple(each.step for each in seen))
+    return next(at for at, rung in enumerate(RUNGS) if merged(rung) == done)
+
+
+def drawn(bench: Bench, policy: str, tables: Tables) -> list[Row]:
+    """Promised and measured, over draws of what is calibrated on and what is tested."""
+    pool = tables["uniform"].trial
+    rng, half = np.random.default_rng(0), len(pool) // 2
+    orders = [rng.permutation(len(pool)) for _ in range(DRAWS)]
+    rows = []
+    for coverage in (0.5,) if bench.quick else COVERAGES:
+        for kind in tables:
+            found = []
+            for order in orders:
+                known, others = ([pool[at] for at in part] for part in (order[:half], order[half:]))
+                table = replace(tables["uniform"], trial=tuple(known))
+                chips = others if kind == "uniform" else tables[kind].trial
+                if policy == "Reduce":
+                    found.append(reduced(cm.Reduce(coverage=coverage), table, chips, bench))
+                else:
+                    found.append(unseen(replace(CASCADE, coverage=coverage), table, chips))
+            told = {"policy": policy, "promised": coverage, "tested_on": kind}
+            rows.append({"part": "coverage", **told, "calibrated_on": half, **_measured(found)})
+    return rows
+
+
+def _measured(draws: Sequence[Sequence[tuple[bool, float]]]) -> Row:
+    """What came of draws in which something ships."""
+    draws = [given for given in draws if given]
+    met = np.array([np.mean([met for met, _ in given]) for given in draws])
+    spent = np.array([np.mean([spent for _, spent in given]) for given in draws])
+    return {
+        "draws": len(draws),
+        "measured": float(met.mean()),
+        "measured_low": float(np.quantile(met, 0.05)),
+        "measured_high": float(np.quantile(met, 0.95)),
+        "shipped": float(np.mean([len(given) for given in draws])),
+        "spent": float(spent.mean()),
+    }
+
+
+def max_of_five(bench: Bench, tables: Tables) -> list[Row]:
+    """Reduce as published, which promises nothing: the maximum of five repeats at each rate."""
+    rows = []
+    for kind, table in tables.items():
+        found = [reduced(cm.Reduce(), table, table.trial, bench)]
+        told = {"policy": "Reduce-max", "promised": None, "tested_on": kind}
+        rows.append({"part": "coverage", **told, **_measured(found)})
+    return rows
+
+
+def really(bench: Bench) -> list[Row]:
+    """A fresh lot, mended: what is met on the test split."""
+    lot = cm.make_chips(bench.array, rate=(0.02, MOST), count=bench.chips(REAL), seed=77)
+    promised = (0.5,) if bench.quick else COVERAGES
+    policies = [cm.Reduce(), *(cm.Reduce(coverage=share) for share in promised)]
+    grid = replace(bench.grid, trial=trial(bench, "uniform", MOST))
+    outcome = bench.mended("fresh lot", lot, policies, analysis=grid, constraint=LENIENT)
+    return [row_of("fresh lot", s) for s in outcome.sums()]
+
+
+def alarms(bench: Bench) -> list[Row]:
+    """How often the shift check fires, on lots like the trial lot and on others."""
+    rows = []
+    lots = bench.chips(LOTS)
+    for size in SIZES:
+        array = cm.Array(rows=size, cols=size)
+        for rate in RANGES:
+            known = cm.make_chips(array, rate=rate, count=CALIBRATED, seed=999)
+            promised = traits_of([chip.faults for chip in known])
+            for kind, spatial in KINDS.items():
+                fired = 0
+                for seed in range(lots):
+                    lot = cm.make_chips(
+                        array, rate=rate, count=OF_LOT, spatial=spatial, seed=1000 + seed
+                    )
+                    fired += bool(shifts(promised, traits_of([chip.faults for chip in lot])))
+                rows.append(
+                    {
+                        "part": "shift check",
+                        "array": size,
+                        "rate": rate,
+                        "lots_of": kind,
+                        "lots": lots,
+                        "fired": fired,
+                    }
+                )
+    return rows

@@ -1,0 +1,62 @@
+"""Incomplete maps: what hidden and invented faults do, and what the margin buys and costs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import chipmend as cm
+import decisions.coverage as coverage
+from decisions.bench import LENIENT, Bench, Row, row_of
+
+RATE = (0.02, 0.25)
+CHIPS, MANY = 24, 60
+HIDDEN, SPURIOUS = (0.0, 0.05, 0.1, 0.2), 0.05
+WANTED = 0.1
+"""Share of hidden faults at which the margin has to hold."""
+
+
+def screened(
+    bench: Bench,
+    screening: cm.Screening,
+    count: int,
+    policies: Sequence[Any],
+    *,
+    margin: bool,
+    **how: Any,
+) -> list[Row]:
+    """A lot that was screened so, mended, and read with what is broken indeed."""
+    lot = cm.make_chips(bench.array, rate=RATE, count=count, spread="even", seed=5)
+    told = f"{screening.hidden:g} hidden, {screening.spurious:g} invented"
+    name = f"{policies[0].kind}, {told}, margin {margin}"
+    outcome = bench.mended(
+        name,
+        screening.seen_of(lot, seed=5),
+        policies,
+        truth=lot,
+        margin=cm.Margin(hidden=screening.hidden) if margin else None,
+        **how,
+    )
+    shares = {"hidden": screening.hidden, "spurious": screening.spurious, "margin": margin}
+    return [row_of("incomplete maps", s, **shares) for s in outcome.sums()]
+
+
+def rows(bench: Bench) -> list[Row]:
+    """Every share, without and with a margin."""
+    found = []
+    shares = (0.0, WANTED) if bench.quick else HIDDEN
+    cases = [cm.Screening(hidden=share) for share in shares]
+    if not bench.quick:
+        cases.append(cm.Screening(spurious=SPURIOUS))
+    grid = replace(bench.grid, trial=coverage.trial(bench, "uniform", coverage.MOST))
+    promising = [cm.Reduce(coverage=0.5 if bench.quick else coverage.COVERAGES[0])]
+    for case in cases:
+        few = bench.chips(CHIPS)
+        found += screened(bench, case, few, [cm.Cascade()], margin=False)
+        if case.hidden in (0.0, WANTED):
+            found += screened(
+                bench, case, few, promising, margin=False, analysis=grid, constraint=LENIENT
+            )
+        if case.hidden:
+            count = bench.chips(MANY) if case.hidden == WANTED else few
+            found += screened(bench, case, count, [cm.Cascade()], margin=True)
+    return found

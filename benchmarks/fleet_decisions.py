@@ -1,0 +1,85 @@
+"""Decisions about fleets: coverage that is promised, shifts, eFAT, incomplete maps, re-mending.
+
+``coverage_error_max`` is the largest difference, in points, of promised and measured coverage on
+chips like those that were calibrated on, the mean over a hundred draws of 200 chips to calibrate on
+and 200 to test. ``shift_found_share`` and ``shift_false_share`` say how often the shift check fires
+on lots of 100 chips, shifted ones and others. ``efat_over_reduce_max`` is eFAT's retraining over
+Reduce's, the worst over kinds of lots whose chips share defects, ``efat_over_reduce_elsewhere_max``
+the worst of any lot. ``hidden_met_share`` is the share of shipped chips that meet the constraint
+with a tenth of the faults hidden, under a margin. ``remend_over_mend`` is the cost after 1 % of the
+PEs broke, the worse of two lots.
+
+Campaigns are kept beside the JSON, and go on where they were. About two hours.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import record
+from decisions import again, coverage, fusing, screening
+from decisions.bench import Bench, Row
+
+
+def figures_of(rows: Sequence[Row]) -> dict[str, float | None]:
+    """The numbers that claims rest on."""
+    by_part: dict[str, list[Row]] = {}
+    for row in rows:
+        by_part.setdefault(row["part"], []).append(row)
+    checks, plans = by_part["shift check"], by_part["plans of eFAT"]
+    unshifted = [row for row in checks if row["lots_of"] == "uniform"]
+    shifted = [row for row in checks if row["lots_of"] != "uniform"]
+    return {
+        "coverage_error_max": _coverage_error(by_part["coverage"]),
+        "shift_found_share": _fired(shifted),
+        "shift_false_share": _fired(unshifted),
+        "efat_over_reduce_max": _worst_kind([row for row in plans if row["shares"]]),
+        "efat_over_reduce_elsewhere_max": max(row["over"] for row in plans if not row["shares"]),
+        "pair_seconds_1000": by_part["pairs"][0]["pair_seconds"],
+        "hidden_met_share": _met_in_spite(by_part["incomplete maps"]),
+        "remend_over_mend": _again_over_anew(by_part["mended again"]),
+    }
+
+
+def _coverage_error(rows: Sequence[Row]) -> float:
+    promised = [row for row in rows if row["promised"] and row["tested_on"] == "uniform"]
+    return max(100 * abs(row["measured"] - row["promised"]) for row in promised)
+
+
+def _fired(rows: Sequence[Row]) -> float:
+    return sum(row["fired"] for row in rows) / sum(row["lots"] for row in rows)
+
+
+def _worst_kind(plans: Sequence[Row]) -> float:
+    kinds = {row["lot"] for row in plans}
+    sums = {
+        kind: [sum(row[p] for row in plans if row["lot"] == kind) for p in ("efat", "reduce")]
+        for kind in kinds
+    }
+    return max(ours / theirs for ours, theirs in sums.values())
+
+
+def _met_in_spite(rows: Sequence[Row]) -> float | None:
+    row = next(row for row in rows if row["margin"] and row["hidden"] == screening.WANTED)
+    return row["met"] / row["shipped"] if row["shipped"] else None
+
+
+def _again_over_anew(rows: Sequence[Row]) -> float:
+    spent = {(row["lot"], row["when"]): row["ee_per_chip"] for row in rows}
+    return max(spent[lot, "again"] / spent[lot, "anew"] for lot, when in spent if when == "anew")
+
+
+def main() -> None:
+    options = record.arguments(__doc__)
+    folder: Path = options.json.with_suffix(".runs")
+    bench = Bench(folder, options.quick)
+    rows = [fusing.pairs(), *coverage.alarms(bench)]
+    tables = coverage.reduce_tables(bench)
+    rows += [*coverage.max_of_five(bench, tables), *coverage.drawn(bench, "Reduce", tables)]
+    rows += [*fusing.plans(bench, tables["uniform"]), *again.rows(bench), *screening.rows(bench)]
+    rows += coverage.drawn(bench, "Cascade", coverage.cascade_tables(bench))
+    rows += [*coverage.really(bench), *fusing.mended(bench)]
+    record.write("fleet_decisions", options, figures_of(rows), rows)
+
+
+if __name__ == "__main__":
+    main()
