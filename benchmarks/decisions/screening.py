@@ -11,6 +11,7 @@ from decisions.bench import LENIENT, Bench, Row, row_of
 RATE = (0.02, 0.25)
 CHIPS, MANY = 24, 60
 HIDDEN, SPURIOUS = (0.0, 0.05, 0.1, 0.2), 0.05
+CASCADE = cm.Cascade(most=1.0)
 WANTED = 0.1
 """Share of hidden faults at which the margin has to hold."""
 
@@ -51,12 +52,12 @@ def rows(bench: Bench) -> list[Row]:
     promising = [cm.Reduce(coverage=0.5 if bench.quick else coverage.COVERAGES[0])]
     for case in cases:
         few = bench.chips(CHIPS)
-        found += screened(bench, case, few, [cm.Cascade()], margin=False)
+        found += screened(bench, case, few, [CASCADE], margin=False)
         if case.hidden in (0.0, WANTED):
             found += screened(
                 bench, case, few, promising, margin=False, analysis=grid, constraint=LENIENT
             )
         if case.hidden:
             count = bench.chips(MANY) if case.hidden == WANTED else few
-            found += screened(bench, case, count, [cm.Cascade()], margin=True)
+            found += screened(bench, case, count, [CASCADE], margin=True)
     return found
