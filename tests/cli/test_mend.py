@@ -64,3 +64,26 @@ def test_a_plan_of_several_policies_is_for_compare(workshop):
     assert "2 policies" in error
     assert "chipmend compare" in error
     assert not (workshop.folder / "run").exists()
+
+
+def test_a_lot_is_mended_again_from_an_earlier_run(workshop):
+    policy = {"kind": "cascade", "most": 0.5, "rungs": [[{"kind": "prune"}]]}
+    chips = {"file": "lot.npz"}
+    workshop.done(
+        "chips", "make", "--array", "4x4", "--rate", "0.1", "--count", "3", "-o", "lot.npz"
+    )
+    given = {"policy": policy, "chips": chips, "constraint": {"drop": 0.3}}
+    workshop.done("mend", workshop.plan(**given))
+    later = workshop.plan("later.toml", **given, execution={"run": "later", "workers": 1})
+    shown = workshop.done("mend", later, "--since", "run", "--json", "s.json")
+    assert "Of 3 chips that run had shipped 3 are kept, 0 patched and 0 mended anew" in shown
+    assert workshop.summary()["policies"]["Cascade"]["bins"] == {"kept": 3}
+    assert "are kept" in (workshop.folder / "later" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("since", "said"), [("rum", "no finished run in rum"), ("run", "the very run")]
+)
+def test_a_run_that_cannot_be_gone_on_from_is_refused(workshop, since, said):
+    workshop.done("mend", workshop.plan())
+    assert said in workshop.refused("mend", workshop.plan(), "--since", since)
