@@ -106,7 +106,7 @@ def test_every_bundle_holds_on_its_chip_and_tells_the_whole_history(task, array,
         bundle.check_is_for(chip)
         if record.bin == Bin.KEPT:
             earlier = read_bundle(first[2] / record.bundle.folder)
-            assert (bundle.content, bundle.steps) == (earlier.content, earlier.steps)
+            assert bundle.digest == earlier.digest == record.bundle.digest
         if record.bin == Bin.PATCHED:
             earlier = read_bundle(first[2] / record.bundle.folder)
             assert bundle.steps[:-1] == earlier.steps
@@ -261,6 +261,39 @@ def test_a_damaged_bundle_is_refused(task, array, first, tmp_path):
     (bundle / "delta.safetensors").write_bytes(b"")
     with pytest.raises(BundleError):
         run_of(task, lot, array, tmp_path / "r", since=copy)
+
+
+def test_a_lot_as_it_was_takes_no_work_at_all(task, array, first, tmp_path, monkeypatch):
+    before, lot, run = first
+    monkeypatch.setattr("chipmend.fleet.mending.Mending.__call__", None)
+    monkeypatch.setattr("chipmend.fleet.analyzing.Analyzing.__call__", None)
+    outcome = run_of(task, lot, array, tmp_path / "r", since=run, verify="none")
+    assert {r.bin for r in outcome.records} == {Bin.KEPT}
+    assert [(r.accuracy, r.met, r.steps) for r in outcome.records] == [
+        (r.accuracy, r.met, r.steps) for r in before.records
+    ]
+    assert outcome.sums()[0].ee == outcome.sums()[0].ee_shared == 0
+
+
+def test_what_is_broken_indeed_may_be_another_thing_than_before(task, array, first, tmp_path):
+    _, lot, run = first
+    truth = [aged(chip, 6) for chip in lot[:1]]
+    outcome = run_of(task, lot[:1], array, tmp_path / "r", since=run, truth=truth)
+    record = outcome.records[0]
+    assert record.bin == Bin.KEPT
+    assert record.steps[0].kind == "patch"
+    assert record.accuracy != first[0].records[0].accuracy
+
+
+def test_a_chip_that_failed_is_mended_anew(task, array, first, tmp_path):
+    _, lot, run = first
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    kept = read_outcome(copy)
+    failed = [replace(kept.records[0], bin=Bin.FAILED), *kept.records[1:]]
+    replace(kept, records=failed).write(copy)
+    outcome = run_of(task, lot[:2], array, tmp_path / "r", since=copy)
+    assert [r.bin for r in outcome.records] == [Bin.REPAIRED, Bin.KEPT]
 
 
 def test_a_chip_that_died_since_is_unrepairable(task, array, first, tmp_path):

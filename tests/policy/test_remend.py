@@ -54,14 +54,6 @@ def test_what_a_patch_does_not_do_for_is_mended_anew_with_what_is_left_of_the_co
     assert Remend(Cascade(confidence=0.9), {})._anew.confidence == pytest.approx(0.95)
 
 
-def test_what_has_not_changed_is_kept_without_a_look():
-    policy = Remend(UntilMet(), {CHIP: Before(patch=PATCH, holds=True)})
-    group = group_of(policy, CHIP)
-    assert policy.next(group, CONSTRAINT, [], None) == PATCH
-    action = policy.next(group, CONSTRAINT, [Observation(PATCH)], None)
-    assert action == Ship("its fault map is as it was")
-
-
 def test_chips_that_are_new_are_the_policy_s_and_may_share_a_network():
     class Together(FixedSteps):
         def plan(self, dies, constraint, table):

@@ -2,7 +2,7 @@
 
 from chipmend.bundle.applying import apply_bundle
 from chipmend.bundle.base import Base, read_base, write_base
-from chipmend.bundle.bundle import Bundle, Expected, read_bundle, write_bundle
+from chipmend.bundle.bundle import Bundle, Expected, copy_bundle, read_bundle, write_bundle
 from chipmend.bundle.delta import Repair
 from chipmend.bundle.signing import Key, read_key
 from chipmend.bundle.verification import Verified, network_of, verify
@@ -15,6 +15,7 @@ __all__ = [
     "Repair",
     "Verified",
     "apply_bundle",
+    "copy_bundle",
     "network_of",
     "read_base",
     "read_bundle",

@@ -226,6 +226,21 @@ def sign_bundle(folder: Path, key: Key) -> None:
     write_container(folder, {**manifest, SIGNATURE: key.signature(manifest["digest"])}, files)
 
 
+def copy_bundle(folder: Path, to: Path) -> None:
+    """Copy a bundle, whole or not at all; its base is not copied.
+
+    Args:
+        folder: The bundle's folder.
+        to: The copy's; an older one is replaced.
+
+    Raises:
+        BundleError: It is no bundle.
+        StoreError: It cannot be written.
+    """
+    manifest, files = read_container(folder, KIND, VERSION, {_FILE})
+    write_container(to, manifest, files)
+
+
 def read_bundle(folder: str | Path, *, signed_by: str | None = None) -> Bundle:
     """Read a bundle.
 

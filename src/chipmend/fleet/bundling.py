@@ -16,6 +16,7 @@ from chipmend.bundle import (
     Base,
     Expected,
     Verified,
+    copy_bundle,
     read_base,
     read_bundle,
     read_key,
@@ -97,6 +98,15 @@ class Bundling:
             bytes=bundle.size.bytes,
             full=bundle.size.full,
         )
+
+    def copy_base(self, base: Path) -> None:
+        """Copy the base of bundles that chips keep, from its folder."""
+        write_base(read_base(base)[0], self.folder / FOLDER)
+
+    def copy(self, bundle: ShippedBundle, folder: Path) -> ShippedBundle:
+        """Copy the bundle of a chip that keeps it, from the folder where it lies."""
+        copy_bundle(folder, self.folder / bundle.folder)
+        return replace(bundle, verified=None)
 
 
 def check_shipping(which: object, key: Path | None, run: object) -> None:

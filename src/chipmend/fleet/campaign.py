@@ -162,11 +162,12 @@ class Campaign:
         took = self._runner.kept("scoring the clean network", plain(scoring))
         self._scoring = rebuilt(Cost, took)
         self._check_analyses()
-        tables = self._tables(clean_validation)
-        promises = self._promises(tables)
-        setup = self.setup
+        kept, setup = self._kept(), self.setup
+        chips = [chip for chip in self.chips if chip.id not in kept]
+        tables = self._tables(clean_validation) if chips else {}
+        promises = self._promises(tables) if chips else {}
         jobs = planned_jobs(
-            self.chips,
+            chips,
             self._deciders,
             setup.constraint,
             tables,
@@ -190,7 +191,7 @@ class Campaign:
             shipped={} if self._since is None else self._since.bundles,
         )
         done = self._runner.results("mend", "mending chips", work, {job.key: job for job in jobs})
-        outcome = self._outcome(float(clean_test.mean()), jobs, done, tables)
+        outcome = self._outcome(float(clean_test.mean()), jobs, done, tables, kept)
         return replace(outcome, promises=promises)
 
     @property
@@ -199,12 +200,26 @@ class Campaign:
         policies, since = tuple(self.setup.policies), self._since
         if since is None:
             return policies
-        kept = since.unchanged(self.chips) if self._wants_the_same(since.outcome) else frozenset()
         before = {
-            chip: Before(patch=last.patch, steps=last.steps, holds=chip in kept)
-            for chip, last in since.bundles.items()
+            chip: Before(patch=last.patch, steps=last.steps) for chip, last in since.bundles.items()
         }
         return tuple(Remend(policy, before) for policy in policies)
+
+    def _kept(self) -> dict[str, ChipRecord]:
+        """Chips that keep what they were shipped, and with what; their bundles are copied."""
+        since, bundling = self._since, self._bundling()
+        if since is None or self._broken or not self._wants_the_same(since.outcome):
+            return {}
+        found = since.kept(self.chips)
+        if bundling is None:
+            return {chip: replace(record, bundle=None) for chip, record in found.items()}
+        for base in {since.bundles[chip].base for chip in found}:
+            bundling.copy_base(base)
+        return {
+            chip: replace(record, bundle=bundling.copy(record.bundle, since.bundles[chip].folder))
+            for chip, record in found.items()
+            if record.bundle is not None
+        }
 
     def _wants_the_same(self, earlier: Outcome) -> bool:
         """Whether what was shown of chips in an earlier run is what is to be shown now."""
@@ -308,8 +323,9 @@ class Campaign:
         jobs: list[Job],
         done: dict[str, Any],
         tables: dict[str, ResilienceTable],
+        kept: Mapping[str, ChipRecord],
     ) -> Outcome:
-        found: dict[tuple[str, str], ChipRecord] = {}
+        found = {(record.policy, chip): record for chip, record in kept.items()}
         paths: dict[str, list[PathPoint]] = {}
         for job in jobs:
             result = done[job.key]
@@ -370,7 +386,7 @@ class Campaign:
             records=[found[p.name, c.id] for p in setup.policies for c in self.chips],
             paths=paths,
             tables=tables,
-            shared={policy.name: self._shared(policy, found) for policy in setup.policies},
+            shared={p.name: self._shared(p, found, tables) for p in setup.policies},
             lost=Cost(retrain=ee, seconds=seconds),
             execution={
                 **conditions(self._threads, self.task.device),
@@ -404,9 +420,16 @@ class Campaign:
             setup.seed,
         )
 
-    def _shared(self, policy: Policy, found: dict[tuple[str, str], ChipRecord]) -> Cost:
+    def _shared(
+        self,
+        policy: Policy,
+        found: dict[tuple[str, str], ChipRecord],
+        tables: Mapping[str, ResilienceTable],
+    ) -> Cost:
         """What all chips of a policy, and its analysis, share: the clean network's scores too."""
-        analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
+        analysis = None
+        if policy.name in tables:
+            analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
         records = [found[policy.name, chip.id] for chip in self.chips]
         recipes = [record.steps for record in records if record.bin != Bin.KEPT]
         if analysis is not None:

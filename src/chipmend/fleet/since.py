@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from chipmend.bundle import Base, read_base, read_bundle
 from chipmend.bundle.base import base_beside
 from chipmend.errors import BundleError, LotError, PlanError
 from chipmend.faults.maps import Chip
-from chipmend.fleet.ledger import ChipRecord
+from chipmend.fleet.ledger import SHIPPED, Bin, ChipRecord
 from chipmend.fleet.outcome import Outcome, read_outcome
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Policy
+from chipmend.repairs.cost import Cost
 from chipmend.repairs.patch import Shipped
 from chipmend.steps import Patch, Recipe
 
@@ -94,13 +95,23 @@ class Since:
         """What the results of a run depend on that goes on from this one."""
         return {chip: bundle.digest for chip, bundle in self.bundles.items()}
 
-    def unchanged(self, chips: Sequence[Chip]) -> frozenset[str]:
-        """Chips whose fault maps are those that their networks were made for."""
-        return frozenset(
-            chip.id
+    def kept(self, chips: Sequence[Chip]) -> dict[str, ChipRecord]:
+        """What becomes of chips whose fault maps are those that their networks were made for.
+
+        Nothing is done with them, and they keep their bundles to the last bit.
+        """
+        records = {record.chip: record for record in self.outcome.records}
+        return {
+            chip.id: replace(
+                records[chip.id],
+                bin=Bin.KEPT,
+                reason="its fault map is as it was",
+                shared_by=1,
+                cost=Cost(),
+            )
             for chip in chips
             if (last := self.bundles.get(chip.id)) and last.faults == chip.faults.digest()
-        )
+        }
 
 
 def check_since(since: str | Path, run: str | Path | None, policies: Sequence[Policy]) -> None:
@@ -138,7 +149,7 @@ def read_since(run: str | Path, chips: Sequence[Chip], array: Array, task: Task)
     """
     outcome, folder = read_outcome(run), Path(run)
     _check_same_array(outcome.array, array, folder)
-    records = {r.chip: r for r in outcome.records if r.bundle is not None}
+    records = {r.chip: r for r in outcome.records if r.bin in SHIPPED and r.bundle is not None}
     if not records:
         raise PlanError(
             f"nothing was shipped by the run in {run}",

@@ -1,7 +1,7 @@
 """Re-mending: chips that have shipped before go on from what they have, and only then anew.
 
-A chip whose fault map is as it was keeps its network. One with a new map has it patched and looked
-at; where the constraint cannot be shown any more, the policy mends the chip as if it were new.
+The network that a chip was shipped is patched and looked at; where the constraint cannot be shown
+any more, the policy mends the chip as if it were new.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,10 @@ class Before:
     Args:
         patch: The step that goes on from it.
         steps: What had been done.
-        holds: Whether nothing has to be shown: the same map, to meet the same.
     """
 
     patch: Patch
     steps: Recipe = ()
-    holds: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,6 @@ class Remend:
             return self._anew.next(group, constraint, seen, table)
         if not seen:
             return before.patch
-        if before.holds:
-            return Ship("its fault map is as it was")
         looked = _of_patch(seen)
         if len(looked) == len(seen):
             verdict = self._looks.judge(looked, ALPHA_PATCHED * self._alpha)
