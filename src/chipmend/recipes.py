@@ -122,7 +122,7 @@ def is_quantized(recipe: Sequence[Step]) -> bool:
 
 def avoids_lost(recipe: Recipe) -> bool:
     """Whether what a recipe comes to has zeros where the chip's weights are lost."""
-    return any(isinstance(step, Prune | Patch) for step in recipe)
+    return is_patched(recipe) or any(isinstance(step, Prune) for step in recipe)
 
 
 def unpruned(recipe: Recipe) -> Recipe:

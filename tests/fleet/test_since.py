@@ -8,17 +8,21 @@ import pytest
 from torch import nn
 
 from campaigns import ANALYSIS, ARRAY, RETRAIN, records
-from chipmend.bundle import read_bundle
+from chipmend.bundle import read_base, read_bundle
+from chipmend.bundle.base import base_beside
 from chipmend.confidence import Drop
 from chipmend.errors import BundleError, LotError, PlanError, StoreError
 from chipmend.faults import Chip, FaultMap, StuckAt, StuckBits, make_chips
+from chipmend.faults.screening import Margin
 from chipmend.fleet import Bin, mend, read_outcome
+from chipmend.fleet.ledger import SHIPPED
 from chipmend.hardware import Array, WeightMemory
 from chipmend.network import gemms
+from chipmend.network.task import Task
 from chipmend.policy import Cascade, EFat, FixedSteps, Reduce, UntilMet
-from chipmend.repairs import pruned_weights
+from chipmend.resilience import TrialLot
 from chipmend.steps import FAQ, Compensate, OneShot, Patch, Prune, Quantize, Recalibrate, Remap
-from conftest import tiny_network, tiny_task
+from conftest import tiny_network, tiny_split, tiny_task
 
 CONSTRAINT = Drop(0.3)
 MOMENTS = OneShot(samples=64, places=500)
@@ -114,17 +118,23 @@ def test_every_bundle_holds_on_its_chip_and_tells_the_whole_history(task, array,
             assert bundle.content != earlier.content
 
 
-def test_what_is_patched_uses_no_broken_pe(task, array, again):
-    from chipmend.bundle import read_base
-    from chipmend.bundle.base import base_beside
-
-    outcome, chips, run = again
-    for record, chip in zip(outcome.records, chips, strict=True):
-        bundle = read_bundle(run / record.bundle.folder)
-        repair = bundle.repair(*read_base(base_beside(bundle.path, bundle.base)))
-        if repair.positions:
-            continue
-        for name, lost in pruned_weights(task.model, chip.faults.unusable, array).items():
+@pytest.mark.parametrize("rungs", [RUNGS[:1], RUNGS[1:]], ids=["in place", "remapped"])
+def test_what_is_patched_uses_no_broken_pe(task, array, tmp_path, rungs):
+    policy = Cascade(rungs=rungs, retrain=RETRAIN, most=0.5)
+    lot = lot_of(array)[2:]
+    run_of(task, lot, array, tmp_path / "first", policies=[policy], verify="none")
+    now = [aged(chip) for chip in lot]
+    outcome = run_of(
+        task, now, array, tmp_path / "again", policies=[policy], since=tmp_path / "first"
+    )
+    for record, chip in zip(outcome.records, now, strict=True):
+        assert record.bin == Bin.PATCHED
+        assert record.bundle.verified.holds
+        bundle = read_bundle(tmp_path / "again" / record.bundle.folder)
+        base, digest = read_base(base_beside(bundle.path, bundle.base))
+        repair = bundle.repair(base, digest)
+        assert bool(repair.positions) == (rungs == RUNGS[1:])
+        for name, lost in base.lost(chip.faults.unusable, repair.positions).items():
             assert not repair.tensors[name][lost].any()
 
 
@@ -219,9 +229,102 @@ def test_under_any_policy(task, array, first, tmp_path, policy):
     assert [r.bin for r in outcome.records] == [Bin.KEPT, Bin.PATCHED]
 
 
+@pytest.mark.parametrize("policy", [FixedSteps(steps=RUNGS[0]), Reduce(retrain=RETRAIN)])
+def test_any_policy_takes_over_where_a_patch_does_not_do(task, array, first, tmp_path, policy):
+    _, lot, before = first
+    outcome = run_of(
+        task, [aged(lot[3])], array, tmp_path / "r", since=before, policies=[policy],
+        analysis=ANALYSIS, constraint=Drop(0.0),
+    )  # fmt: skip
+    (record,) = outcome.records
+    kinds = [step.kind for step in record.steps]
+    assert kinds[:2] == ["patch", "measure"]
+    assert "prune" in kinds
+    assert record.bin not in (Bin.KEPT, Bin.PATCHED, Bin.FAILED)
+
+
+def test_chips_of_a_lot_of_which_some_need_codes_all_go_on_with_codes(task, array, tmp_path):
+    """One that has no stuck bits, beside one that has: the cascade ships codes to both."""
+    sound, hit = lot_of(array)[0], lot_of(array, StuckAt(rate=0.02))[1]
+    policy = Cascade(retrain=RETRAIN, most=0.25, increment=0.25)
+    run_of(task, [sound, hit], array, tmp_path / "first", policies=[policy], verify="none")
+    given = {"policies": [policy], "verify": "none", "constraint": Drop(0.0)}
+    outcome = run_of(
+        task, [aged(sound, 20), hit], array, tmp_path / "r", since=tmp_path / "first", **given
+    )
+    steps = [step.kind for step in outcome.records[0].steps]
+    assert "patch" in steps
+    assert "quantize" in steps
+    assert "compensate" not in steps
+
+
+def test_nothing_ships_unseen_that_has_shipped_before_and_nothing_is_promised(
+    task, array, first, tmp_path
+):
+    _, lot, before = first
+    policy = Cascade(
+        rungs=RUNGS, retrain=RETRAIN, amounts=(0.0, 0.5), coverage=0.5, most=0.5, increment=0.5
+    )
+    analysis = replace(ANALYSIS, trial=TrialLot(rate=(0.05, 0.3), count=6))
+    now = [aged(chip) for chip in lot]
+    outcome = run_of(
+        task, now, array, tmp_path / "r", since=before, policies=[policy], analysis=analysis
+    )
+    assert outcome.promises == {}
+    assert all("unseen" not in record.reason for record in outcome.records)
+
+
+def test_another_die_of_the_same_name_is_refused(task, array, tmp_path):
+    placed = [replace(chip, lot="A", wafer="1", x=at, y=0) for at, chip in enumerate(lot_of(array))]
+    run_of(task, placed[:2], array, tmp_path / "first", verify="none")
+    untold = [replace(placed[0], wafer="")]
+    outcome = run_of(task, untold, array, tmp_path / "r", since=tmp_path / "first")
+    assert outcome.records[0].bin == Bin.KEPT
+    with pytest.raises(LotError, match=r"lot B, wafer 1, x 0, y 0, and lot A"):
+        run_of(task, [replace(placed[0], lot="B")], array, tmp_path / "s", since=tmp_path / "first")
+
+
+def test_other_data_have_what_was_kept_looked_at(task, array, first, tmp_path):
+    _, lot, before = first
+    model, splits = task.model, (tiny_split(256, 1), tiny_split(128, 5), tiny_split(128, 6))
+    other = Task(model, train=splits[0], validation=splits[1], test=splits[2])
+    outcome = run_of(other, lot[:1], array, tmp_path / "r", since=before)
+    assert outcome.records[0].bin == Bin.KEPT
+    assert outcome.records[0].cost.measure > 0
+    assert outcome.sums()[0].ee_shared > 0  # the clean network was scored to look
+    assert outcome.sums()[0].ee_shared < 1  # and nothing else was worked out
+
+
+def test_a_margin_is_met_by_looks_at_what_is_patched(task, array, first, tmp_path):
+    _, lot, before = first
+    outcome = run_of(
+        task, [aged(lot[1])], array, tmp_path / "r", since=before, margin=Margin(hidden=0.2)
+    )
+    (record,) = outcome.records
+    assert [step.kind for step in record.steps][:2] == ["patch", "measure"]
+    assert record.bin in SHIPPED
+
+
+def test_bits_that_are_stuck_in_truth_alone_have_chips_mended_anew(task, array, first, tmp_path):
+    _, lot, before = first
+    stuck = make_chips(array, rate=0.0, count=1, stuck=StuckAt(rate=0.01))[0].faults.stuck
+    truth = [replace(lot[0], faults=replace(lot[0].faults, stuck=stuck))]
+    coded = FixedSteps(steps=(Prune(), Quantize(form=FAQ(), samples=64)), label="FAQ")
+    outcome = run_of(
+        task, lot[:1], array, tmp_path / "r", since=before, policies=[coded], truth=truth
+    )
+    assert outcome.records[0].bin == Bin.REPAIRED
+
+
+def test_a_memory_that_is_told_only_now_is_no_other_array(task, first, tmp_path):
+    _, lot, before = first
+    outcome = run_of(task, lot[:1], ARRAY, tmp_path / "r", since=before)
+    assert outcome.records[0].bin == Bin.KEPT
+
+
 def test_an_older_map_is_refused(task, array, again, first, tmp_path):
     _, lot, _ = first
-    with pytest.raises(LotError, match=r"version 1 of its fault map.*version 2"):
+    with pytest.raises(LotError, match=r"version 1 of its fault map.*for version 2"):
         run_of(task, lot, array, tmp_path / "r", since=again[2])
     assert not (tmp_path / "r").exists()
 

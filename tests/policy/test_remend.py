@@ -7,7 +7,7 @@ from chipmend.policy import Cascade, FixedSteps, Looks, Observation, Ship, Until
 from chipmend.policy.cascade import RUNGS
 from chipmend.policy.remend import Before, Remend
 from chipmend.recipes import merged
-from chipmend.steps import Measure, Patch, Prune
+from chipmend.steps import Compensate, Measure, OneShot, Patch, Prune, Recalibrate, Remap
 from contracts.policy_contract import CONSTRAINT, DIES, PolicyContract
 
 CHIP, PATCH = DIES[2].chip.id, Patch(bundle="of the chip")
@@ -67,6 +67,31 @@ def test_chips_that_are_new_are_the_policy_s_and_may_share_a_network():
     new = next(g for g in groups if g.chips[0] not in BEFORE)
     assert policy.next(new, CONSTRAINT, [], None) == Prune()
     assert policy.name == Together().name
+
+
+def test_chips_that_are_new_have_the_whole_confidence():
+    policy = Remend(UntilMet(), BEFORE)
+    group = group_of(policy, DIES[1].chip.id)
+    seen = [Observation(Prune())]
+    assert policy.next(group, CONSTRAINT, seen, None) == UntilMet().next(
+        group, CONSTRAINT, seen, None
+    )
+    ships = policy.next(group, CONSTRAINT, [*seen, look(1e-9)], None)
+    assert "0.95" in ships.reason
+
+
+def test_what_states_no_confidence_has_patched_networks_shown_with_95_percent():
+    policy = Remend(FixedSteps(), BEFORE)
+    seen = [Observation(PATCH), look(1e-9)]
+    ships = policy.next(group_of(policy, CHIP), CONSTRAINT, seen, None)
+    assert "confidence 0.95," in ships.reason
+
+
+def test_the_cascade_goes_on_above_a_rung_that_corrected_norms_first():
+    rungs = ((Prune(), Recalibrate(), Compensate(form=OneShot())), RUNGS[-1])
+    policy, shipped = Cascade(rungs=rungs), (*merged(rungs[0]), PATCH)
+    group = group_of(Remend(policy, {CHIP: Before(patch=PATCH, steps=shipped)}), CHIP)
+    assert isinstance(policy.next(group, CONSTRAINT, [Observation(Prune())], None), Remap)
 
 
 def test_the_cascade_goes_on_above_the_rung_that_did_before():

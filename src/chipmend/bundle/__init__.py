@@ -1,7 +1,7 @@
 """What ships to a chip: bundles, the base that they share, and the proof that they work there."""
 
 from chipmend.bundle.applying import apply_bundle
-from chipmend.bundle.base import Base, read_base, write_base
+from chipmend.bundle.base import Base, copy_base, read_base, write_base
 from chipmend.bundle.bundle import Bundle, Expected, copy_bundle, read_bundle, write_bundle
 from chipmend.bundle.delta import Repair
 from chipmend.bundle.signing import Key, read_key
@@ -15,6 +15,7 @@ __all__ = [
     "Repair",
     "Verified",
     "apply_bundle",
+    "copy_base",
     "copy_bundle",
     "network_of",
     "read_base",

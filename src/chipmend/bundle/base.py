@@ -124,6 +124,23 @@ def write_base(base: Base, folder: Path) -> tuple[Path, str]:
     return path, manifest["digest"]
 
 
+def copy_base(folder: Path, to: Path) -> None:
+    """Copy a base, byte by byte, into the folder where all bases of a run are.
+
+    Args:
+        folder: The base's folder.
+        to: The folder of bases.
+
+    Raises:
+        BundleError: It is no base.
+        StoreError: It cannot be written.
+    """
+    manifest, files = read_container(folder, KIND, VERSION, {_FILE})
+    path = to / _folder_name(manifest["digest"])
+    if not _is_whole(path):
+        write_container(path, manifest, files)
+
+
 def _is_whole(path: Path) -> bool:
     """Whether a base is there, byte by byte as it was written."""
     try:

@@ -54,6 +54,6 @@ def repair_for(bench: Workbench, recipe: Recipe, chip: Chip) -> Repair:
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers, each under its first name."""
+    """Parameters and buffers, each under its first name, wherever the network is."""
     named = [*network.named_parameters(), *network.named_buffers()]
-    return {name: tensor.detach() for name, tensor in named}
+    return {name: tensor.detach().cpu() for name, tensor in named}

@@ -52,7 +52,8 @@ def carry_out(
         bundles: What is done about bundles.
         since: Folder of an earlier run that chips go on from, if they do.
     """
-    check_outputs(json_file, inputs=[*inputs, *written_by(plan)])
+    earlier = [] if since is None else written_in(since)
+    check_outputs(json_file, inputs=[*inputs, *written_by(plan), *earlier])
     outcome, report = carried_out(plan, tables, folder=folder, bundles=bundles, since=since)
     finish(report, lambda: outcome.summary(str(report)), json_file, lambda: show(outcome))
     check_any_done(outcome)
@@ -60,13 +61,17 @@ def carry_out(
 
 def written_by(plan: "Plan") -> list[Path]:
     """Files that a plan reads, and those that its run is kept in."""
+    return [*plan.files(), *written_in(plan.execution.run)]
+
+
+def written_in(run: Path) -> list[Path]:
+    """Files that a run is kept in."""
     from chipmend.fleet.outcome import FILE as OUTCOME
     from chipmend.fleet.store.sqlite import FILE as STORE
     from chipmend.plan.reading import KEPT
 
-    run = plan.execution.run
     bundles = [path for path in run.glob("bundles/*/*") if path.is_file()]
-    return [*plan.files(), *(run / name for name in (REPORT, OUTCOME, STORE, KEPT)), *bundles]
+    return [*(run / name for name in (REPORT, OUTCOME, STORE, KEPT)), *bundles]
 
 
 def carried_out(

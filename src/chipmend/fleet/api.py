@@ -111,7 +111,7 @@ def mend(
     earlier = None
     if since is not None:
         check_since(since, run, setup.policies)
-        earlier = read_since(since, chips, array, task)
+        earlier = read_since(since, chips, array, task, truth)
     watched = progress or Unwatched()
     with ExitStack() as stack:
         folder = Path(run) if run is not None else Path(stack.enter_context(TemporaryDirectory()))

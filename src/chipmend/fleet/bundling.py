@@ -16,6 +16,7 @@ from chipmend.bundle import (
     Base,
     Expected,
     Verified,
+    copy_base,
     copy_bundle,
     read_base,
     read_bundle,
@@ -101,12 +102,22 @@ class Bundling:
 
     def copy_base(self, base: Path) -> None:
         """Copy the base of bundles that chips keep, from its folder."""
-        write_base(read_base(base)[0], self.folder / FOLDER)
+        copy_base(base, self.folder / FOLDER)
 
-    def copy(self, bundle: ShippedBundle, folder: Path) -> ShippedBundle:
+    def copy(self, bundle: ShippedBundle | None, folder: Path) -> ShippedBundle | None:
         """Copy the bundle of a chip that keeps it, from the folder where it lies."""
-        copy_bundle(folder, self.folder / bundle.folder)
+        if bundle is None:
+            return None
+        if not self._has(bundle):
+            copy_bundle(folder, self.folder / bundle.folder)
         return replace(bundle, verified=None)
+
+    def _has(self, bundle: ShippedBundle) -> bool:
+        """Whether a bundle is there already."""
+        try:
+            return read_bundle(self.folder / bundle.folder).digest == bundle.digest
+        except ChipmendError:
+            return False
 
 
 def check_shipping(which: object, key: Path | None, run: object) -> None:

@@ -54,7 +54,7 @@ from chipmend.repairs.cost import Cost, forward_pass
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Measure
+from chipmend.steps import Measure, Recipe
 
 PICTURES = 12
 """Chips of a lot whose fault maps reports show."""
@@ -165,7 +165,7 @@ class Campaign:
         kept, setup = self._kept(), self.setup
         chips = [chip for chip in self.chips if chip.id not in kept]
         tables = self._tables(clean_validation) if chips else {}
-        promises = self._promises(tables) if chips else {}
+        promises = self._promises(tables) if self._since is None else {}
         jobs = planned_jobs(
             chips,
             self._deciders,
@@ -174,6 +174,7 @@ class Campaign:
             self._per_pe,
             self._filled,
             self._broken,
+            in_codes=any(chip.faults.needs_codes for chip in self.chips),
         )
         work = Mending(
             task=self.task,
@@ -218,18 +219,16 @@ class Campaign:
         return {
             chip: replace(record, bundle=bundling.copy(record.bundle, since.bundles[chip].folder))
             for chip, record in found.items()
-            if record.bundle is not None
         }
 
     def _wants_the_same(self, earlier: Outcome) -> bool:
         """Whether what was shown of chips in an earlier run is what is to be shown now."""
         setup = self.setup
+        if any(chip.missed_rate is not None for chip in earlier.chips):
+            return False  # accuracies were read with what was broken indeed
         now = {policy.name: described(policy) for policy in setup.policies}
-        return (earlier.constraint, earlier.policies, earlier.margin) == (
-            setup.constraint,
-            now,
-            setup.margin,
-        )
+        wanted = self.task.digest(), setup.constraint, now, setup.margin
+        return wanted == (earlier.task, earlier.constraint, earlier.policies, earlier.margin)
 
     def _bundling(self) -> Bundling | None:
         """Where bundles go; nowhere where several policies are compared."""
@@ -396,6 +395,7 @@ class Campaign:
             assumed_healthy=assumed_healthy(self.task.model),
             margin=setup.margin,
             since=self._earlier(),
+            task=self.task.digest(),
         )
 
     def _earlier(self) -> Earlier | None:
@@ -430,8 +430,7 @@ class Campaign:
         analysis = None
         if policy.name in tables:
             analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
-        records = [found[policy.name, chip.id] for chip in self.chips]
-        recipes = [record.steps for record in records if record.bin != Bin.KEPT]
+        recipes = [_steps_taken(found[policy.name, chip.id]) for chip in self.chips]
         if analysis is not None:
             recipes.append(analysis.repairs())
         steps = [step for recipe in recipes for step in recipe]
@@ -468,6 +467,13 @@ class Campaign:
             y=chip.y,
             tester_seconds=faults.provenance.tester_seconds,
         )
+
+
+def _steps_taken(record: ChipRecord) -> Recipe:
+    """What was done with a chip in this run; looks alone, where its network is as it was."""
+    if record.bin != Bin.KEPT:
+        return record.steps
+    return tuple(s for s in record.steps if isinstance(s, Measure)) if record.cost.ee else ()
 
 
 def calibration_of(task: Task, seed: int, threads: int, folder: Path | None) -> Calibration:

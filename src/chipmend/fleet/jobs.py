@@ -65,6 +65,8 @@ def planned_jobs(
     per_pe: Int64[np.ndarray, "rows cols"],
     filled: Filled | None = None,
     broken: Mapping[str, FaultMap] | None = None,
+    *,
+    in_codes: bool | None = None,
 ) -> list[Job]:
     """Ask all policies for their groups, and put those of the same chips into one job.
 
@@ -76,6 +78,7 @@ def planned_jobs(
         per_pe: Weights of the network on each PE.
         filled: Where its weights lie in the weight memory; not needed if no chip has stuck bits.
         broken: What is broken on chips indeed, by their identities, where their maps do not say.
+        in_codes: Whether networks of the lot ship as codes, where these are not all of its chips.
 
     Returns:
         The jobs, in the order in which their groups were first planned.
@@ -89,6 +92,7 @@ def planned_jobs(
             effective_rate(per_pe, chip.faults.unusable),
             rate_among(filled, chip.faults.stuck),
             per_pe,
+            in_codes,
         )
         for chip in chips
         if not chip.faults.fatal

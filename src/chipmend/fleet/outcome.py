@@ -102,6 +102,7 @@ class Outcome:
         promises: What policies promise, by their names.
         margin: What decisions allowed for beside fault maps; nothing by default.
         since: The run that chips were mended again from; none by default.
+        task: Digest of the network and its data.
     """
 
     array: Array
@@ -121,6 +122,7 @@ class Outcome:
     promises: dict[str, Promise] = field(default_factory=dict)
     margin: Margin | None = None
     since: Earlier | None = None
+    task: str = ""
 
     def records_of(self, policy: str) -> list[ChipRecord]:
         """The records of one policy, in the order of the chips."""

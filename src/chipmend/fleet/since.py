@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from chipmend.bundle import Base, read_base, read_bundle
+from chipmend.bundle import Base, Bundle, read_base, read_bundle
 from chipmend.bundle.base import base_beside
+from chipmend.bundle.bundle import ForChip
 from chipmend.errors import BundleError, LotError, PlanError
 from chipmend.faults.maps import Chip
 from chipmend.fleet.ledger import SHIPPED, Bin, ChipRecord
@@ -132,7 +133,13 @@ def check_since(since: str | Path, run: str | Path | None, policies: Sequence[Po
         )
 
 
-def read_since(run: str | Path, chips: Sequence[Chip], array: Array, task: Task) -> Since:
+def read_since(
+    run: str | Path,
+    chips: Sequence[Chip],
+    array: Array,
+    task: Task,
+    truth: Sequence[Chip] | None = None,
+) -> Since:
     """Read what an earlier run shipped to the chips of a lot.
 
     Args:
@@ -140,15 +147,16 @@ def read_since(run: str | Path, chips: Sequence[Chip], array: Array, task: Task)
         chips: The lot, with the fault maps of now.
         array: The array and its placement.
         task: The clean network and its data.
+        truth: The same chips with what is broken indeed, where their maps do not say.
 
     Raises:
         StoreError: It is no folder of a finished run.
         PlanError: It was of another array or another network, or nothing was shipped.
         BundleError: A bundle was damaged.
-        LotError: A chip's fault map is older than the one that its bundle was made for.
+        LotError: A chip's fault map is older than the one that its bundle was made for, or the chip
+            is another die of the same name.
     """
     outcome, folder = read_outcome(run), Path(run)
-    _check_same_array(outcome.array, array, folder)
     records = {r.chip: r for r in outcome.records if r.bin in SHIPPED and r.bundle is not None}
     if not records:
         raise PlanError(
@@ -156,23 +164,26 @@ def read_since(run: str | Path, chips: Sequence[Chip], array: Array, task: Task)
             hint="give the run folder of 'chipmend mend', under one policy",
         )
     found = {}
-    for chip in chips:
+    for chip, broken in zip(chips, truth or chips, strict=True):
         record = records.get(chip.id)
         if record is None or chip.faults.fatal:
             continue
-        last, version = _last(folder, record)
-        _check_not_older(chip, version, folder)
-        if last.in_codes or not chip.faults.needs_codes:
+        last, bundle = _last(folder, record)
+        _check_same_die(chip, bundle)
+        _check_not_older(chip, bundle)
+        if last.in_codes or not (chip.faults.needs_codes or broken.faults.needs_codes):
             found[chip.id] = last
     for path in sorted({last.base for last in found.values()}):
-        _check_same_network(_base(path), task.model, folder)
+        base = _base(path)
+        _check_same_array(base, array, folder)
+        _check_same_network(base, task.model, folder)
     if new := len(chips) - len(found):
-        logger.info("%s shipped nothing to go on from to %d of %d chips", run, new, len(chips))
+        logger.info("%d of %d chips have nothing of %s to go on from", new, len(chips), run)
     return Since(run=folder, outcome=outcome, bundles=found)
 
 
-def _last(folder: Path, record: ChipRecord) -> tuple[LastBundle, int]:
-    """What a chip was shipped, and the version of the map that it was made for."""
+def _last(folder: Path, record: ChipRecord) -> tuple[LastBundle, Bundle]:
+    """What a chip was shipped."""
     assert record.bundle is not None
     path = folder / record.bundle.folder
     bundle = read_bundle(path)
@@ -190,7 +201,7 @@ def _last(folder: Path, record: ChipRecord) -> tuple[LastBundle, int]:
         in_codes=bundle.in_codes,
         ee=record.ee,
     )
-    return last, bundle.faults_version
+    return last, bundle
 
 
 @lru_cache(maxsize=4)
@@ -198,17 +209,40 @@ def _base(folder: Path) -> Base:
     return read_base(folder)[0]
 
 
-def _check_not_older(chip: Chip, version: int, folder: Path) -> None:
-    if chip.faults.version < version:
+def _check_same_die(chip: Chip, bundle: Bundle) -> None:
+    """Refuse another die that has the same name, as far as both are told."""
+    now, then = ((die.lot, die.wafer, die.x, die.y) for die in (chip, bundle.chip))
+    told = [each for each in zip(now, then, strict=True) if not _UNTOLD.intersection(each)]
+    if any(here != there for here, there in told):
         raise LotError(
-            f"chip {chip.id} comes with version {chip.faults.version} of its fault map, and was "
-            f"shipped a network for version {version} by {folder}",
+            f"chip {chip.id} of the lot is another die than the one that {bundle.path} is for: "
+            f"{_where(chip)}, and {_where(bundle.chip)}",
+            hint="name dies of different lots or wafers differently, or leave out 'since'",
+        )
+
+
+_UNTOLD = frozenset(("", None))
+
+
+def _where(die: Chip | ForChip) -> str:
+    told = {"lot": die.lot, "wafer": die.wafer, "x": die.x, "y": die.y}
+    return ", ".join(f"{name} {at}" for name, at in told.items() if at not in _UNTOLD)
+
+
+def _check_not_older(chip: Chip, bundle: Bundle) -> None:
+    if chip.faults.version < bundle.faults_version:
+        raise LotError(
+            f"chip {chip.id} comes with version {chip.faults.version} of its fault map, and "
+            f"{bundle.path} was made for version {bundle.faults_version}",
             hint="give every chip's latest test, its version counted on",
         )
 
 
-def _check_same_array(earlier: Array, now: Array, folder: Path) -> None:
-    if earlier != now:
+def _check_same_array(base: Base, now: Array, folder: Path) -> None:
+    """Refuse another array; its memory counts where weights are codes."""
+    earlier = base.array
+    same = now if base.lowering is not None else replace(now, memory=earlier.memory)
+    if earlier != same:
         raise PlanError(
             f"the run in {folder} was for another array: {earlier}, where this one is {now}",
             hint="give the array that the chips were mended for, or leave out 'since'",

@@ -193,7 +193,7 @@ class Cascade:
         table: ResilienceTable | None,
     ) -> list[Group]:
         """Every chip alone, or fused; all of them ship codes if one has stuck bits."""
-        in_codes = any(die.chip.faults.needs_codes for die in dies)
+        in_codes = any(die.ships_codes for die in dies)
         if table is not None and in_codes != any(point.bit_rate for point in table.points):
             raise TableError(
                 f"{self.name}: the lot has {'' if in_codes else 'no '}stuck bits, and the analysis "
@@ -237,8 +237,8 @@ class Cascade:
         if table is not None and len(seen) == 1:
             return Assess()
         ladder = Ladder(table) if table else None
-        first = _above(group.shipped, rungs)
-        return _Climb(self, rungs, constraint, seen, ladder, first).next()
+        first, before = _above(group.shipped, rungs), bool(group.shipped)
+        return _Climb(self, rungs, constraint, seen, ladder, first, before).next()
 
     def _rungs(self, *, in_codes: bool) -> tuple[Recipe, ...]:
         return self.rungs or (CODED_RUNGS if in_codes else RUNGS)
@@ -253,7 +253,8 @@ class _Climb:
     constraint: Constraint
     seen: Sequence[Observation]
     ladder: Ladder | None
-    first: int = 0
+    first: int
+    has_shipped: bool
 
     def next(self) -> Action:
         """What to do with the chip."""
@@ -332,7 +333,9 @@ class _Climb:
     def _is_sure(self, rung: int) -> bool:
         """Whether no look is needed, and none was taken."""
         coverage = self.policy.coverage
-        if self.ladder is None or coverage is None or networks_looked_at(self.seen):
+        if self.ladder is None or coverage is None or self.has_shipped:
+            return False
+        if networks_looked_at(self.seen):
             return False
         table = self.ladder.table
         bar = accuracy_wanted(self.constraint, table.clean_accuracy)
@@ -405,8 +408,12 @@ def _above(shipped: Recipe, rungs: Sequence[Recipe]) -> int:
 
     What did not do for fewer faults, or does no more once it is patched, will not do for more.
     """
-    done = [place for place, rung in enumerate(rungs) if merged(rung) == shipped[: len(rung)]]
+    done = [place for place, rung in enumerate(rungs) if _begins(shipped, merged(rung))]
     return min(done[-1] + 1, len(rungs) - 1) if done else 0
+
+
+def _begins(shipped: Recipe, with_: Recipe) -> bool:
+    return shipped[: len(with_)] == with_
 
 
 def _is_sequential(step: Step) -> bool:

@@ -33,6 +33,8 @@ class Die:
         effective_rate: Share of the network's weights on its faulty PEs (base: per weight).
         effective_bit_rate: Share of the bits of the network's weights that are stuck.
         weights_per_pe: Weights of the network on each PE, whatever the chip; none if nobody said.
+        in_codes: Whether networks of its lot ship as codes, since a chip of it has stuck bits; or
+            whether this one has, where nobody said.
     """
 
     chip: Chip
@@ -41,6 +43,12 @@ class Die:
     weights_per_pe: Int64[np.ndarray, "rows cols"] | None = field(
         default=None, repr=False, compare=False
     )
+    in_codes: bool | None = None
+
+    @property
+    def ships_codes(self) -> bool:
+        """Whether what ships has to be codes."""
+        return self.chip.faults.needs_codes if self.in_codes is None else self.in_codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,18 +78,25 @@ class Remend:
         """Patch, look, ship; mend anew what that does not do for."""
         before = self.before.get(group.chips[0])
         if before is None:
-            return self._anew.next(group, constraint, seen, table)
+            return self.policy.next(group, constraint, seen, table)
         if not seen:
             return before.patch
         looked = _of_patch(seen)
         if len(looked) == len(seen):
-            verdict = self._looks.judge(looked, ALPHA_PATCHED * self._alpha)
+            verdict = self._looks.judge(looked, self._alpha_patched)
             if isinstance(verdict, Measure):
                 return verdict
             if verdict:
-                sure = 1 - ALPHA_PATCHED * self._alpha
+                sure = 1 - self._alpha_patched
                 return Ship(f"'{constraint}' holds with confidence {sure:g}, patched")
         return self._anew.next(group, constraint, seen[len(looked) :], table)
+
+    @property
+    def _alpha_patched(self) -> float:
+        """Error probability that a patched network may spend, as if it had been fixed before."""
+        if not self._states_confidence:
+            return 1 - CONFIDENCE
+        return ALPHA_PATCHED * self._alpha
 
     @property
     def _alpha(self) -> float:
@@ -99,12 +106,17 @@ class Remend:
     def _looks(self) -> Looks:
         return getattr(self.policy, "looks", Looks())
 
+    @property
+    def _states_confidence(self) -> bool:
+        return is_dataclass(self.policy) and hasattr(self.policy, "confidence")
+
     @cached_property
     def _anew(self) -> Policy:
         """The policy, with what is left of the error probability."""
-        if not (is_dataclass(self.policy) and hasattr(self.policy, "confidence")):
+        if not self._states_confidence:
             return self.policy
-        return replace(self.policy, confidence=1 - (1 - ALPHA_PATCHED) * self._alpha)
+        confidence = 1 - (1 - ALPHA_PATCHED) * self._alpha
+        return replace(self.policy, confidence=confidence)  # pyright: ignore[reportArgumentType]
 
 
 def _of_patch(seen: Sequence[Observation]) -> Sequence[Observation]:

@@ -52,6 +52,15 @@ class Shipped:
     lowering: Lowering | None = None
     moved: Moves | None = None
 
+    def codes_on(self, device: torch.device) -> dict[str, Codes] | None:
+        """The codes on a device."""
+        if self.codes is None:
+            return None
+        return {
+            name: Codes(held.numbers.to(device), held.step.to(device))
+            for name, held in self.codes.items()
+        }
+
     def load_(self, network: nn.Module) -> None:
         """Make a network the one that was shipped, in place.
 
@@ -121,7 +130,7 @@ class Patching:
     def history(self, done: Recipe) -> Recipe:
         """Every step behind a patched network: what was shipped, if nothing has changed since."""
         before = self.shipped
-        return before.steps if self._is_as_it_was else (*before.steps, *done)
+        return before.steps if self.is_as_it_was else (*before.steps, *done)
 
     def patch_(
         self, network: nn.Module, step: Patch, words: Mapping[str, Words]
@@ -141,17 +150,19 @@ class Patching:
         """
         before = self.shipped
         before.load_(network)
-        if self._is_as_it_was:
-            return dict(before.codes or {}), 0
+        codes = before.codes_on(self._known.task.device)
+        if self.is_as_it_was:
+            return codes or {}, 0
         layers = self._known.layers(step.moments)
-        if before.codes is None:
+        if codes is None:
             pruned = self._pruned if self.mapping is None else self.mapping.pruned
             return {}, patched_(network, layers, pruned)
         factors = self._known.factors(step.moments)
-        return patched_codes_(network, before.codes, layers, factors, words)
+        return patched_codes_(network, codes, layers, factors, words)
 
     @property
-    def _is_as_it_was(self) -> bool:
+    def is_as_it_was(self) -> bool:
+        """Whether the chip has the fault map that its network was made for."""
         return self.shipped.faults == self._faults.digest()
 
 
@@ -205,19 +216,18 @@ def patched_codes_(
         numbers, step = codes[name].numbers.flatten(1), codes[name].step
         read = own.nearest(numbers)
         hit, layer = (read != numbers).any(1), layers.get(name)
+        found[name] = codes[name]
+        if not hit.any():
+            continue
         if layer is None:
-            chosen, spent = Codes(read, step), 0
+            chosen = Codes(read, step)
+            with torch.no_grad():
+                gemm.weight.copy_(chosen.weight().view_as(gemm.weight))
         else:
             chosen, spent = _rounded_anew(Codes(numbers, step), hit, own, layer, factors.get(name))
+            _put_(network, name, layer, chosen.weight(), None)
+            work += spent + 2 * numbers.numel() * numbers.shape[1]
         found[name] = Codes(chosen.numbers.view(gemm.weight.shape), chosen.step)
-        if hit.any():
-            weight = chosen.weight()
-            if layer is None:
-                with torch.no_grad():
-                    gemm.weight.copy_(weight.view_as(gemm.weight))
-            else:
-                _put_(network, name, layer, weight, None)
-            work += spent + 2 * weight.numel() * weight.shape[1]
     return found, work
 
 

@@ -320,7 +320,6 @@ class Workbench:
         if isinstance(step, Remap):
             self._remapped(step)
             return self._losing.fresh()
-        before = () if isinstance(step, Patch) else before
         if isinstance(step, KeepBetter):
             network = self._better(before)
             self._stops[recipe] = Stop()  # its looks are billed as looks
@@ -328,7 +327,8 @@ class Workbench:
         if isinstance(step, Quantize) and isinstance(step.form, CompensatedFAQ | SequentialFAQ):
             before = unpruned(before)  # it makes up for lost weights itself
         network = self._losing.fresh() if isinstance(step, Compensate) else self._taken(before)
-        self.calibration.prepare(step)
+        if not (isinstance(step, Patch) and self._patching.is_as_it_was):
+            self.calibration.prepare(step)
         started = time.perf_counter()
         cost = self._repaired_(network, step, recipe)
         assert are_zero(network, self.pruned(recipe)) or not avoids_lost(recipe)

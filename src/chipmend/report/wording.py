@@ -1,6 +1,6 @@
 """What was done with a chip, in words."""
 
-from chipmend.fleet.ledger import Bin
+from chipmend.fleet.ledger import SHIPPED, Bin
 from chipmend.fleet.outcome import Outcome
 from chipmend.recipes import merged
 from chipmend.steps import (
@@ -50,12 +50,16 @@ def mended_again(outcome: Outcome) -> str:
     if (since := outcome.since) is None:
         return ""
     records = [record for record in outcome.records if record.chip in since.ee]
-    kept, patched = (sum(r.bin == bin_ for r in records) for bin_ in (Bin.KEPT, Bin.PATCHED))
+    kept, patched, anew = (
+        sum(record.bin in bins for record in records)
+        for bins in ({Bin.KEPT}, {Bin.PATCHED}, {*SHIPPED} - {Bin.KEPT, Bin.PATCHED})
+    )
+    left = len(records) - kept - patched - anew
     spent, before = sum(r.ee for r in records), sum(since.ee.values())
     return (
-        f"Of {len(records)} chips that {since.run} had shipped {kept} are kept, {patched} patched "
-        f"and {len(records) - kept - patched} mended anew, for {spent:.3g} EE in all; they had "
-        f"cost {before:.3g} EE there."
+        f"Of {len(records)} chips that {since.run} had shipped {kept} are kept, {patched} patched, "
+        f"{anew} mended anew and {left} given up, for {spent:.3g} EE in all; they had cost "
+        f"{before:.3g} EE there."
     )
 
 
