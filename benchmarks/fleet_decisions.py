@@ -7,7 +7,7 @@ on lots of 100 chips, shifted ones and others. ``efat_over_reduce_max`` is eFAT'
 Reduce's, the worst over kinds of lots whose chips share defects, ``efat_over_reduce_elsewhere_max``
 the worst of any lot. ``hidden_met_share`` is the share of shipped chips that meet the constraint
 with a tenth of the faults hidden, under a margin. ``remend_over_mend`` is the cost after 1 % of the
-PEs broke, the worse of two lots.
+PEs broke, the worse of two lots, and ``remend_met_share`` how many of their chips meet it then.
 
 Campaigns are kept beside the JSON, and go on where they were. About two hours.
 """
@@ -37,11 +37,14 @@ def figures_of(rows: Sequence[Row]) -> dict[str, float | None]:
         "pair_seconds_1000": by_part["pairs"][0]["pair_seconds"],
         "hidden_met_share": _met_in_spite(by_part["incomplete maps"]),
         "remend_over_mend": _again_over_anew(by_part["mended again"]),
+        "remend_met_share": _met_again(by_part["mended again"]),
     }
 
 
 def _coverage_error(rows: Sequence[Row]) -> float:
-    promised = [row for row in rows if row["promised"] and row["tested_on"] == "uniform"]
+    promised = [
+        row for row in rows if row["promised"] and row["tested_on"] == "uniform" and row["draws"]
+    ]
     return max(100 * abs(row["measured"] - row["promised"]) for row in promised)
 
 
@@ -55,7 +58,7 @@ def _worst_kind(plans: Sequence[Row]) -> float:
         kind: [sum(row[p] for row in plans if row["lot"] == kind) for p in ("efat", "reduce")]
         for kind in kinds
     }
-    return max(ours / theirs for ours, theirs in sums.values())
+    return max(ours / theirs if theirs else 1.0 for ours, theirs in sums.values())
 
 
 def _met_in_spite(rows: Sequence[Row]) -> float | None:
@@ -66,6 +69,11 @@ def _met_in_spite(rows: Sequence[Row]) -> float | None:
 def _again_over_anew(rows: Sequence[Row]) -> float:
     spent = {(row["lot"], row["when"]): row["ee_per_chip"] for row in rows}
     return max(spent[lot, "again"] / spent[lot, "anew"] for lot, when in spent if when == "anew")
+
+
+def _met_again(rows: Sequence[Row]) -> float:
+    again = [row for row in rows if row["when"] == "again"]
+    return sum(row["met"] for row in again) / sum(row["chips"] for row in again)
 
 
 def main() -> None:

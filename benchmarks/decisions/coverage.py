@@ -3,8 +3,9 @@
 Every chip of a pool is retrained once (for Reduce), and repaired once on every rung (for the
 cascade), with a look after each step. From that follows what either policy does with it, whatever
 it promises. A draw calibrates on 200 uniform chips and tests on 200 others, or on chips whose
-faults gather in clusters or lie in lines. What Reduce gives chips lies between two amounts that
-were measured; a fresh lot is really mended, and read on the test split.
+faults gather in clusters or lie in lines. As chips of one pool are exchangeable, the mean over draws
+tells whether rules and their code do what they should; a fresh lot is really mended, and read on
+the test split. What Reduce gives chips of a pool lies between two amounts that were measured.
 """
 
 from collections.abc import Sequence
@@ -134,6 +135,8 @@ def drawn(bench: Bench, policy: str, tables: Tables) -> list[Row]:
 def _measured(draws: Sequence[Sequence[tuple[bool, float]]]) -> Row:
     """What came of draws in which something ships."""
     draws = [given for given in draws if given]
+    if not draws:
+        return {"draws": 0, "measured": None}
     met = np.array([np.mean([met for met, _ in given]) for given in draws])
     spent = np.array([np.mean([spent for _, spent in given]) for given in draws])
     return {
@@ -168,28 +171,27 @@ def really(bench: Bench) -> list[Row]:
 
 def alarms(bench: Bench) -> list[Row]:
     """How often the shift check fires, on lots like the trial lot and on others."""
-    rows = []
-    lots = bench.chips(LOTS)
-    for size in SIZES:
-        array = cm.Array(rows=size, cols=size)
-        for rate in RANGES:
-            known = cm.make_chips(array, rate=rate, count=CALIBRATED, seed=999)
-            promised = traits_of([chip.faults for chip in known])
-            for kind, spatial in KINDS.items():
-                fired = 0
-                for seed in range(lots):
-                    lot = cm.make_chips(
-                        array, rate=rate, count=OF_LOT, spatial=spatial, seed=1000 + seed
-                    )
-                    fired += bool(shifts(promised, traits_of([chip.faults for chip in lot])))
-                rows.append(
-                    {
-                        "part": "shift check",
-                        "array": size,
-                        "rate": rate,
-                        "lots_of": kind,
-                        "lots": lots,
-                        "fired": fired,
-                    }
-                )
-    return rows
+    return [
+        {
+            "part": "shift check",
+            "array": size,
+            "rate": rate,
+            "lots_of": kind,
+            "lots": bench.chips(LOTS),
+            "fired": sum(_fires(size, rate, kind, seed) for seed in range(bench.chips(LOTS))),
+        }
+        for size in SIZES
+        for rate in RANGES
+        for kind in KINDS
+    ]
+
+
+def _fires(size: int, rate: tuple[float, float], kind: str, seed: int) -> bool:
+    """Whether the check fires on a lot, after a uniform trial lot of its own."""
+    array = cm.Array(rows=size, cols=size)
+    made = (
+        cm.make_chips(array, rate=rate, count=CALIBRATED, seed=2 * seed),
+        cm.make_chips(array, rate=rate, count=OF_LOT, spatial=KINDS[kind], seed=2 * seed + 1),
+    )
+    promised, found = (traits_of([chip.faults for chip in lot]) for lot in made)
+    return bool(shifts(promised, found))

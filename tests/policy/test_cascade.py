@@ -72,11 +72,11 @@ def learnt(clean=0.9):
     )
 
 
-def driven(policy, look, *, damage=0.05, table=None):
+def driven(policy, look, *, damage=0.05, table=None, group=GROUP):
     """All answers; ``look(recipe, number)`` says what the looks see."""
     seen, answers = [], []
     while True:
-        answer = policy.next(GROUP, CONSTRAINT, tuple(seen), table)
+        answer = policy.next(group, CONSTRAINT, tuple(seen), table)
         answers.append(answer)
         if isinstance(answer, Ship | Scrap):
             return answers
@@ -147,6 +147,13 @@ def test_where_a_trial_lot_keeps_the_promise_a_chip_ships_without_a_look():
     fewer = replace(table, trial=table.trial[1:])
     assert Measure in map(type, driven(PROMISING, lambda _: GOOD, damage=0.01, table=fewer))
     assert Measure in map(type, driven(LEARNING, lambda _: GOOD, damage=0.01, table=table))
+
+
+def test_what_has_shipped_before_is_never_shipped_without_a_look():
+    table = tried([0.01 + step / 1000 for step in range(9)])
+    before = replace(GROUP, shipped=RUNGS[0])
+    answers = driven(PROMISING, lambda _: GOOD, damage=0.01, table=table, group=before)
+    assert Measure in map(type, answers)
 
 
 def test_chips_that_are_expected_to_do_worse_than_those_of_the_trial_lot_are_looked_at():
