@@ -3,9 +3,9 @@
 Every chip of a pool is retrained once (for Reduce), and repaired once on every rung (for the
 cascade), with a look after each step. From that follows what either policy does with it, whatever
 it promises. A draw calibrates on 200 uniform chips and tests on 200 others, or on chips whose
-faults gather in clusters or lie in lines. As chips of one pool are exchangeable, the mean over draws
-tells whether rules and their code do what they should; a fresh lot is really mended, and read on
-the test split. What Reduce gives chips of a pool lies between two amounts that were measured.
+faults gather in clusters or lie in lines. As chips of one pool are exchangeable, the mean over
+draws tells whether rules and their code do what they should; a fresh lot is really mended, and
+read on the test split. What Reduce gives chips of a pool lies between two measured amounts.
 """
 
 from collections.abc import Sequence
