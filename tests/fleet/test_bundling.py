@@ -215,10 +215,10 @@ def unlike(task):
 def test_what_cannot_be_bundled_fails_and_the_rest_goes_on(task, lot, array, tmp_path, monkeypatch):
     write = bundling.Bundling.write
 
-    def picky(self, bench, recipe, chip, array):
+    def picky(self, bench, recipe, chip, array, before):
         if chip.id == "chip-0002":
             raise BundleError("no room", hint="make some")
-        return write(self, bench, recipe, chip, array)
+        return write(self, bench, recipe, chip, array, before)
 
     monkeypatch.setattr(bundling.Bundling, "write", picky)
     outcome = run_of(task, lot[:3], array, tmp_path)

@@ -18,7 +18,7 @@ chips = st.lists(
     min_size=1,
     max_size=12,
 )
-SHIPS = ("pruned", "repaired", "retrained")
+SHIPS = ("kept", "patched", "pruned", "repaired", "retrained")
 
 
 @given(chips)
