@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -25,14 +26,17 @@ def test_their_analyses_are_one_unless_coverage_is_promised(kind):
     assert own == replace(usual, start=kind().start, retrain=Retrain(learning_rate=0.1), trial=None)
 
 
-def test_a_chip_is_taken_to_have_so_many_times_its_rates():
-    policy = Reduce()
+def test_a_chip_is_taken_to_have_so_many_times_its_rates_and_to_need_as_much():
+    policy, most = Reduce(), table().amounts[-1]
     for factor, rate in ((1.0, 0.2), (1.5, 0.3), (2.5, 0.5)):
         group = policy.alone(die("a", 0.2), CONSTRAINT, table(), factor)
-        assert group.epochs == policy.alone(die("a", rate), CONSTRAINT, table()).epochs
+        alone = policy.alone(die("a", rate), CONSTRAINT, table()).epochs
+        assert group.epochs == pytest.approx(min(factor * alone, most))
     assert policy.alone(die("a", 0.2), CONSTRAINT, table(), 1.5).reason == (
-        "an effective fault rate of 30 %, 1.5 times its own, as its promise asks"
+        "an effective fault rate of 30 %, 1.5 times its own, and as many times the amount, "
+        "as promised"
     )
+    assert math.isinf(policy.alone(die("a", 0.31), CONSTRAINT, table(), 3.0).epochs)
 
 
 def test_a_table_that_is_missing_is_told():

@@ -48,10 +48,13 @@ def factor(made, coverage):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(0.3, 2.0), min_size=9, max_size=30), st.sampled_from([0.5, 0.8, 0.9]))
+@given(st.lists(st.floats(0.3, 1.4), min_size=9, max_size=30), st.sampled_from([0.5, 0.8, 0.9]))
 def test_the_factor_is_the_order_statistic_of_how_much_more_chips_needed(factors, coverage):
-    """The table says 1.25 times the rate; each chip needs so many times that."""
-    made = table(*(chip(0.4, 1.25 * 0.4 * f) for f in factors))
+    """The table says 1.25 times the rate; each chip needs so many times that, squared.
+
+    A factor counts twice: on the rate, and on the amount.
+    """
+    made = table(*(chip(0.4, 1.25 * 0.4 * f**2) for f in factors))
     rank = math.ceil((len(factors) + 1) * coverage - 1e-9)
     assert factor(made, coverage) == pytest.approx(sorted(factors)[rank - 1], rel=1e-6)
 
@@ -79,9 +82,21 @@ def test_chips_that_nothing_saves_are_not_shipped_and_do_not_count():
 def test_both_kinds_of_fault_are_taken_so_many_times():
     grid = [chip(r, 1.25 * r, bit_rate=r / 10) for r in (0.2, 0.8)]
     made = replace(
-        table(*[chip(0.0, 0.75, bit_rate=0.04)] * 9), trajectories=tuple(grid)
-    )  # the table says 0.5 at 4 % of the bits, and so much is needed at 6 %
-    assert factor(made, 0.9) == pytest.approx(1.5)
+        table(*[chip(0.0, 0.98, bit_rate=0.04)] * 9), trajectories=tuple(grid)
+    )  # the table says 0.5 at 4 % of the bits, and 1.4 times as much at 5.6 %
+    assert factor(made, 0.9) == pytest.approx(1.4)
+
+
+def test_a_table_that_says_the_same_at_all_rates_does_for_chips_that_need_more():
+    made = table(*[chip(0.4, 0.25)] * 10, *[chip(0.4, 0.6)] * 9, grid=((0.2, 0.25), (0.8, 0.25)))
+    assert factor(made, 0.5) == pytest.approx(1.0)
+    assert factor(made, 0.9) == pytest.approx(0.6 / 0.25)
+
+
+def test_no_chip_gets_more_than_was_analysed():
+    made = table(*[chip(0.4, 0.95)] * 19)
+    (group,) = Reduce(coverage=0.9).plan([die("a", 0.79)], BAR, made)
+    assert group.epochs == 1.0
 
 
 def test_a_promise_that_nothing_keeps_is_refused():

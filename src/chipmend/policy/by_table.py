@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
+import numpy as np
+
 from chipmend.confidence.constraint import Constraint
 from chipmend.errors import PlanError, TableError
 from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship
@@ -84,7 +86,7 @@ class ByTable:
             die: The chip.
             constraint: What it has to reach.
             table: What is known.
-            factor: How many times its rates the chip is taken to have.
+            factor: How many times its rates the chip is taken to have, and to need as much.
         """
         rate, bit_rate = factor * die.effective_rate, factor * die.effective_bit_rate
         epochs = table.needed_for(
@@ -94,12 +96,13 @@ class ByTable:
             self.quantile or 1.0,
             effective_bit_rate=bit_rate,
         )
+        epochs = table.times(factor, np.array(epochs)).item()
         taken = replace(die, effective_rate=rate, effective_bit_rate=bit_rate)
         said = self._said(taken, constraint, table)
         lost = [words for words, is_lost in said if is_lost]
         reason = " and ".join(lost or [words for words, _ in said])
         if factor != 1:
-            reason += f", {factor:.3g} times its own, as its promise asks"
+            reason += f", {factor:.3g} times its own, and as many times the amount, as promised"
         return Group(chips=(die.chip.id,), epochs=round(epochs, 9), reason=reason)
 
     def next(

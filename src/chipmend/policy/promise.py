@@ -65,7 +65,7 @@ def factor_that_keeps(
     statistic: Statistic,
     quantile: float,
 ) -> Kept:
-    """By how much fault rates have to be multiplied for the amounts that a table gives to do.
+    """By how much fault rates, and amounts for these, have to be multiplied to keep a promise.
 
     Args:
         coverage: Share of the chips that ship which are to meet the constraint.
@@ -89,7 +89,7 @@ def factor_that_keeps(
             if own.any():
                 scaled = table.needed_along(kind, factors * own, constraint, statistic, quantile)
                 found = np.maximum(found, np.where(own > 0, scaled, 0.0))
-        return found
+        return table.times(factors, found)
 
     least = _least_factors(amounts, needed)
     settings = np.unique(least[least <= MOST_FACTOR])[::-1]

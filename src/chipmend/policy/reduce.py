@@ -30,8 +30,9 @@ class Reduce(ByTable):
         retrain: How to retrain.
         keep_better: Whether the start is gone back to where it does better.
         coverage: Share of the chips that ship which are to meet the constraint, on images of the
-            validation split: chips are then taken to have so many times their fault rates as the
-            trial lot of the analysis asks for. Nothing is promised by default.
+            validation split: chips are then taken to have so many times their fault rates, and to
+            need so many times the amount, as the trial lot of the analysis asks for. Nothing is
+            promised by default.
         label: Name in tables.
     """
 
@@ -73,6 +74,6 @@ class Reduce(ByTable):
         return "chips that ship"
 
     def promised(self, constraint: Constraint, table: ResilienceTable) -> Kept:
-        """How many times its fault rates a chip is taken to have, and how the trial lot fares."""
+        """How many times its rates a chip is taken to have, and how the trial lot fares."""
         coverage, quantile = self.coverage or 0.0, self.quantile or 1.0
         return factor_that_keeps(coverage, table, constraint, self.statistic, quantile)

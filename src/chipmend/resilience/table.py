@@ -268,6 +268,19 @@ class ResilienceTable:
         found[below] = np.where(toward_lost, self.amounts[-1], wanted).clip(max=self.amounts[-1])
         return found
 
+    def times(
+        self, factor: float | Float64[np.ndarray, "*any"], amounts: Float64[np.ndarray, "*any"]
+    ) -> Float64[np.ndarray, "*any"]:
+        """So many times some amounts, the largest one analysed at most; nothing saves the lost.
+
+        Args:
+            factor: How many times.
+            amounts: Epochs, or ``UNREACHABLE``.
+        """
+        lost = np.isinf(amounts)
+        more = np.minimum(factor * np.where(lost, 0.0, amounts), self.amounts[-1])
+        return np.where(lost, UNREACHABLE, more)
+
     def unreachable_from(
         self,
         constraint: Constraint,
