@@ -28,7 +28,7 @@ WITHIN = cm.Drop(0.018)
 LENIENT = cm.Drop(0.03)
 """What policies are to keep that go by amounts of retraining: that takes fewer epochs."""
 GRID = Analysis(
-    rates=(0.02, 0.05, 0.1, 0.15, 0.2, 0.25), amounts=(0.0, 0.05, 0.1, 0.2, 0.3, 0.4), repeats=5
+    rates=(0.02, 0.05, 0.1, 0.15, 0.2, 0.25), amounts=(0.0, 0.025, 0.05, 0.1, 0.2, 0.3), repeats=5
 )
 SMALL_GRID = replace(GRID, rates=(0.05, 0.25), amounts=(0.0, 0.1, 0.3), repeats=2)
 KINDS: dict[str, Spatial] = {

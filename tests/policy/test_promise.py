@@ -175,3 +175,29 @@ class TestReduceThatPromises(PolicyContract):
     @pytest.fixture
     def policy(self):
         return Reduce(coverage=0.5)
+
+
+@pytest.mark.parametrize(
+    ("until", "constraint", "fits"),
+    [
+        (Drop(0.01), Drop(0.01), True),
+        (Drop(0.005), Drop(0.01), True),
+        (Drop(0.02), Drop(0.01), False),
+        (Accuracy(0.95), Accuracy(0.9), True),
+        (Accuracy(0.85), Accuracy(0.9), False),
+        (Accuracy(0.99), Drop(0.5), False),
+    ],
+)
+def test_repeats_that_stop_before_the_constraint_are_refused(until, constraint, fits):
+    """Who stopped counts as meeting it, which is so only if what it stopped at implies it."""
+    lot = Analysis(trial=TrialLot(rate=0.1, count=9, until=until))
+    for decide in (
+        lambda: promising(lot, 0.9, constraint),
+        lambda: Reduce(coverage=0.9).analysis(lot, constraint),
+        lambda: Reduce().analysis(Analysis(until=until), constraint),
+    ):
+        if fits:
+            decide()
+        else:
+            with pytest.raises(TableError, match="repeats are trained until"):
+                decide()

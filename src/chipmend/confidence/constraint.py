@@ -113,6 +113,20 @@ class Accuracy:
 Constraint = Drop | Accuracy
 
 
+def implies(one: Constraint, other: Constraint) -> bool:
+    """Whether whatever meets one constraint is known to meet another.
+
+    Example:
+        >>> implies(Drop(0.01), Drop(0.02)), implies(Accuracy(0.9), Drop(0.02))
+        (True, False)
+    """
+    if isinstance(one, Drop) and isinstance(other, Drop):
+        return one.drop <= other.drop
+    if isinstance(one, Accuracy) and isinstance(other, Accuracy):
+        return one.accuracy >= other.accuracy
+    return False
+
+
 def check_constraint(constraint: object) -> None:
     """Refuse what is no constraint.
 

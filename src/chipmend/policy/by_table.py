@@ -16,7 +16,7 @@ from chipmend.errors import PlanError, TableError
 from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship
 from chipmend.recipes import amount_steps, check_start
 from chipmend.records import ByKind
-from chipmend.resilience.analysis import Analysis
+from chipmend.resilience.analysis import Analysis, check_until
 from chipmend.resilience.table import ResilienceTable, Statistic, faulty_pes, stuck_bits
 from chipmend.steps import KeepBetter, Prune, Retrain, Step
 
@@ -72,8 +72,9 @@ class ByTable:
     def _repairs_first(self) -> bool:
         return self.start != (Prune(),)
 
-    def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis:  # noqa: ARG002
+    def analysis(self, usual: Analysis, constraint: Constraint) -> Analysis:
         """The plan's, from the policy's start, and retraining as the policy does."""
+        check_until(usual.until, constraint, "analysis")
         retrain = replace(self.retrain or usual.retrain, epochs=1.0)
         return replace(usual, start=self.start, retrain=retrain, trial=None)
 

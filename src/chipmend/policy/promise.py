@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float64
 from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.coverage import Kept, cheapest, chips_needed
 from chipmend.errors import TableError
-from chipmend.resilience.analysis import Analysis
+from chipmend.resilience.analysis import Analysis, check_until
 from chipmend.resilience.ladder import Ladder
 from chipmend.resilience.table import (
     ResilienceTable,
@@ -46,7 +46,7 @@ def promising(analysis: Analysis, coverage: float, constraint: Constraint) -> An
         constraint: What they are to meet; they are trained no further once they surely do.
 
     Raises:
-        TableError: It has no trial lot, or one of too few chips.
+        TableError: It has no trial lot, or one of too few chips, or of chips that stop too early.
     """
     needed, trial = chips_needed(coverage), analysis.trial
     if trial is None or trial.count < needed:
@@ -55,6 +55,7 @@ def promising(analysis: Analysis, coverage: float, constraint: Constraint) -> An
             f"a coverage of {coverage:g} is to be promised, and the analysis has {few}",
             hint=f"give analysis.trial at least {needed} chips, made as those of the lot come",
         )
+    check_until(trial.until, constraint, "analysis.trial")
     return replace(analysis, trial=trial.until_met(constraint))
 
 

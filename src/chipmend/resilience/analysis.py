@@ -16,7 +16,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from chipmend.confidence.constraint import Accuracy, Drop, measured
+from chipmend.confidence.constraint import Accuracy, Drop, implies, measured
 from chipmend.confidence.intervals import Measured
 from chipmend.errors import TableError
 from chipmend.faults.generate import Spatial, Uniform, fault_map
@@ -208,6 +208,19 @@ class Analysis:
         for before, amount in itertools.pairwise(self.amounts):
             steps += [replace(self.retrain, epochs=round(amount - before, 9)), look]
         return tuple(steps)
+
+
+def check_until(until: Drop | Accuracy | None, constraint: Drop | Accuracy, where: str) -> None:
+    """Refuse an analysis whose repeats may stop before they meet what is asked of chips.
+
+    Raises:
+        TableError: They stop at another constraint, which does not imply it.
+    """
+    if until is not None and not implies(until, constraint):
+        raise TableError(
+            f"{where}: repeats are trained until '{until}', and chips have to meet '{constraint}'",
+            hint="leave until out, or make it as strict as the constraint",
+        )
 
 
 class Repeat(NamedTuple):
