@@ -47,6 +47,12 @@ def dead():
     return FaultMap.of_pes(np.zeros((8, 8), dtype=bool), fatal="no clock")
 
 
+@pytest.fixture
+def quickly(monkeypatch):
+    """Bundles are run on the model of their chips alone, where other runtimes tell no more."""
+    monkeypatch.setattr("chipmend.fleet.campaign.has_runtime", lambda: False)
+
+
 def run_of(task, lot, array, run, **how):
     given = {"policies": [CODED], "constraint": CONSTRAINT, "workers": 1, "threads": 1, **how}
     return mend(task, lot, array=array, run=run, **given)
@@ -92,6 +98,7 @@ def test_the_bundle_is_what_the_chip_was_looked_at_with(all_verified, task, lot)
     assert scores(sound, task.test, task.metric).mean() != record.accuracy
 
 
+@pytest.mark.usefixtures("quickly")
 def test_a_sample_is_verified_by_default(task, lot, array, tmp_path):
     outcome = run_of(task, lot, array, tmp_path)
     verified = [r for r in outcome.records if r.bundle and r.bundle.verified]
@@ -111,6 +118,7 @@ def test_any_number_of_workers_leaves_the_same_bundles(task, lot, array, tmp_pat
         assert other.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.usefixtures("quickly")
 def test_a_mapping_goes_into_the_bundle(task, lot, array, tmp_path):
     outcome = run_of(task, lot[:2], array, tmp_path, policies=[MIXED], verify="all")
     for record in outcome.records:
@@ -129,6 +137,7 @@ def test_networks_of_real_numbers_ship_and_are_verified_too(task, array, tmp_pat
         assert not read_bundle(tmp_path / record.bundle.folder).in_codes
 
 
+@pytest.mark.usefixtures("quickly")
 def test_bundles_are_signed_if_a_key_is_given(task, lot, array, tmp_path):
     key = Key(bytes(range(32)))
     key.write(tmp_path / "key")
@@ -162,6 +171,7 @@ def test_a_bundle_that_does_not_hold_fails_its_chip(task, lot, array, tmp_path, 
     assert all("in a new run folder" in found[f"chip-000{n}"].reason for n in (2, 3, 4))
 
 
+@pytest.mark.usefixtures("quickly")
 def test_what_was_verified_once_is_looked_at_again(task, lot, array, tmp_path):
     run_of(task, lot[:3], array, tmp_path, verify="all")
     folder = tmp_path / "bundles"
@@ -179,6 +189,7 @@ def test_what_was_verified_once_is_looked_at_again(task, lot, array, tmp_path):
     assert all("base-" in record.reason for record in outcome.records[:1])
 
 
+@pytest.mark.usefixtures("quickly")
 def test_bundles_that_are_there_unsigned_get_signed(task, lot, array, tmp_path):
     key = Key(bytes(range(32)))
     key.write(tmp_path / "key")
@@ -212,6 +223,7 @@ def unlike(task):
     return built
 
 
+@pytest.mark.usefixtures("quickly")
 def test_what_cannot_be_bundled_fails_and_the_rest_goes_on(task, lot, array, tmp_path, monkeypatch):
     write = bundling.Bundling.write
 
@@ -296,6 +308,7 @@ def test_networks_with_attention_ship_and_hold_on_their_chips(coded, tmp_path):
         assert agreement == 1.0 if coded else agreement is None
 
 
+@pytest.mark.usefixtures("quickly")
 def test_live_faults_alone_have_the_cascade_ship_codes(task, array, tmp_path):
     lot = make_chips(array, rate=0.05, count=3, macs=MacsAt(count=1, bits=(0, 3)))
     cascade = Cascade(retrain=RETRAIN, most=0.4)
