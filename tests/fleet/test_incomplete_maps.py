@@ -13,6 +13,8 @@ from chipmend.hardware import WeightMemory
 from chipmend.network import gemms, scores
 from chipmend.policy import EFat, FixedSteps, Reduce, UntilMet
 from chipmend.repairs import Workbench, prune_, pruned_weights
+from chipmend.report import page
+from chipmend.report.svg import percent
 from chipmend.simulate import on_chip
 from chipmend.steps import FAQ, Compensate, OneShot, Prune, Quantize, Remap
 
@@ -133,3 +135,19 @@ def test_truth_of_other_chips_is_refused(task):
 
 
 WIDE = replace(ARRAY, cols=16)
+
+
+def test_the_report_says_what_was_missed_and_what_was_allowed_for(task):
+    truth = chips()
+    outcome = mended(task, [FixedSteps(steps=REPAIR)], truth, margin=Margin(hidden=0.25))
+    shares = [
+        (broken.faults.unusable & ~found.faults.unusable).mean()
+        for broken, found in zip(truth, known(truth), strict=True)
+    ]
+    html = page(outcome)
+    mean, most = percent(float(np.mean(shares))), percent(float(max(shares)))
+    assert f"missed by the test</dt><dd>{mean} of PEs, {most} at most" in html
+    assert "margin</dt><dd>25 % hidden" in html
+    plain = page(mended(task, [FixedSteps(steps=REPAIR)], lot=truth))
+    assert "missed by the test" not in plain
+    assert "<dt>margin" not in plain

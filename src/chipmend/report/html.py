@@ -55,6 +55,7 @@ def page(outcome: Outcome) -> str:
         ledgers=[_ledger(outcome, s) for s in sums],
         verdict=_verdict(outcome, sums),
         again=mended_again(outcome),
+        missed=_missed(outcome),
         bins=[bin_ for bin_ in Bin if any(s.bins.get(bin_) for s in sums)],
         meanings=MEANINGS,
         colours={name: f"rgb{rgb}" for name, rgb in COLOURS.items() if name != "healthy"},
@@ -109,6 +110,12 @@ def _verdict(outcome: Outcome, sums: list[PolicySum]) -> str:
         for s in others
     )
     return f"{said} On as many, at no lower cost: {priced}."
+
+
+def _missed(outcome: Outcome) -> tuple[float, float] | None:
+    """Share of PEs that are broken and were not told, the mean over chips and the most."""
+    known = [chip.missed_rate for chip in outcome.chips if chip.missed_rate is not None]
+    return (sum(known) / len(known), max(known)) if known else None
 
 
 def _for_what_is_shared(s: PolicySum, chips: int) -> str:
