@@ -18,7 +18,8 @@ def tables(monkeypatch):
 ROWS = [
     {
         "part": "coverage", "policy": "Reduce-max", "promised": None, "tested_on": "lines",
-        "draws": 1, "measured": 0.5, "measured_low": 0.5, "measured_high": 0.5, "shipped": 50.0, "spent": 0.05,
+        "draws": 1, "measured": 0.5, "measured_low": 0.5, "measured_high": 0.5,
+        "shipped": 50.0, "spent": 0.05,
     },
     {
         "part": "coverage", "policy": "Cascade", "promised": 0.95, "tested_on": "uniform",
