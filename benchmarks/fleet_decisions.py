@@ -9,7 +9,7 @@ the worst of any lot. ``hidden_met_share`` is the share of shipped chips that me
 with a tenth of the faults hidden, under a margin. ``remend_over_mend`` is the cost after 1 % of the
 PEs broke, the worse of two lots, and ``remend_met_share`` how many of their chips meet it then.
 
-Campaigns are kept beside the JSON, and go on where they were. About two hours.
+Campaigns are kept beside the JSON, and go on where they were.
 """
 
 from collections.abc import Sequence

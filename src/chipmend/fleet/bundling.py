@@ -104,13 +104,20 @@ class Bundling:
         """Copy the base of bundles that chips keep, from its folder."""
         copy_base(base, self.folder / FOLDER)
 
-    def copy(self, bundle: ShippedBundle | None, folder: Path) -> ShippedBundle | None:
-        """Copy the bundle of a chip that keeps it, from the folder where it lies."""
-        if bundle is None:
-            return None
-        if not self._has(bundle):
-            copy_bundle(folder, self.folder / bundle.folder)
-        return replace(bundle, verified=None)
+    def keep(self, record: ChipRecord, folder: Path) -> ChipRecord:
+        """Copy the bundle of a chip that keeps it, from the folder where it lies.
+
+        Args:
+            record: What becomes of the chip, its bundle as it was.
+            folder: Where that lies.
+
+        Returns:
+            The same, with a bundle that nobody has verified here.
+        """
+        assert record.bundle is not None
+        if not self._has(record.bundle):
+            copy_bundle(folder, self.folder / record.bundle.folder)
+        return replace(record, bundle=replace(record.bundle, verified=None))
 
     def _has(self, bundle: ShippedBundle) -> bool:
         """Whether a bundle is there already."""

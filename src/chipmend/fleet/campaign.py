@@ -35,7 +35,7 @@ from chipmend.fleet.fingerprint import conditions, described, fingerprint
 from chipmend.fleet.jobs import Job, planned_jobs, rate_among
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.mending import Mending
-from chipmend.fleet.outcome import ChipFacts, Earlier, Outcome
+from chipmend.fleet.outcome import ChipFacts, Outcome
 from chipmend.fleet.promises import Promise, promises_of
 from chipmend.fleet.runner import Runner
 from chipmend.fleet.since import Since
@@ -47,7 +47,6 @@ from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
 from chipmend.policy.by_table import ByTable
 from chipmend.policy.protocol import Policy, check_policies
-from chipmend.policy.remend import Before, Remend
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost, forward_pass
@@ -198,18 +197,14 @@ class Campaign:
     @property
     def _deciders(self) -> tuple[Policy, ...]:
         """The policies; chips that have shipped before go on from that."""
-        policies, since = tuple(self.setup.policies), self._since
-        if since is None:
-            return policies
-        before = {
-            chip: Before(patch=last.patch, steps=last.steps) for chip, last in since.bundles.items()
-        }
-        return tuple(Remend(policy, before) for policy in policies)
+        policies = tuple(self.setup.policies)
+        return policies if self._since is None else self._since.around(policies)
 
     def _kept(self) -> dict[str, ChipRecord]:
         """Chips that keep what they were shipped, and with what; their bundles are copied."""
-        since, bundling = self._since, self._bundling()
-        if since is None or self._broken or not self._wants_the_same(since.outcome):
+        since, bundling, setup = self._since, self._bundling(), self.setup
+        wanted = self.task.digest(), setup.constraint, setup.policies, setup.margin
+        if since is None or self._broken or not since.has_shown(*wanted):
             return {}
         found = since.kept(self.chips)
         if bundling is None:
@@ -217,18 +212,9 @@ class Campaign:
         for base in {since.bundles[chip].base for chip in found}:
             bundling.copy_base(base)
         return {
-            chip: replace(record, bundle=bundling.copy(record.bundle, since.bundles[chip].folder))
+            chip: bundling.keep(record, since.bundles[chip].folder)
             for chip, record in found.items()
         }
-
-    def _wants_the_same(self, earlier: Outcome) -> bool:
-        """Whether what was shown of chips in an earlier run is what is to be shown now."""
-        setup = self.setup
-        if any(chip.missed_rate is not None for chip in earlier.chips):
-            return False  # accuracies were read with what was broken indeed
-        now = {policy.name: described(policy) for policy in setup.policies}
-        wanted = self.task.digest(), setup.constraint, now, setup.margin
-        return wanted == (earlier.task, earlier.constraint, earlier.policies, earlier.margin)
 
     def _bundling(self) -> Bundling | None:
         """Where bundles go; nowhere where several policies are compared."""
@@ -394,16 +380,9 @@ class Campaign:
             plan=plain(self._plan),
             assumed_healthy=assumed_healthy(self.task.model),
             margin=setup.margin,
-            since=self._earlier(),
+            since=None if self._since is None else self._since.in_short(),
             task=self.task.digest(),
         )
-
-    def _earlier(self) -> Earlier | None:
-        """The run that had shipped the chips before, and what they had cost."""
-        if (since := self._since) is None:
-            return None
-        spent = {chip: last.ee for chip, last in since.bundles.items()}
-        return Earlier(run=str(since.run), ee=spent)
 
     def _promises(self, tables: dict[str, ResilienceTable]) -> dict[str, Promise]:
         """What policies promise, and whether the lot is like the trial lot."""

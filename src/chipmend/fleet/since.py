@@ -12,13 +12,17 @@ from torch import nn
 from chipmend.bundle import Base, Bundle, read_base, read_bundle
 from chipmend.bundle.base import base_beside
 from chipmend.bundle.bundle import ForChip
+from chipmend.confidence.constraint import Constraint
 from chipmend.errors import BundleError, LotError, PlanError
 from chipmend.faults.maps import Chip
+from chipmend.faults.screening import Margin
+from chipmend.fleet.fingerprint import described
 from chipmend.fleet.ledger import SHIPPED, Bin, ChipRecord
-from chipmend.fleet.outcome import Outcome, read_outcome
+from chipmend.fleet.outcome import Earlier, Outcome, read_outcome
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
 from chipmend.policy.protocol import Policy
+from chipmend.policy.remend import Before, Remend
 from chipmend.repairs.cost import Cost
 from chipmend.repairs.patch import Shipped
 from chipmend.steps import Patch, Recipe
@@ -95,6 +99,33 @@ class Since:
     def fingerprint(self) -> dict[str, str]:
         """What the results of a run depend on that goes on from this one."""
         return {chip: bundle.digest for chip, bundle in self.bundles.items()}
+
+    def in_short(self) -> Earlier:
+        """The run as outcomes name it."""
+        return Earlier(run=str(self.run), ee={chip: b.ee for chip, b in self.bundles.items()})
+
+    def around(self, policies: Sequence[Policy]) -> tuple[Policy, ...]:
+        """Policies whose chips go on from what they were shipped."""
+        before = {chip: Before(patch=b.patch, steps=b.steps) for chip, b in self.bundles.items()}
+        return tuple(Remend(policy, before) for policy in policies)
+
+    def has_shown(
+        self, task: str, constraint: Constraint, policies: Sequence[Policy], margin: Margin | None
+    ) -> bool:
+        """Whether what the run has shown of its chips is what is to be shown now.
+
+        Args:
+            task: Digest of the network and its data.
+            constraint: What each chip has to reach.
+            policies: Who decides.
+            margin: What decisions allow for.
+        """
+        then = self.outcome
+        if any(chip.missed_rate is not None for chip in then.chips):
+            return False  # accuracies were read with what was broken indeed
+        now = {policy.name: described(policy) for policy in policies}
+        wanted = task, constraint, now, margin
+        return wanted == (then.task, then.constraint, then.policies, then.margin)
 
     def kept(self, chips: Sequence[Chip]) -> dict[str, ChipRecord]:
         """What becomes of chips whose fault maps are those that their networks were made for.

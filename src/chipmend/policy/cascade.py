@@ -237,8 +237,7 @@ class Cascade:
         if table is not None and len(seen) == 1:
             return Assess()
         ladder = Ladder(table) if table else None
-        first, before = _above(group.shipped, rungs), bool(group.shipped)
-        return _Climb(self, rungs, constraint, seen, ladder, first, before).next()
+        return _Climb(self, rungs, constraint, seen, ladder, group.shipped).next()
 
     def _rungs(self, *, in_codes: bool) -> tuple[Recipe, ...]:
         return self.rungs or (CODED_RUNGS if in_codes else RUNGS)
@@ -253,8 +252,7 @@ class _Climb:
     constraint: Constraint
     seen: Sequence[Observation]
     ladder: Ladder | None
-    first: int
-    has_shipped: bool
+    shipped: Recipe
 
     def next(self) -> Action:
         """What to do with the chip."""
@@ -319,7 +317,7 @@ class _Climb:
         done = [place for place, rung in enumerate(self.rungs) if merged(rung) in looked]
         here = merged(self._recipe())
         if not done:
-            return self._promising(self.first)
+            return self._promising(_above(self.shipped, self.rungs))
         if merged(self.rungs[done[-1]]) == here:
             return done[-1]
         return self._promising(done[-1] + 1)
@@ -333,7 +331,7 @@ class _Climb:
     def _is_sure(self, rung: int) -> bool:
         """Whether no look is needed, and none was taken."""
         coverage = self.policy.coverage
-        if self.ladder is None or coverage is None or self.has_shipped:
+        if self.ladder is None or coverage is None or self.shipped:
             return False
         if networks_looked_at(self.seen):
             return False
@@ -408,12 +406,9 @@ def _above(shipped: Recipe, rungs: Sequence[Recipe]) -> int:
 
     What did not do for fewer faults, or does no more once it is patched, will not do for more.
     """
-    done = [place for place, rung in enumerate(rungs) if _begins(shipped, merged(rung))]
+    known = enumerate(map(merged, rungs))
+    done = [place for place, rung in known if shipped[: len(rung)] == rung]
     return min(done[-1] + 1, len(rungs) - 1) if done else 0
-
-
-def _begins(shipped: Recipe, with_: Recipe) -> bool:
-    return shipped[: len(with_)] == with_
 
 
 def _is_sequential(step: Step) -> bool:

@@ -115,15 +115,10 @@ class Patching:
             )
         return self._shipped
 
-    @property
-    def moved(self) -> Moves | None:
-        """Channels that were moved, and where they went."""
-        return self.shipped.moved
-
     @cached_property
     def mapping(self) -> Remapped | None:
-        """The same as a mapping, with what is lost now."""
-        if (moved := self.moved) is None:
+        """Where channels were moved to, with what is lost there now; none if they stayed."""
+        if (moved := self.shipped.moved) is None:
             return None
         return Remapped(moved[1], moved_with(self._pruned, moved), 0)
 

@@ -403,7 +403,7 @@ class Workbench:
     def _moved(self, recipe: Recipe) -> Moves | None:
         """Channels that a recipe moves, and where they go."""
         if is_patched(recipe):
-            return self._patching.moved
+            return self._patching.shipped.moved
         mapping = self.mapping(recipe)
         return None if mapping is None else (self.calibration.couplings, mapping.positions)
 
