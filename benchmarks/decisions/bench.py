@@ -80,7 +80,7 @@ class Bench:
 
     def chips(self, count: int) -> int:
         """How many chips, of so many in a full run."""
-        return max(3, count // 25) if self.quick else count
+        return max(2, count // 50) if self.quick else count
 
     def dies(self, chips: Sequence[cm.Chip]) -> list[Any]:
         """Chips as policies see them."""
