@@ -35,8 +35,8 @@ from chipmend.errors import (
 )
 from chipmend.faults import Chip, FaultMap, png_picture
 from chipmend.fleet import mend
-from chipmend.fleet.campaign import Setup
 from chipmend.fleet.ledger import Bin
+from chipmend.fleet.setup import Setup
 from chipmend.policy import Cascade, Fixed, FixedSteps, Reduce, UntilMet
 from chipmend.repairs import Cost, pruned_weights
 from chipmend.repairs.calibration import Calibration

@@ -5,8 +5,9 @@ import pytest
 
 from chipmend.confidence import Drop
 from chipmend.faults import FaultMap, png_picture
+from chipmend.fleet.facts import ChipFacts
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
-from chipmend.fleet.outcome import ChipFacts, Outcome
+from chipmend.fleet.outcome import Outcome
 from chipmend.hardware import Array
 from chipmend.repairs import Cost
 from chipmend.resilience import ResilienceTable, Trajectory

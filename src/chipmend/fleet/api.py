@@ -16,12 +16,13 @@ from chipmend.files import cache_folder
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.arrangement import Arrangement, cores, fastest
 from chipmend.fleet.bundling import Which, check_shipping
-from chipmend.fleet.campaign import Campaign, Setup, calibration_of
+from chipmend.fleet.campaign import Campaign, calibration_of
 from chipmend.fleet.fingerprint import conditions
 from chipmend.fleet.jobs import check_chips, check_truth
 from chipmend.fleet.outcome import Outcome
 from chipmend.fleet.progress import Progress, Unwatched
 from chipmend.fleet.runner import Runner
+from chipmend.fleet.setup import Setup
 from chipmend.fleet.since import check_since, read_since
 from chipmend.fleet.store import SqliteStore, Store
 from chipmend.hardware.array import Array

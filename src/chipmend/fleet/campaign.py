@@ -5,10 +5,9 @@ job is a pure function of the task and the seed, so records do not depend on wor
 interruptions.
 """
 
-import base64
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from chipmend.confidence.constraint import Constraint, check_reachable
-from chipmend.errors import ChipmendError, PlanError
+from chipmend.confidence.constraint import check_reachable
+from chipmend.errors import PlanError
 from chipmend.faults.maps import Chip
-from chipmend.faults.picture import png_picture
-from chipmend.faults.screening import Margin
 from chipmend.fleet.analyzing import Analyzing, resilience_table
 from chipmend.fleet.bundling import (
     Bundling,
@@ -31,73 +28,28 @@ from chipmend.fleet.bundling import (
     has_runtime,
     with_verdict,
 )
+from chipmend.fleet.facts import ChipFacts, facts_of
 from chipmend.fleet.fingerprint import conditions, described, fingerprint
-from chipmend.fleet.jobs import Job, planned_jobs, rate_among
+from chipmend.fleet.jobs import Job, planned_jobs
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.mending import Mending
-from chipmend.fleet.outcome import ChipFacts, Outcome
+from chipmend.fleet.outcome import Outcome
 from chipmend.fleet.promises import Promise, promises_of
 from chipmend.fleet.runner import Runner
+from chipmend.fleet.setup import Setup
 from chipmend.fleet.since import Since
-from chipmend.hardware.array import Array
 from chipmend.hardware.memory import Filled
 from chipmend.network.evaluate import scores
 from chipmend.network.gemm import assumed_healthy
 from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
-from chipmend.policy.by_table import ByTable
-from chipmend.policy.protocol import Policy, check_policies
+from chipmend.policy.protocol import Policy
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost, forward_pass
-from chipmend.repairs.prune import effective_rate, weights_per_pe
-from chipmend.resilience.analysis import Analysis
+from chipmend.repairs.prune import weights_per_pe
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import Measure, Recipe
-
-PICTURES = 12
-"""Chips of a lot whose fault maps reports show."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What a campaign does, apart from how it is executed.
-
-    Args:
-        array: The array and its placement.
-        constraint: What each chip has to reach.
-        policies: Who decides; each under a name of its own.
-        analysis: The resilience analysis, for policies that need a table.
-        seed: The seed of everything random.
-        hindsight: Whether to read, for the report, how much would have sufficed for each chip.
-        margin: What decisions allow for beside fault maps; nothing by default.
-    """
-
-    array: Array
-    constraint: Constraint
-    policies: Sequence[Policy]
-    analysis: Analysis = field(default_factory=Analysis)
-    seed: int = 0
-    hindsight: bool = True
-    margin: Margin | None = None
-
-    def __post_init__(self) -> None:
-        check_policies(self.policies)
-        object.__setattr__(self, "policies", tuple(map(self._trained_as_analysed, self.policies)))
-        for policy in self.policies:
-            self._check_analysis_of(policy)
-
-    def _check_analysis_of(self, policy: Policy) -> None:
-        try:
-            policy.analysis(self.analysis, self.constraint)
-        except ChipmendError as error:
-            raise PlanError(f"{policy.name}: {error.message}", hint=error.hint) from error
-
-    def _trained_as_analysed(self, policy: Policy) -> Policy:
-        """Policies train as the analysis of their table does, unless they say how it shall."""
-        if not isinstance(policy, ByTable) or policy.retrain is not None:
-            return policy
-        return replace(policy, retrain=replace(self.analysis.retrain, epochs=1.0))
 
 
 class Campaign:
@@ -299,8 +251,9 @@ class Campaign:
             return None
         return self._calibration.filled(self.setup.array.memory)
 
-    def _effective_rate(self, chip: Chip) -> float:
-        return effective_rate(self._per_pe, chip.faults.unusable)
+    @cached_property
+    def _facts(self) -> list[ChipFacts]:
+        return facts_of(self.chips, self._per_pe, self._filled, self._broken)
 
     def _outcome(
         self,
@@ -319,13 +272,10 @@ class Campaign:
             )
             if len(job.chips) == 1:
                 paths[job.chips[0]] = rebuilt(list[PathPoint], result.get("path", []))
-        for chip in self.chips:
-            if chip.faults.fatal:
+        for chip in self._facts:
+            if chip.fatal:
                 found.update(
-                    {
-                        (p.name, chip.id): _unrepairable(p, self._facts(chip, pictured=False))
-                        for p in self.setup.policies
-                    }
+                    {(p.name, chip.chip): _unrepairable(p, chip) for p in self.setup.policies}
                 )
         self._verify_bundles(found)
         return self._summed_up(clean_accuracy, found, paths, tables)
@@ -364,10 +314,7 @@ class Campaign:
             policies={p.name: described(p) for p in setup.policies},
             seed=setup.seed,
             clean_accuracy=clean_accuracy,
-            chips=[
-                self._facts(chip, pictured=place < PICTURES)
-                for place, chip in enumerate(self.chips)
-            ],
+            chips=self._facts,
             records=[found[p.name, c.id] for p in setup.policies for c in self.chips],
             paths=paths,
             tables=tables,
@@ -416,36 +363,6 @@ class Campaign:
         looks = analysis is not None or any(isinstance(step, Measure) for step in steps)
         scoring = self._scoring if looks else Cost()
         return scoring + self._calibration.bill(steps)
-
-    def _missed_rate(self, chip: Chip) -> float | None:
-        """Share of the PEs that are broken and were not found to be, where that is known."""
-        if (broken := self._broken.get(chip.id)) is None:
-            return None
-        return float((broken.unusable & ~chip.faults.unusable).mean())
-
-    def _facts(self, chip: Chip, *, pictured: bool) -> ChipFacts:
-        faults = chip.faults
-        picture = png_picture(faults) if pictured else b""
-        return ChipFacts(
-            chip=chip.id,
-            fault_rate=faults.rate,
-            effective_rate=self._effective_rate(chip),
-            faulty_pes=int(faults.faulty_pes.sum()),
-            dead_rows=len(faults.dead_rows),
-            dead_cols=len(faults.dead_cols),
-            fatal=faults.fatal,
-            version=faults.version,
-            picture=base64.b64encode(picture).decode(),
-            stuck_bits=faults.stuck.count if faults.stuck else 0,
-            effective_bit_rate=rate_among(self._filled, faults.stuck),
-            stuck_mac_bits=len(faults.live or ()),
-            missed_rate=self._missed_rate(chip),
-            lot=chip.lot,
-            wafer=chip.wafer,
-            x=chip.x,
-            y=chip.y,
-            tester_seconds=faults.provenance.tester_seconds,
-        )
 
 
 def _steps_taken(record: ChipRecord) -> Recipe:

@@ -10,6 +10,7 @@ from chipmend.confidence.constraint import Accuracy, Constraint, Drop
 from chipmend.errors import StoreError
 from chipmend.faults.screening import Margin
 from chipmend.files import write_bytes
+from chipmend.fleet.facts import ChipFacts
 from chipmend.fleet.ledger import ChipRecord, PathPoint, PolicySum, sum_up
 from chipmend.fleet.promises import Promise
 from chipmend.fleet.yields import yield_over_accuracy, yield_over_ee
@@ -19,51 +20,6 @@ from chipmend.repairs.cost import Cost
 from chipmend.resilience.table import ResilienceTable
 
 FILE = "outcome.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChipFacts:
-    """A chip as reports show it.
-
-    Args:
-        chip: Identity.
-        fault_rate: Share of PEs that must not be used (base: per PE).
-        effective_rate: Share of the network's weights on them (base: per weight).
-        faulty_pes: Faulty PEs.
-        dead_rows: Dead rows.
-        dead_cols: Dead columns.
-        fatal: Why the die is unrepairable, if it is.
-        version: Version of the fault map.
-        picture: The fault map as a PNG in base64; empty where no picture is kept.
-        stuck_bits: Stuck bits of the weight memory.
-        effective_bit_rate: Share of the bits of the network's weights that are stuck.
-        stuck_mac_bits: Stuck bits in datapaths that nothing bypasses.
-        missed_rate: Share of PEs that are broken and not in the map, where that is known.
-        lot: The production lot.
-        wafer: The wafer.
-        x: Column of the die on the wafer.
-        y: Row of the die on the wafer.
-        tester_seconds: Time on the tester.
-    """
-
-    chip: str
-    fault_rate: float
-    effective_rate: float
-    faulty_pes: int
-    dead_rows: int
-    dead_cols: int
-    fatal: str
-    version: int
-    picture: str = ""
-    stuck_bits: int = 0
-    effective_bit_rate: float = 0.0
-    stuck_mac_bits: int = 0
-    missed_rate: float | None = None
-    lot: str = ""
-    wafer: str = ""
-    x: int | None = None
-    y: int | None = None
-    tester_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 
 from chipmend.confidence.constraint import Accuracy
+from chipmend.fleet.facts import ChipFacts
 from chipmend.fleet.ledger import Bin, ChipRecord, PolicySum
-from chipmend.fleet.outcome import ChipFacts, Outcome
+from chipmend.fleet.outcome import Outcome
 from chipmend.fleet.yields import yield_over_accuracy, yield_over_ee
 from chipmend.recipes import retrained_epochs
 from chipmend.report.svg import SERIES, Axis, Chart, bars, percent

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from html import escape
 
 from chipmend.errors import LotError
+from chipmend.fleet.facts import ChipFacts
 from chipmend.fleet.ledger import Bin
-from chipmend.fleet.outcome import ChipFacts, Outcome
+from chipmend.fleet.outcome import Outcome
 from chipmend.report.figures import Figure
 from chipmend.report.svg import SERIES, percent
 
