@@ -4,7 +4,7 @@ import pytest
 from chipmend.errors import FaultMapError
 from chipmend.faults import FaultMap, MacsAt, StuckAt, fault_map, make_chips
 from chipmend.faults.generate import Lines, Uniform
-from chipmend.faults.screening import Margin, Screening
+from chipmend.faults.screening import WORSE, Margin, Screening
 from chipmend.hardware import Array, WeightMemory
 
 ARRAY = Array(rows=64, cols=64, memory=WeightMemory(words=20_000))
@@ -105,3 +105,19 @@ def test_shares_that_are_none_are_refused(shares):
     if "hidden" in shares:
         with pytest.raises(FaultMapError):
             Margin(**shares)
+
+
+@pytest.mark.parametrize("coverage", [0.0, 1.0, -0.5, "much"])
+def test_a_coverage_that_leaves_nothing_or_everything_is_refused(coverage):
+    with pytest.raises(FaultMapError, match="a margin with a coverage of"):
+        Margin(hidden=0.1, coverage=coverage)
+
+
+@pytest.mark.parametrize(
+    ("coverage", "draws"), [(0.95, 79), (0.9, 39), (0.99, 399), (0.5, 7), (0.01, 4)]
+)
+def test_so_many_draws_leave_a_further_one_among_the_worst_as_the_coverage_has_it(coverage, draws):
+    """Exactly, where that is possible: a rank of the last of n + 1 draws is as likely as any."""
+    assert Margin(hidden=0.1, coverage=coverage).draws == draws
+    if coverage >= 0.5:
+        assert WORSE / (draws + 1) == pytest.approx(1 - coverage)

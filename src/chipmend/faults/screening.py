@@ -5,6 +5,7 @@ weights are lost, and nobody made up for them. Bits of datapaths that are stuck 
 that, and may be missed as well.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,9 @@ from chipmend.faults.macs import StuckMacs
 from chipmend.faults.maps import Chip, FaultMap
 from chipmend.faults.stuck import StuckBits
 from chipmend.seeds import chip_seed
+
+WORSE = 4
+"""Rank of the draw that decides under a margin, among the worst: the greater, the less chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,7 @@ class Margin:
 
     Args:
         hidden: Share of the faults that the tester misses.
+        coverage: Share of what they may be that a chip is to stand.
 
     Raises:
         FaultMapError: A share that is none.
@@ -110,9 +115,23 @@ class Margin:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     hidden: float
+    coverage: float = 0.95
 
     def __post_init__(self) -> None:
         Screening(hidden=self.hidden)  # refuses what is no share
+        if not (isinstance(self.coverage, int | float) and 0 < self.coverage < 1):
+            raise FaultMapError(
+                f"a margin with a coverage of {self.coverage!r}", hint="give a fraction below 1"
+            )
+
+    @property
+    def draws(self) -> int:
+        """How many draws there are, of which all but ``WORSE - 1`` are covered.
+
+        Of n draws and one more, all independent, each is among the ``WORSE`` worst with the
+        probability ``WORSE / (n + 1)``, which is what ``coverage`` leaves.
+        """
+        return max(WORSE, math.ceil(WORSE / (1 - self.coverage) - 1e-9) - 1)
 
     def behind(self, faults: FaultMap, *, seed: int, chip: str, draw: int) -> FaultMap:
         """A map of what may be broken, given what the tester found.

@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map_only
 
 from chipmend.errors import RepairError
@@ -30,6 +31,15 @@ from chipmend.repairs.coding import Coding
 from chipmend.repairs.prune import Pruned, prune_
 from chipmend.seeds import chip_seed
 from chipmend.steps import Anytime, Retrain
+
+TIMES, MOST = 4.0, 0.1
+"""Training loses so many times what is expected to be missed, but not more than such a share: the
+few chips that miss most decide whether a constraint holds for nearly all."""
+FIRST_UNHARMED, UNHARMED_EVERY = 16, 8
+"""Steps of such a training that lose nothing, so that norms learn their statistics from them."""
+LONGEST_GRADIENT = 1.0
+"""Longer gradients are shortened in such a training: norms with fixed statistics hold no layer's
+outputs in bounds."""
 
 
 class HeldAtZero:
@@ -93,8 +103,8 @@ class Retraining:
         seed: Of the order of the samples, and of what layers such as dropout draw.
         coding: What the words of the chip make of its weights, if it is retrained with codes: the
             passes to and fro see that, the optimizer changes what is behind it.
-        missed: Share of the other weights that each step loses, drawn anew: what is expected to be
-            lost on the chip and nobody knows of. None is where weights are codes.
+        missed: Share of the other weights that is expected to be lost on the chip, and nobody knows
+            of. Steps then lose some, drawn anew. None is where weights are codes.
     """
 
     def __init__(
@@ -114,7 +124,9 @@ class Retraining:
         self.seconds = 0.0
         self._train, self._loss, self._settings = train, loss, settings
         self._device, self._seed = device_of(model), seed
-        self._zeros, self._missed = HeldAtZero(model, pruned), missed
+        self._zeros = HeldAtZero(model, pruned)
+        self._missed = 0.0 if coding is not None else max(missed, min(TIMES * missed, MOST))
+        self._norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
         self._order = _Order(len(train), settings.batch, seed)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         if not self._parameters:
@@ -188,6 +200,8 @@ class Retraining:
             with training_precision(inputs.device.type):
                 loss = self._loss(self.model(inputs), targets)
             loss.backward()
+        if self._missed:
+            nn.utils.clip_grad_norm_(self._parameters, LONGEST_GRADIENT)
         self._optimizer.step()
         self._zeros.enforce_()
         self.steps += 1
@@ -195,13 +209,20 @@ class Retraining:
             self._average_in(self._settings.schedule.averaging)
 
     def _as_on_chip(self) -> AbstractContextManager[None]:
-        """The network as passes to and fro see it."""
+        """The network as passes to and fro see it.
+
+        Where weights are lost, norms go by their statistics, as they do on the chip: those of the
+        batch would make up for much of it.
+        """
         if self.coding is not None:
             return self.coding.straight_through(self.model)
         if not self._missed:
             return nullcontext()
+        harmed = self.steps >= FIRST_UNHARMED and self.steps % UNHARMED_EVERY != 0
+        for norm in self._norms:
+            norm.train(not harmed)
         seed = chip_seed(self._seed, str(self.steps), "missed")
-        return self._zeros.losing_more(self._missed, seed)
+        return self._zeros.losing_more(self._missed, seed) if harmed else nullcontext()
 
     def _check_sound(self) -> None:
         if not all(bool(torch.isfinite(p).all()) for p in self._parameters):

@@ -93,8 +93,8 @@ class Workbench:
         seed: The seed of the run.
         tick: Called now and then with the epoch-equivalents worked on the bench so far.
         margin: What is allowed for beside the fault map. Sequential repair and retraining reckon
-            with losing what the tester may have missed, and each batch of images of a look meets a
-            draw of it. Nothing by default.
+            with losing what the tester may have missed, and looks meet the worst of some draws of
+            it. Nothing by default.
         shipped: What the chip was shipped before, for ``Patch`` to go on from.
     """
 
@@ -127,7 +127,7 @@ class Workbench:
         self._trajectories: dict[Recipe, Retraining] = {}
         self._stops: dict[Recipe, Stop] = {}
         self._missed = 0.0 if margin is None else margin.missed_share(faults)
-        self._looking = Looking(task, faults, chip=chip, seed=seed, margin=margin)
+        self._looking = Looking(self.calibration, faults, chip=chip, seed=seed, margin=margin)
         self._looks: dict[Recipe, Looked] = {}
         self._tests: dict[tuple[Recipe, FaultMap], np.ndarray] = {}
         self._damages: dict[tuple[tuple[Remap, ...], OneShot], tuple[float, Cost]] = {}
@@ -172,15 +172,23 @@ class Workbench:
     def validation(self, recipe: Recipe, share: float = 1.0) -> Float64[np.ndarray, " samples"]:
         """Scores on a share of the validation split after a recipe, in the order of looks."""
         done, wanted = self.comes_to(recipe), self._looking.samples(share)
-        looked = self._looks.setdefault(done, Looked())
+        looked = self._looked(done)
         if (seen := len(looked.scores)) < wanted:
-            self._at(done)
+            network = self._shipped(done, looked.broken)
             started, images = time.perf_counter(), self._looking.images(share)
-            found = self._looking.scores(partial(self._shipped, done), seen, images)
+            found = self._looking.scores(network, seen, images)
             looked.scores = np.concatenate([looked.scores, found])
             looked.seconds += time.perf_counter() - started
             self._work(forward_pass(images - seen, self.task))
         return looked.scores[:wanted]
+
+    def _looked(self, done: Recipe) -> Looked:
+        """What was seen of a network so far; it takes some work to begin with."""
+        if done not in self._looks:
+            self._at(done)
+            self._looks[done] = self._looking.begin(partial(self._shipped, done))
+            self._work(self._looks[done].found.ee)
+        return self._looks[done]
 
     def test(
         self, recipe: Recipe, broken: FaultMap | None = None
@@ -237,6 +245,8 @@ class Workbench:
             came_to.add(done)
             for looked, share in self._looks_of(done, step):
                 wanted = self._looking.images(share)
+                if not seen[looked]:
+                    total += self._looks[looked].found
                 total += self._looked_at(looked, max(0, wanted - seen[looked]))
                 seen[looked] = max(seen[looked], wanted)
             if isinstance(step, Measure | KeepBetter):
