@@ -83,9 +83,9 @@ def main() -> None:
     rows = [fusing.pairs(), *coverage.alarms(bench)]
     tables = coverage.reduce_tables(bench)
     rows += [*coverage.max_of_five(bench, tables), *coverage.drawn(bench, "Reduce", tables)]
-    rows += [*fusing.plans(bench, tables["uniform"]), *again.rows(bench), *screening.rows(bench)]
     rows += coverage.drawn(bench, "Cascade", coverage.cascade_tables(bench))
-    rows += [*coverage.really(bench), *fusing.mended(bench)]
+    rows += [*coverage.really(bench), *fusing.plans(bench, tables["uniform"])]
+    rows += [*fusing.mended(bench), *again.rows(bench), *screening.rows(bench)]
     record.write("fleet_decisions", options, figures_of(rows), rows)
 
 

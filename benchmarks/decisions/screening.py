@@ -9,7 +9,7 @@ import decisions.coverage as coverage
 from decisions.bench import LENIENT, Bench, Row, row_of
 
 RATE = (0.02, 0.25)
-CHIPS, MANY = 24, 60
+CHIPS, MANY = 16, 48
 HIDDEN, SPURIOUS = (0.0, 0.05, 0.1, 0.2), 0.05
 CASCADE = cm.Cascade(most=1.0)
 WANTED = 0.1
