@@ -1,9 +1,9 @@
 """Looks at the validation split: how many images a share is, in which order, on which chip.
 
-Under a margin a network is looked at with the worst of some draws of what the tester may have
-missed: the one with which the network's outputs are farthest from what they are without, on a few
-inputs. Missed PEs differ a lot in what they do, and few of them do most of the harm, so that what
-is to be expected of a chip says little of the chip.
+Under a margin a network is looked at with one of the worst draws of what the tester may have
+missed. Draws are ranked by how far they take the network's outputs, on a few inputs, from what
+these are without them. Missed PEs differ a lot in what they do, and few of them do most of the
+harm, so that what is to be expected of a chip says little of the chip.
 """
 
 import math

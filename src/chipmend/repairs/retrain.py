@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_map_only
 
 from chipmend.errors import RepairError
@@ -32,7 +32,7 @@ from chipmend.repairs.prune import Pruned, prune_
 from chipmend.seeds import chip_seed
 from chipmend.steps import Anytime, Retrain
 
-TIMES, MOST = 4.0, 0.1
+MISSED_TIMES, MISSED_MOST = 4.0, 0.1
 """Training loses so many times what is expected to be missed, but not more than such a share: the
 few chips that miss most decide whether a constraint holds for nearly all."""
 FIRST_UNHARMED, UNHARMED_EVERY = 16, 8
@@ -125,8 +125,10 @@ class Retraining:
         self._train, self._loss, self._settings = train, loss, settings
         self._device, self._seed = device_of(model), seed
         self._zeros = HeldAtZero(model, pruned)
-        self._missed = 0.0 if coding is not None else max(missed, min(TIMES * missed, MOST))
-        self._norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+        self._missed = (
+            0.0 if coding is not None else max(missed, min(MISSED_TIMES * missed, MISSED_MOST))
+        )
+        self._norms = [m for m in model.modules() if isinstance(m, _NormBase)]
         self._order = _Order(len(train), settings.batch, seed)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         if not self._parameters:

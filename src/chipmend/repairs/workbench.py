@@ -93,7 +93,7 @@ class Workbench:
         seed: The seed of the run.
         tick: Called now and then with the epoch-equivalents worked on the bench so far.
         margin: What is allowed for beside the fault map. Sequential repair and retraining reckon
-            with losing what the tester may have missed, and looks meet the worst of some draws of
+            with losing what the tester may have missed, and looks meet one of the worst draws of
             it. Nothing by default.
         shipped: What the chip was shipped before, for ``Patch`` to go on from.
     """
