@@ -2,10 +2,11 @@
 
 Every chip of a pool is retrained once (for Reduce), and repaired once on every rung (for the
 cascade), with a look after each step. From that follows what either policy does with it, whatever
-it promises. A draw calibrates on 200 uniform chips and tests on 200 others, or on chips whose
-faults gather in clusters or lie in lines. As chips of one pool are exchangeable, the mean over
-draws tells whether rules and their code do what they should; a fresh lot is really mended, and
-read on the test split. What Reduce gives chips of a pool lies between two measured amounts.
+it promises. A draw calibrates on 200 uniform chips and tests on 200 others, or on 200 chips whose
+faults gather in clusters or lie in lines. As draws split one pool, whose chips are exchangeable,
+their mean tells whether rules and their code do what they should, and says nothing of how lucky
+the pool was; a fresh lot of 200 is really mended, and read on the test split. What Reduce gives
+chips of a pool lies between two measured amounts.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from decisions.bench import KINDS, LENIENT, Bench, Row, row_of
 
 COVERAGES = (0.9, 0.95)
 DRAWS = 100
-CALIBRATED, UNIFORM, SHIFTED = 200, 400, 50
+CALIBRATED, UNIFORM, SHIFTED = 200, 400, 200
 STRICT = cm.Drop(0.01)
 """What the cascade is to keep, on rungs that do not always do."""
 RUNGS = (
@@ -32,7 +33,7 @@ RUNGS = (
     (Remap(), *BYPASS, Compensate(form=OneShot())),
 )
 CASCADE = cm.Cascade(rungs=RUNGS, amounts=(0.0, 0.1), coverage=COVERAGES[0])
-REAL = 48
+REAL = 200
 MOST = 0.25
 """Highest fault rate of chips that Reduce is calibrated on."""
 LOTS, OF_LOT = 40, 100

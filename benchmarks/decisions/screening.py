@@ -52,12 +52,12 @@ def rows(bench: Bench) -> list[Row]:
     promising = [cm.Reduce(coverage=0.5 if bench.quick else coverage.COVERAGES[0])]
     for case in cases:
         few = bench.chips(CHIPS)
-        found += screened(bench, case, few, [CASCADE], margin=False)
+        count = bench.chips(MANY) if case.hidden == WANTED else few
+        found += screened(bench, case, count, [CASCADE], margin=False)
         if case.hidden in (0.0, WANTED):
             found += screened(
                 bench, case, few, promising, margin=False, analysis=grid, constraint=LENIENT
             )
         if case.hidden:
-            count = bench.chips(MANY) if case.hidden == WANTED else few
             found += screened(bench, case, count, [CASCADE], margin=True)
     return found
