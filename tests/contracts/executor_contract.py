@@ -5,7 +5,9 @@ import signal
 import time
 
 import pytest
+import scipy.linalg  # noqa: F401  whose threads are counted
 import torch
+from threadpoolctl import threadpool_info
 
 from chipmend.fleet.executor import Failed
 
@@ -23,7 +25,9 @@ def wait_and_tell(job, tick):
 
 
 def threads(job, tick):
-    return torch.get_num_threads()
+    """Threads of PyTorch and of SciPy's linear algebra."""
+    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return {torch.get_num_threads(), *blas}
 
 
 def kill_yourself(job, tick):
@@ -33,7 +37,7 @@ def kill_yourself(job, tick):
 
 
 class ExecutorContract:
-    """Inherit, and give a fixture ``executor`` with one thread per worker."""
+    """Inherit, and give fixtures ``executor`` and ``two_threads``: so many per worker."""
 
     def test_every_job_comes_back_once_under_its_index(self, executor):
         assert sorted(executor.run(double, [1, 2, 3])) == [(0, 2), (1, 4), (2, 6)]
@@ -64,8 +68,9 @@ class ExecutorContract:
         assert sorted(started) == [0, 1]
         assert sorted(ticked) == [(0, 2.0), (1, 3.0)]
 
-    def test_jobs_compute_with_the_threads_asked_for(self, executor):
-        assert dict(executor.run(threads, [0, 1])) == {0: 1, 1: 1}
+    def test_jobs_compute_with_the_threads_asked_for(self, executor, two_threads):
+        assert dict(executor.run(threads, [0, 1])) == {0: {1}, 1: {1}}
+        assert dict(two_threads.run(threads, [0, 1])) == {0: {2}, 1: {2}}
 
     @pytest.mark.parametrize("stop_after", [1, 2])
     def test_results_may_be_left_unread(self, executor, stop_after):

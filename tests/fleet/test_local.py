@@ -16,6 +16,10 @@ class TestInProcess(ExecutorContract):
     def executor(self):
         return InProcess(threads=1)
 
+    @pytest.fixture
+    def two_threads(self):
+        return InProcess(threads=2)
+
     def test_the_process_gets_its_own_threads_back(self):
         torch.set_num_threads(2)
         list(InProcess(threads=1).run(double, [1]))
@@ -26,6 +30,10 @@ class TestLocalProcesses(ExecutorContract):
     @pytest.fixture
     def executor(self):
         return LocalProcesses(workers=2, threads=1)
+
+    @pytest.fixture
+    def two_threads(self):
+        return LocalProcesses(workers=2, threads=2)
 
     def test_a_worker_that_dies_fails_its_job_alone_after_a_second_try(self, executor):
         started = []

@@ -1,19 +1,24 @@
-"""Executors of this machine: this very process, and worker processes."""
+"""Executors of this machine: this very process, and worker processes.
+
+A worker starts as a fork of a process that has imported all of us and computed nothing, so that the
+seconds of these imports are paid once and not by every worker of every phase. Only Linux forks
+safely with the libraries that we import; elsewhere workers start from nothing.
+"""
 
 import logging
 import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any
-
-import torch
 
 from chipmend.errors import ChipmendError, WorkerError
 from chipmend.fleet.executor import Failed, OnTick, Work, ignore, reason_of
@@ -158,13 +163,12 @@ class _Worker:
     task: tuple[int, Any] | None = None
     ready: bool = False
     pipe: Connection = field(init=False)
-    process: SpawnProcess = field(init=False)
+    process: BaseProcess = field(init=False)
     born: bool = False
 
     def __post_init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, self.threads), daemon=True)
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = _process(_serve, theirs, self.threads)
         self.process.start()
         theirs.close()
 
@@ -212,20 +216,27 @@ class _Worker:
         self.process.close()
 
 
+def _process(target: Callable[..., object], *given: object) -> BaseProcess:
+    """A process that does not inherit what this one has computed, or holds open."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn").Process(target=target, args=given, daemon=True)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context.Process(target=target, args=given, daemon=True)
+
+
 def _serve(pipe: Connection, threads: int) -> None:
     """What a worker process does: take the work once, then job after job."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
-    torch.set_num_threads(threads)
-    try:
+    with suppress(EOFError, OSError):
         work = pickle.loads(pipe.recv_bytes())  # noqa: S301  from our own parent
         pipe.send(("ready", None))
-        while True:
-            result = _attempt(work, pipe.recv(), lambda done: pipe.send(("tick", done)))
-            pipe.send(("result", result))
-    except (EOFError, OSError):
-        return
+        with computing_with(threads):  # of the libraries, too, that came with the work
+            while True:
+                result = _attempt(work, pipe.recv(), lambda done: pipe.send(("tick", done)))
+                pipe.send(("result", result))
 
 
 def _end_with_parent() -> None:
