@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from chipmend.confidence.shift import ALARM, shifts
+from chipmend.confidence.shift import ALARM, can_tell, shifts
 
 
 def ks_by_hand(first, second):
@@ -59,3 +59,15 @@ def test_alike_chips_give_few_alarms_and_unlike_ones_do():
 
 def test_one_chip_says_too_little_for_an_alarm():
     assert shifts({"a": np.arange(19.0)}, {"a": np.array([1e9])}) == []
+
+
+@pytest.mark.parametrize("trial", [1, 2, 9, 30])
+def test_nothing_can_be_told_of_chips_that_no_difference_would_show_in(trial):
+    """Between samples that lie altogether apart, nothing differs more."""
+    names = "abc"
+    for count in (1, 2, 3, 5):
+        first = {name: np.arange(float(trial)) for name in names}
+        apart = {name: np.arange(float(count)) + trial for name in names}
+        assert can_tell(first, apart) == bool(shifts(first, apart))
+        alone = {"a": first["a"]}, {"a": apart["a"]}
+        assert can_tell(*alone) == bool(shifts(*alone))

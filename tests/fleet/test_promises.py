@@ -22,9 +22,9 @@ POLICIES = (
 )
 
 
-def compared(task, **more):
+def compared(task, lot=None, **more):
     given = {"array": ARRAY, "constraint": CONSTRAINT, "policies": POLICIES, "analysis": TRIAL}
-    return mend(task, chips(), **(given | {"threads": 1} | more))
+    return mend(task, lot or chips(), **(given | {"threads": 1} | more))
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,13 @@ def test_a_lot_unlike_the_trial_lot_is_noticed(task, caplog):
     shifts = outcome.promises[policy.name].shifts
     assert "gathering in rows" in {shift.trait for shift in shifts}
     assert "the lot is not like the trial lot" in caplog.text
+
+
+def test_where_too_few_chips_are_compared_it_is_said(task, caplog):
+    given = {"policies": [Cascade(retrain=RETRAIN, most=0.4, amounts=(0.0, 0.2), coverage=0.5)]}
+    (promise,) = compared(task, chips()[:1], **given).promises.values()
+    assert (promise.shifts, promise.too_few) == ((), True)
+    assert "1 chips beside a trial lot of 9 are too few" in caplog.text
 
 
 def test_records_are_the_same_for_two_workers(task, outcome):

@@ -154,11 +154,18 @@ def check_any_done(outcome: "Outcome") -> None:
 def _show_promises(outcome: "Outcome") -> None:
     """Say what is promised, and of whom."""
     for name, promise in outcome.promises.items():
+        if not promise.shipped:
+            say(
+                f"{name}: no setting keeps what is promised on a trial lot of {promise.trial}, so "
+                f"there are no {promise.concerned}"
+            )
+            continue
         kept = promise.shipped - promise.missed
         say(
             f"{name}: promised of {promise.concerned}, as {kept} of {promise.shipped} such chips "
             f"of a trial lot of {promise.trial} keep it"
             + (", which this lot is not like" if promise.shifts else "")
+            + (", which it has too few chips to be compared with" if promise.too_few else "")
         )
 
 

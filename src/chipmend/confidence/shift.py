@@ -9,6 +9,7 @@ References:
         Annals of Mathematical Statistics 19(2), 1948.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -56,16 +57,46 @@ def shifts(
     """
     from scipy.stats import ks_2samp  # slow to import
 
-    varied = {
-        name: values
-        for name, values in promised.items()
-        if len(np.unique(np.concatenate([values, found[name]]))) > 1
-    }
-    seen = []
-    for name, values in varied.items():
+    seen, varied = [], _varied(promised, found)
+    for name in varied:
+        values = promised[name]
         test = ks_2samp(values, found[name])
         p_value = min(1.0, float(test.pvalue) * len(varied))  # pyright: ignore[reportAttributeAccessIssue]
         if p_value <= alarm:
             medians = float(np.median(values)), float(np.median(found[name]))
             seen.append(Shift(trait=name, p_value=p_value, promised=medians[0], found=medians[1]))
     return sorted(seen, key=lambda shift: shift.p_value)
+
+
+def can_tell(
+    promised: Mapping[str, Float64[np.ndarray, " chips"]],
+    found: Mapping[str, Float64[np.ndarray, " others"]],
+    alarm: float = ALARM,
+) -> bool:
+    """Whether there are chips enough for any difference to be told from chance.
+
+    The surest that can be is that all chips of one kind lie beyond all of the other: two of the
+    orders that all of them together may have.
+
+    Args:
+        promised: Traits of the chips that the promise was made by.
+        found: The same of the others.
+        alarm: Chance of a false alarm, all traits together.
+
+    Example:
+        >>> trial = {"rate": np.arange(50.0)}
+        >>> can_tell(trial, {"rate": np.array([99.0])}), can_tell(trial, {"rate": np.arange(3.0)})
+        (False, True)
+    """
+    ours, others = (len(next(iter(traits.values()))) for traits in (promised, found))
+    surest = 2 / math.comb(ours + others, ours)
+    return surest * max(1, len(_varied(promised, found))) <= alarm
+
+
+def _varied(
+    promised: Mapping[str, Float64[np.ndarray, " chips"]],
+    found: Mapping[str, Float64[np.ndarray, " others"]],
+) -> list[str]:
+    """The traits in which chips differ at all."""
+    both = {name: np.concatenate([values, found[name]]) for name, values in promised.items()}
+    return [name for name, values in both.items() if len(np.unique(values)) > 1]

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chipmend.confidence.constraint import Constraint
-from chipmend.confidence.shift import Shift, shifts
+from chipmend.confidence.shift import Shift, can_tell, shifts
 from chipmend.faults.maps import Chip
 from chipmend.faults.traits import traits_of
 from chipmend.hardware.array import Array
@@ -27,6 +27,7 @@ class Promise:
         shipped: Those of them that it would have concerned.
         missed: Those of these that would have missed the constraint, on validation.
         shifts: In what the lot is not like the trial lot; the promise does not hold for it then.
+        too_few: Whether the lot, or the trial lot, has too few chips for any difference to show.
     """
 
     coverage: float
@@ -35,6 +36,7 @@ class Promise:
     shipped: int
     missed: int
     shifts: tuple[Shift, ...] = ()
+    too_few: bool = False
 
 
 def promises_of(
@@ -62,7 +64,16 @@ def promises_of(
         return {}
     maps = [trial.chip(array, number, seed=seed).faults for number in range(trial.count)]
     found = [chip.faults for chip in chips if not chip.faults.fatal]
-    differ = tuple(shifts(traits_of(maps), traits_of(found))) if found else ()
+    if not found:
+        return {p.name: _promise(p, constraint, tables[p.name]) for p in promising}
+    traits = traits_of(maps), traits_of(found)
+    differ, too_few = tuple(shifts(*traits)), not can_tell(*traits)
+    if too_few:
+        logger.warning(
+            "%d chips beside a trial lot of %d are too few to tell whether the lot is like it",
+            len(found),
+            len(maps),
+        )
     for shift in differ:
         logger.warning(
             "the lot is not like the trial lot, and what was promised by it does not hold: "
@@ -71,15 +82,11 @@ def promises_of(
             shift.found,
             shift.promised,
         )
-    return {
-        policy.name: _promise(policy, constraint, tables[policy.name], differ)
-        for policy in promising
-    }
+    told = {p.name: _promise(p, constraint, tables[p.name]) for p in promising}
+    return {name: replace(p, shifts=differ, too_few=too_few) for name, p in told.items()}
 
 
-def _promise(
-    policy: Promises, constraint: Constraint, table: ResilienceTable, differ: tuple[Shift, ...]
-) -> Promise:
+def _promise(policy: Promises, constraint: Constraint, table: ResilienceTable) -> Promise:
     kept = policy.promised(constraint, table)
     assert policy.coverage is not None
     return Promise(
@@ -88,5 +95,4 @@ def _promise(
         trial=len(table.trial),
         shipped=kept.shipped,
         missed=kept.missed,
-        shifts=differ,
     )
