@@ -1,5 +1,6 @@
 """Yield: which share of a lot ships, by how strict the constraint is and what a chip may cost."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from chipmend.fleet.ledger import SHIPPED, ChipRecord
@@ -25,7 +26,8 @@ def yield_over_accuracy(records: Sequence[ChipRecord]) -> Curve:
     """
     found = sorted(r.accuracy for r in records if r.bin in SHIPPED and r.accuracy is not None)
     return tuple(
-        (accuracy, (len(found) - place) / len(records)) for place, accuracy in enumerate(found)
+        (accuracy, (len(found) - bisect_left(found, accuracy)) / len(records))
+        for accuracy in sorted(set(found))
     )
 
 
@@ -40,4 +42,4 @@ def yield_over_ee(records: Sequence[ChipRecord]) -> Curve:
         dear.
     """
     found = sorted(record.ee for record in records if record.bin in SHIPPED and record.met)
-    return tuple((ee, place / len(records)) for place, ee in enumerate(found, 1))
+    return tuple((ee, bisect_right(found, ee) / len(records)) for ee in sorted(set(found)))
