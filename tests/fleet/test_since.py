@@ -266,20 +266,25 @@ def test_chips_of_a_lot_of_which_some_need_codes_all_go_on_with_codes(task, arra
     assert "compensate" not in steps
 
 
-def test_nothing_ships_unseen_that_has_shipped_before_and_nothing_is_promised(
-    task, array, first, tmp_path
-):
+def test_nothing_ships_unseen_and_nothing_is_promised(task, array, first, tmp_path):
+    """Of chips whose patch does not do, and of one that has not shipped before."""
     _, lot, before = first
     policy = Cascade(
         rungs=RUNGS, retrain=RETRAIN, amounts=(0.0, 0.5), coverage=0.5, most=0.5, increment=0.5
     )
     analysis = replace(ANALYSIS, trial=TrialLot(rate=(0.05, 0.3), count=6))
-    now = [aged(chip) for chip in lot]
-    outcome = run_of(
-        task, now, array, tmp_path / "r", since=before, policies=[policy], analysis=analysis
-    )
+    now = [*(aged(chip, 8) for chip in lot), Chip("new", aged(lot[0]).faults)]
+    given = {"policies": [policy], "analysis": analysis, "verify": "none"}
+    given["constraint"] = Drop(0.1)
+    anew = run_of(task, now, array, tmp_path / "anew", **given)
+    assert all("unseen" in record.reason for record in anew.records)
+    outcome = run_of(task, now, array, tmp_path / "again", since=before, **given)
     assert outcome.promises == {}
-    assert all("unseen" not in record.reason for record in outcome.records)
+    for record in outcome.records:
+        kinds = [step.kind for step in record.steps]
+        assert ("patch" in kinds) == (record.chip != "new")
+        assert "measure" in kinds[kinds.index("assess") :]  # the cascade was asked, and looked
+        assert "unseen" not in record.reason
 
 
 def test_another_die_of_the_same_name_is_refused(task, array, tmp_path):
@@ -335,6 +340,18 @@ def test_an_older_map_is_refused(task, array, again, first, tmp_path):
     with pytest.raises(LotError, match=r"version 1 of its fault map.*for version 2"):
         run_of(task, lot, array, tmp_path / "r", since=again[2])
     assert not (tmp_path / "r").exists()
+    dead = replace(lot[1], faults=replace(lot[1].faults, fatal="no clock"))
+    with pytest.raises(LotError, match=r"chip c1 .*for version 2"):
+        run_of(task, [dead], array, tmp_path / "r", since=again[2])
+
+
+def test_a_map_that_a_chip_kept_its_network_with_counts_as_its_latest(task, array, first, tmp_path):
+    _, lot, before = first
+    of_version = [replace(lot[0], faults=replace(lot[0].faults, version=n)) for n in (2, 3)]
+    kept = run_of(task, of_version[1:], array, tmp_path / "r", since=before)
+    assert kept.records[0].bin == Bin.KEPT
+    with pytest.raises(LotError, match=r"version 2 of its fault map.*for version 3"):
+        run_of(task, of_version[:1], array, tmp_path / "s", since=tmp_path / "r")
 
 
 def test_what_cannot_be_gone_on_from_is_refused(task, array, first, tmp_path):

@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from chipmend.confidence import Accuracy, Drop, Measured
 from chipmend.confidence.sequential import levels
-from chipmend.errors import PlanError, TableError
+from chipmend.errors import PlanError
 from chipmend.faults import Chip, FaultMap, StuckBits
 from chipmend.policy import Cascade, Group, Looks, Observation, Scrap, Ship, UntilMet
 from chipmend.policy.cascade import CODED_RUNGS, RUNGS
@@ -149,9 +149,9 @@ def test_where_a_trial_lot_keeps_the_promise_a_chip_ships_without_a_look():
     assert Measure in map(type, driven(LEARNING, lambda _: GOOD, damage=0.01, table=table))
 
 
-def test_what_has_shipped_before_is_never_shipped_without_a_look():
+def test_what_is_not_like_a_trial_lot_is_never_shipped_without_a_look():
     table = tried([0.01 + step / 1000 for step in range(9)])
-    before = replace(GROUP, shipped=RUNGS[0])
+    before = replace(GROUP, exchangeable=False)
     answers = driven(PROMISING, lambda _: GOOD, damage=0.01, table=table, group=before)
     assert Measure in map(type, answers)
 
@@ -315,6 +315,7 @@ def test_its_analysis_looks_at_its_rungs_and_trains_from_the_last():
     assert Cascade(amounts=()).analysis(usual, Drop(0.01)) is None
     coded = LEARNING.analysis(replace(usual, bit_rates=(0.04,)), Drop(0.01))
     assert (coded.rungs, coded.start) == (CODED_RUNGS, CODED_RUNGS[-1])
+    assert LEARNING.analysis(replace(usual, in_codes=True), Drop(0.01)).rungs == CODED_RUNGS
 
 
 def with_stuck_bits(chip):
@@ -334,12 +335,6 @@ def test_all_chips_of_a_lot_ship_codes_if_one_has_stuck_bits():
         assert Cascade().next(group, CONSTRAINT, seen, None) == CODED_RUNGS[0][-1]
         own = Cascade(rungs=RUNGS)
         assert not isinstance(own.next(group, CONSTRAINT, seen, None), Quantize)
-
-
-def test_a_table_of_other_faults_than_the_lot_s_is_refused():
-    with pytest.raises(TableError, match="the lot has stuck bits, and the analysis none") as caught:
-        LEARNING.plan([with_stuck_bits("a")], CONSTRAINT, learnt())
-    assert "analysis.bit_rates" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,9 @@ class Campaign:
         truth: Sequence[Chip] = (),
         since: Since | None = None,
     ) -> None:
-        self.task, self.chips, self.setup = task, chips, setup
+        self._in_codes = any(chip.faults.needs_codes for chip in chips)
+        analysis = replace(setup.analysis, in_codes=self._in_codes)
+        self.task, self.chips, self.setup = task, chips, replace(setup, analysis=analysis)
         self._runner, self._threads = runner, threads
         self._table_cache, self._plan = table_cache, dict(plan or {})
         self._bundles, self._key = bundles, key
@@ -125,7 +127,7 @@ class Campaign:
             self._per_pe,
             self._filled,
             self._broken,
-            in_codes=any(chip.faults.needs_codes for chip in self.chips),
+            in_codes=self._in_codes,
         )
         work = Mending(
             task=self.task,

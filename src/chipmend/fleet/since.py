@@ -184,8 +184,8 @@ def read_since(
         StoreError: It is no folder of a finished run.
         PlanError: It was of another array or another network, or nothing was shipped.
         BundleError: A bundle was damaged.
-        LotError: A chip's fault map is older than the one that its bundle was made for, or the chip
-            is another die of the same name.
+        LotError: A chip's fault map is older than the one that the run had, or the chip is another
+            die of the same name.
     """
     outcome, folder = read_outcome(run), Path(run)
     records = {r.chip: r for r in outcome.records if r.bin in SHIPPED and r.bundle is not None}
@@ -194,14 +194,14 @@ def read_since(
             f"nothing was shipped by the run in {run}",
             hint="give the run folder of 'chipmend mend', under one policy",
         )
-    found = {}
+    found, versions = {}, {chip.chip: chip.version for chip in outcome.chips}
     for chip, broken in zip(chips, truth or chips, strict=True):
+        _check_not_older(chip, versions.get(chip.id, 0), folder)
         record = records.get(chip.id)
         if record is None or chip.faults.fatal:
             continue
         last, bundle = _last(folder, record)
         _check_same_die(chip, bundle)
-        _check_not_older(chip, bundle)
         if last.in_codes or not (chip.faults.needs_codes or broken.faults.needs_codes):
             found[chip.id] = last
     for path in sorted({last.base for last in found.values()}):
@@ -260,11 +260,12 @@ def _where(die: Chip | ForChip) -> str:
     return ", ".join(f"{name} {at}" for name, at in told.items() if at not in _UNTOLD)
 
 
-def _check_not_older(chip: Chip, bundle: Bundle) -> None:
-    if chip.faults.version < bundle.faults_version:
+def _check_not_older(chip: Chip, version: int, folder: Path) -> None:
+    """Refuse a map of an earlier test than the run's, whatever became of the chip there."""
+    if chip.faults.version < version:
         raise LotError(
-            f"chip {chip.id} comes with version {chip.faults.version} of its fault map, and "
-            f"{bundle.path} was made for version {bundle.faults_version}",
+            f"chip {chip.id} comes with version {chip.faults.version} of its fault map, and the "
+            f"run in {folder} was for version {version}",
             hint="give every chip's latest test, its version counted on",
         )
 

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from chipmend.confidence.constraint import ROUNDING, Constraint
 from chipmend.confidence.coverage import Kept
 from chipmend.confidence.sequential import alpha_of_look, levels
-from chipmend.errors import PlanError, TableError
+from chipmend.errors import PlanError
 from chipmend.policy.fusing import fused_dies
 from chipmend.policy.looks import Looks, check_confidence, looks_at_this, networks_looked_at
 from chipmend.policy.promise import margin_that_keeps, promising
@@ -171,7 +171,7 @@ class Cascade:
         """The plan's fault maps, with every rung looked at, and retraining from the last one."""
         if not self.amounts:
             return None
-        rungs = self._rungs(in_codes=usual.has_stuck_bits)
+        rungs = self._rungs(in_codes=usual.needs_codes)
         if self.coverage is None:
             usual = replace(usual, trial=None)
         else:
@@ -194,12 +194,6 @@ class Cascade:
     ) -> list[Group]:
         """Every chip alone, or fused; all of them ship codes if one has stuck bits."""
         in_codes = any(die.ships_codes for die in dies)
-        if table is not None and in_codes != any(point.bit_rate for point in table.points):
-            raise TableError(
-                f"{self.name}: the lot has {'' if in_codes else 'no '}stuck bits, and the analysis "
-                f"{'none' if in_codes else 'has'}",
-                hint="give analysis.bit_rates where chips have stuck bits, and only there",
-            )
         if table is None or not self.fuse:
             return [replace(group, in_codes=in_codes) for group in each_alone(dies)]
         ladder = Ladder(table)
@@ -237,7 +231,7 @@ class Cascade:
         if table is not None and len(seen) == 1:
             return Assess()
         ladder = Ladder(table) if table else None
-        return _Climb(self, rungs, constraint, seen, ladder, group.shipped).next()
+        return _Climb(self, group, rungs, constraint, seen, ladder).next()
 
     def _rungs(self, *, in_codes: bool) -> tuple[Recipe, ...]:
         return self.rungs or (CODED_RUNGS if in_codes else RUNGS)
@@ -248,11 +242,11 @@ class _Climb:
     """One chip on its way up."""
 
     policy: Cascade
+    group: Group
     rungs: tuple[Recipe, ...]
     constraint: Constraint
     seen: Sequence[Observation]
     ladder: Ladder | None
-    shipped: Recipe
 
     def next(self) -> Action:
         """What to do with the chip."""
@@ -317,7 +311,7 @@ class _Climb:
         done = [place for place, rung in enumerate(self.rungs) if merged(rung) in looked]
         here = merged(self._recipe())
         if not done:
-            return self._promising(_above(self.shipped, self.rungs))
+            return self._promising(_above(self.group.shipped, self.rungs))
         if merged(self.rungs[done[-1]]) == here:
             return done[-1]
         return self._promising(done[-1] + 1)
@@ -331,7 +325,7 @@ class _Climb:
     def _is_sure(self, rung: int) -> bool:
         """Whether no look is needed, and none was taken."""
         coverage = self.policy.coverage
-        if self.ladder is None or coverage is None or self.shipped:
+        if self.ladder is None or coverage is None or not self.group.exchangeable:
             return False
         if networks_looked_at(self.seen):
             return False

@@ -62,6 +62,8 @@ class Group:
         effective_rate: Share of the weights on what is faulty in any of them; none if nobody said.
         in_codes: Whether what ships has to be codes, since some chip of the lot has stuck bits.
         shipped: What had been done with what they were shipped before; nothing if they are new.
+        exchangeable: Whether they come as the chips of a trial lot do, so that what is promised by
+            it is promised of them.
     """
 
     chips: tuple[str, ...]
@@ -70,6 +72,7 @@ class Group:
     effective_rate: float | None = None
     in_codes: bool = False
     shipped: Recipe = ()
+    exchangeable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

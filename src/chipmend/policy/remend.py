@@ -58,7 +58,10 @@ class Remend:
     def plan(
         self, dies: Sequence[Die], constraint: Constraint, table: ResilienceTable | None
     ) -> list[Group]:
-        """Chips that have shipped each alone, the others as the policy puts them."""
+        """Chips that have shipped each alone, the others as the policy puts them.
+
+        None of them is like those of a trial lot: some are left of an earlier lot.
+        """
         shipped = [die for die in dies if die.chip.id in self.before]
         new = [die for die in dies if die.chip.id not in self.before]
         alone = [
@@ -66,7 +69,8 @@ class Remend:
             for die in shipped
             for group in self.policy.plan([die], constraint, table)
         ]
-        return [*alone, *(self.policy.plan(new, constraint, table) if new else [])]
+        others = self.policy.plan(new, constraint, table) if new else []
+        return [replace(group, exchangeable=False) for group in (*alone, *others)]
 
     def next(
         self,
@@ -88,7 +92,7 @@ class Remend:
                 return verdict
             if verdict:
                 sure = 1 - self._alpha_patched
-                return Ship(f"'{constraint}' holds with confidence {sure:g}, patched")
+                return Ship(f"'{constraint}' still holds with confidence {sure:g}")
         return self._anew.next(group, constraint, seen[len(looked) :], table)
 
     @property

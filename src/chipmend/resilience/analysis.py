@@ -66,6 +66,8 @@ class Analysis:
         at_1: Share of them that is stuck at 1.
         trial: A trial lot, for policies that promise coverage: each of its chips is looked at on
             the whole validation split, beside the repeats.
+        in_codes: Whether networks have to be codes though no bit of the maps' memory is stuck,
+            since datapaths of chips have faults that nothing bypasses; campaigns fill it in.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -83,6 +85,7 @@ class Analysis:
     cells: Annotated[Cells, ByKind()] = field(default_factory=Scattered)
     at_1: float = 0.5
     trial: TrialLot | None = None
+    in_codes: bool = False
 
     def __post_init__(self) -> None:
         check_amounts(self.amounts)
@@ -165,17 +168,22 @@ class Analysis:
         return Point(faults.rate, faults.stuck.rate if faults.stuck else 0.0), faults
 
     def check_codes(self) -> None:
-        """Refuse stuck bits in an analysis that chooses no codes, and would not see them.
+        """Refuse an analysis of networks that chips with stuck bits would not compute.
 
         Raises:
-            TableError: A recipe of it chooses none.
+            TableError: A recipe of it chooses no codes.
         """
         recipes = (self.start, *self.rungs)
-        if self.has_stuck_bits and not all(is_quantized(recipe) for recipe in recipes):
+        if self.needs_codes and not all(is_quantized(recipe) for recipe in recipes):
             raise TableError(
                 "an analysis of stuck bits, which a recipe of it does not see: it chooses no codes",
                 hint="put quantize into its start, and into every rung",
             )
+
+    @property
+    def needs_codes(self) -> bool:
+        """Whether networks have to be codes."""
+        return self.in_codes or self.has_stuck_bits
 
     @property
     def has_stuck_bits(self) -> bool:
