@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from chipmend.fleet.bundling import chosen, folder_name
 from chipmend.fleet.ledger import Bin
 from chipmend.hardware import Accumulators, WeightMemory
 from chipmend.network import gemms, scores
-from chipmend.policy import Cascade, FixedSteps
+from chipmend.policy import Cascade, FixedSteps, Group
 from chipmend.simulate import on_chip
 from chipmend.steps import FAQ, Compensate, Prune, Quantize, Remap
 from conftest import tiny_task
@@ -308,10 +308,46 @@ def test_networks_with_attention_ship_and_hold_on_their_chips(coded, tmp_path):
         assert agreement == 1.0 if coded else agreement is None
 
 
+@dataclass(frozen=True)
+class Together(FixedSteps):
+    """All chips share a network."""
+
+    def plan(self, dies, constraint, table):
+        return [Group(chips=tuple(die.chip.id for die in dies), effective_rate=0.0)]
+
+
 @pytest.mark.usefixtures("quickly")
-def test_live_faults_alone_have_the_cascade_ship_codes(task, array, tmp_path):
+@pytest.mark.parametrize("coded", [False, True])
+def test_chips_that_share_a_network_with_attention_are_each_read_as_they_compute_it(
+    coded, tmp_path
+):
+    """Products of activations lose what meets the PEs of the chip, and not those of its group."""
+    torch.manual_seed(0)
+    task = tiny_task(Attending())
+    words = sum(gemm.weight.numel() for gemm in gemms(task.model))
+    array = replace(ARRAY, memory=WeightMemory(words=words), accumulators=Accumulators(bits=24))
+    steps = (Prune(), Quantize(form=FAQ(), samples=64)) if coded else (Prune(), Compensate())
+    outcome = run_of(
+        task,
+        make_chips(array, rate=0.2, count=3),
+        array,
+        tmp_path,
+        policies=[Together(steps=steps)],
+        verify="all",
+    )
+    assert {record.shared_by for record in outcome.records} == {3}
+    for record in outcome.records:
+        assert record.bundle.verified, record.reason
+        assert record.bundle.verified.holds, record.reason
+        assert record.bundle.verified.accuracy == record.accuracy
+    assert len({record.accuracy for record in outcome.records}) > 1
+
+
+@pytest.mark.usefixtures("quickly")
+@pytest.mark.parametrize("amounts", [(), (0.0, 0.2)])
+def test_live_faults_alone_have_the_cascade_ship_codes(amounts, task, array, tmp_path):
     lot = make_chips(array, rate=0.05, count=3, macs=MacsAt(count=1, bits=(0, 3)))
-    cascade = Cascade(retrain=RETRAIN, most=0.4)
+    cascade = Cascade(retrain=RETRAIN, most=0.4, amounts=amounts)
     outcome = run_of(
         task, lot, array, tmp_path, policies=[cascade], analysis=ANALYSIS, verify="all"
     )

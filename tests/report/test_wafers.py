@@ -7,7 +7,7 @@ import pytest
 from chipmend.errors import LotError
 from chipmend.report import write_report
 from chipmend.report.html import page
-from chipmend.report.wafers import MOST, check_placed, wafer_views
+from chipmend.report.wafers import MOST, check_placed, left_out, wafer_views
 
 
 @pytest.fixture
@@ -59,11 +59,16 @@ def test_of_many_wafers_some_are_shown(outcome):
         replace(outcome.chips[0], wafer=f"W{n}", x=n, y=0, chip=outcome.chips[0].chip)
         for n in range(MOST + 3)
     ]
-    assert len(wafer_views(replace(outcome, chips=chips))) == MOST
+    many = replace(outcome, chips=[*chips, replace(chips[0], x=None)])
+    assert len(wafer_views(many)) == MOST
+    said = f"The first {MOST} of {MOST + 3} wafers. Where 1 of {MOST + 4} chips lay is not known."
+    assert left_out(many) == said
+    assert said in page(many)
 
 
 def test_reports_show_wafers_where_chips_have_coordinates(outcome, on_wafers, tmp_path):
     assert "<h2>Wafers</h2>" in page(on_wafers)
+    assert left_out(on_wafers) == ""
     assert "<h2>Wafers</h2>" not in page(outcome)
     assert write_report(on_wafers, tmp_path / "r.html").exists()
 

@@ -81,7 +81,7 @@ class Bundling:
         else:
             base = base_of(bench.calibration, array, recipe)
         _, digest = write_base(base, self.folder / FOLDER)
-        scores = bench.test(recipe)
+        scores = bench.test(recipe, chip.faults)
         bundle = write_bundle(
             self.folder / place,
             repair_for(bench, recipe, chip),

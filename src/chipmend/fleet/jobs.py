@@ -24,22 +24,29 @@ class Job:
     """Chips that share a fault map, and what each policy planned for them.
 
     Args:
-        chips: Identities of the chips, sorted.
+        dies: The chips, by their identities.
         faults: What is broken on any of them.
         effective_rate: Share of the network's weights on faulty PEs (base: per weight).
         groups: The group by the place of its policy.
         effective_bit_rate: Share of the bits of the network's weights that are stuck.
-        dies: The chips themselves, in the same order.
         broken: What is broken on them indeed, by their identities, where the maps do not say.
     """
 
-    chips: tuple[str, ...]
+    dies: tuple[Chip, ...]
     faults: FaultMap
     effective_rate: float
     groups: dict[int, Group]
     effective_bit_rate: float = 0.0
-    dies: tuple[Chip, ...] = ()
     broken: Mapping[str, FaultMap] = field(default_factory=dict)
+
+    @property
+    def chips(self) -> tuple[str, ...]:
+        """Identities of the chips, sorted."""
+        return tuple(die.id for die in self.dies)
+
+    def on(self, die: Chip) -> FaultMap:
+        """What is broken on one of the chips indeed."""
+        return self.broken.get(die.id, die.faults)
 
     @property
     def fault_rate(self) -> float:
@@ -122,12 +129,11 @@ def _job(
 ) -> Job:
     faults = fused(*(chip.faults for chip in chips))
     return Job(
-        chips=tuple(chip.id for chip in chips),
+        dies=tuple(chips),
         faults=faults,
         effective_rate=effective_rate(per_pe, faults.unusable),
         groups=groups,
         effective_bit_rate=rate_among(filled, faults.stuck),
-        dies=tuple(chips),
         broken={chip.id: broken[chip.id] for chip in chips if chip.id in broken},
     )
 

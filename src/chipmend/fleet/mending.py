@@ -128,7 +128,7 @@ class Mending:
         """Serve all policies until each has shipped or scrapped, least retraining first."""
         path: list[PathPoint] = []
         told = not job.needs_codes or is_quantized(self.hindsight)
-        told = told and job.chips[0] not in self.shipped
+        told = told and len(job.chips) == 1 and job.chips[0] not in self.shipped
         stops = _stops(self.hindsight) if told else []
         for walk in walks:
             self._ask(walk)
@@ -173,9 +173,7 @@ class Mending:
             walk.end(Bin.SCRAPPED, action.reason)
             return
         if isinstance(action, Ship):
-            walk.test_scores = {
-                chip: bench.test(walk.recipe, job.broken.get(chip)) for chip in job.chips
-            }
+            walk.test_scores = {die.id: bench.test(walk.recipe, job.on(die)) for die in job.dies}
             walk.end(self._bin(walk.recipe, bench, job), action.reason)
             return
         walk.tried = (*walk.recipe, action)
@@ -200,7 +198,7 @@ class Mending:
         return Observation(step)
 
     def _point(self, bench: Workbench, recipe: Recipe, job: Job) -> PathPoint:
-        scores = bench.test(recipe, job.broken.get(job.chips[0]))
+        scores = bench.test(recipe, job.on(job.dies[0]))
         return PathPoint(
             epochs=retrained_epochs(recipe),
             accuracy=float(scores.mean()),

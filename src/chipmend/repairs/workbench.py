@@ -197,9 +197,12 @@ class Workbench:
 
         Args:
             recipe: The recipe.
-            broken: What is broken indeed; by default what the fault map says.
+            broken: What is broken on the chip; by default what the bench's fault map says, which
+                may be that of several chips, or not say all.
         """
-        done, faults = self.comes_to(recipe), broken or self._faults
+        done, faults = self.comes_to(recipe), self._faults
+        if broken is not None and self._tells_apart(broken):
+            faults = broken
         if (done, faults) not in self._tests:
             network = self._shipped(done, faults)
             self._tests[done, faults] = scores(network, self.task.test, self.task.metric)
@@ -313,6 +316,18 @@ class Workbench:
             codes=self._codes,
             moved=self._moved(done),
         )
+
+    def _tells_apart(self, faults: FaultMap) -> bool:
+        """Whether networks may compute something else on a chip with these faults.
+
+        They do not on one that bypasses a part of the same PEs, whose weights are zero; unless
+        products of activations lose what meets them.
+        """
+        if faults.needs_codes or self._faults.needs_codes:
+            return faults.digest() != self._faults.digest()
+        escape = np.any(faults.unusable & ~self._faults.unusable)
+        fewer = np.any(self._faults.unusable & ~faults.unusable)
+        return bool(escape or (fewer and self.calibration.has_dynamic_products))
 
     def _lowering(self, done: Recipe) -> Lowering | None:
         """How a network is carried out in integers; none if it stays one of real numbers."""

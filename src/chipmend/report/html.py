@@ -13,7 +13,7 @@ from chipmend.fleet.outcome import Outcome
 from chipmend.recipes import retrained_epochs
 from chipmend.report import figures
 from chipmend.report.templates import rendered
-from chipmend.report.wafers import wafer_views
+from chipmend.report.wafers import left_out, wafer_views
 from chipmend.report.wording import in_words, mended_again
 
 ASSUMED_HEALTHY = (
@@ -70,6 +70,7 @@ def page(outcome: Outcome) -> str:
         bars=[figures.met_bars(sums), figures.cost_bars(sums)],
         yields=[figures.yield_of_accuracy(outcome), figures.yield_of_cost(outcome)],
         wafers=wafer_views(outcome),
+        off_wafers=left_out(outcome),
         **_bundles(outcome),
         rows=_for_script([_row(record) for record in outcome.records]),
         rows_shown=ROWS_SHOWN,

@@ -55,11 +55,28 @@ def wafer_views(outcome: Outcome) -> dict[str, list[Figure]]:
         The views of each wafer by its name, of as many wafers as a report shows at most; none if no
         chip has coordinates.
     """
+    wafers = _wafers(outcome.chips)
+    return {name: _views(name, wafers[name], outcome) for name in list(wafers)[:MOST]}
+
+
+def left_out(outcome: Outcome) -> str:
+    """What of a lot its views do not show, in words; nothing where they show all of it."""
+    wafers, count = _wafers(outcome.chips), len(outcome.chips)
+    said = []
+    if len(wafers) > MOST:
+        said.append(f"The first {MOST} of {len(wafers)} wafers.")
+    if unplaced := count - len(placed(outcome.chips)):
+        said.append(f"Where {unplaced} of {count} chips lay is not known.")
+    return " ".join(said)
+
+
+def _wafers(chips: Sequence[ChipFacts]) -> dict[str, list[ChipFacts]]:
+    """The chips of each wafer, by its name, as far as it is known where they lay."""
     wafers: dict[str, list[ChipFacts]] = {}
-    for chip in placed(outcome.chips):
+    for chip in placed(chips):
         name = " ".join(part for part in (chip.lot, chip.wafer) if part) or "no name"
         wafers.setdefault(name, []).append(chip)
-    return {name: _views(name, wafers[name], outcome) for name in list(wafers)[:MOST]}
+    return wafers
 
 
 def _views(where: str, chips: Sequence[ChipFacts], outcome: Outcome) -> list[Figure]:
