@@ -9,6 +9,7 @@ the pool was; a fresh lot of 200 is really mended, and read on the test split. W
 chips of a pool lies between two measured amounts.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -175,18 +176,17 @@ def really(bench: Bench) -> list[Row]:
 
 def alarms(bench: Bench) -> list[Row]:
     """How often the shift check fires, on lots like the trial lot and on others."""
+    lots = bench.chips(LOTS)
     return [
         {
             "part": "shift check",
             "array": size,
             "rate": rate,
             "lots_of": kind,
-            "lots": bench.chips(LOTS),
-            "fired": sum(_fires(size, rate, kind, seed) for seed in range(bench.chips(LOTS))),
+            "lots": lots,
+            "fired": sum(_fires(size, rate, kind, lots * place + lot) for lot in range(lots)),
         }
-        for size in SIZES
-        for rate in RANGES
-        for kind in KINDS
+        for place, (size, rate, kind) in enumerate(itertools.product(SIZES, RANGES, KINDS))
     ]
 
 
