@@ -6,11 +6,12 @@ import pytest
 
 from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, chips, records
 from chipmend.errors import PlanError
-from chipmend.faults import Lines, StuckAt, make_chips
+from chipmend.faults import Lines, MacsAt, StuckAt, make_chips
 from chipmend.fleet import analyze, mend
+from chipmend.fleet.ledger import SHIPPED
 from chipmend.policy import Cascade, Reduce
 from chipmend.policy.promise import factor_that_keeps
-from chipmend.recipes import retrained_epochs
+from chipmend.recipes import is_quantized, retrained_epochs
 from chipmend.resilience import TrialLot
 from chipmend.steps import Assess, Measure
 
@@ -117,6 +118,46 @@ def test_a_trial_lot_of_other_faults_than_the_lot_has_is_refused(task):
     other = replace(TRIAL, trial=replace(TRIAL.trial, stuck=StuckAt(rate=0.01)))
     with pytest.raises(PlanError, match="its trial lot has some"):
         compared(task, analysis=other)
+
+
+def test_a_trial_lot_with_live_faults_is_for_lots_with_live_faults(task):
+    macs = MacsAt(count=1, bits=(0, 3))
+    other = replace(TRIAL, trial=replace(TRIAL.trial, macs=macs))
+    cascade = [Cascade(retrain=RETRAIN, most=0.4, amounts=(0.0, 0.2), coverage=0.5)]
+    with pytest.raises(PlanError, match="no stuck bits in datapaths, and its trial lot has some"):
+        compared(task, policies=cascade, analysis=other)
+    lot = make_chips(ARRAY, rate=(0.05, 0.4), count=4, macs=macs)
+    outcome = compared(task, lot, policies=cascade, analysis=other)
+    (promise,) = outcome.promises.values()
+    assert (promise.trial, promise.shifts) == (9, ())
+    assert all(is_quantized(r.steps) for r in outcome.records if r.bin in SHIPPED)
+    assert any(r.bin in SHIPPED for r in outcome.records)
+
+
+def test_no_chip_of_a_lot_unlike_the_trial_lot_ships_without_a_look(task, caplog):
+    """It is told before the trial lot is measured, and every chip is looked at."""
+    cascade = [Cascade(retrain=RETRAIN, most=0.4, amounts=(0.0, 0.2), coverage=0.5)]
+    analysis = replace(TRIAL, trial=replace(TRIAL.trial, rate=(0.3, 0.4), count=12))
+    lot = make_chips(ARRAY, rate=0.05, count=6)
+    outcome = compared(task, lot, policies=cascade, analysis=analysis)
+    (promise,) = outcome.promises.values()
+    assert "fault rate" in {shift.trait for shift in promise.shifts}
+    assert promise.shipped > 0
+    assert outcome.kept_here(cascade[0].name) == (0, 0)
+    assert any(record.bin in SHIPPED for record in outcome.records)
+
+
+def test_how_the_lot_keeps_what_is_promised_is_told(outcome):
+    for name in outcome.promises:
+        unseen = [
+            record
+            for record in outcome.records_of(name)
+            if record.accuracy is not None
+            and not any(isinstance(step, Measure) for step in record.steps)
+        ]
+        assert outcome.kept_here(name) == (len(unseen), sum(record.met for record in unseen))
+        told = outcome.summary()["promises"][name]
+        assert (told["shipped_here"], told["met_here"]) == outcome.kept_here(name)
 
 
 def test_a_table_with_a_trial_lot_is_kept_and_found_again(task, tmp_path, monkeypatch):

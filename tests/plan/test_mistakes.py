@@ -96,7 +96,7 @@ def test_a_misspelt_rate_is_missing_and_unknown():
         ({"model": {}}, "model: write zoo, or factory"),
         (
             {"model": {"zoo": "vgg11", "factory": "a:b"}},
-            "model.factory: does not go together with the other fields there",
+            "model.factory: does not go together with zoo",
         ),
         ({"model": {"factory": "a:b", "wieghts": "x"}}, "did you mean 'weights'?"),
         ({"model": {"factory": 3}}, "model.factory: write a text in quotes, not 3"),
@@ -105,8 +105,20 @@ def test_a_misspelt_rate_is_missing_and_unknown():
         ({"array": {"rows": 8, "cols": 0}}, "array: an array of 8 x 0 has no PE"),
         ({"array": {"rows": 8, "cols": 8, "placement": "im2row"}}, "'im2col' or 'channel'"),
         ({"chips": {"file": 3}}, "chips.file: write a text in quotes, not 3"),
-        ({"chips": {"file": "a", "count": 2}}, "chips.count: does not go together"),
-        ({"chips": {"file": "a", "rate": [0.1, 0.3]}}, "chips.rate: does not go together"),
+        ({"chips": {"file": "a", "count": 2}}, "chips.count: does not go together with file"),
+        (
+            {"chips": {"file": "a", "rate": [0.1, 0.3]}},
+            "chips.rate: does not go together with file",
+        ),
+        (
+            {"policy": {"kind": "efat", "coverage": 0.9}},
+            "policy.coverage: there is none where kind is 'efat'; reduce and cascade have",
+        ),
+        (
+            {"policies": [{"kind": "fixed", "epochs": 1.0, "increment": 0.1}]},
+            "policies.0.increment: there is none where kind is 'fixed'; until_met and cascade have",
+        ),
+        ({"margin": {"hidden": 2}}, "margin: a margin with 2.0 hidden (give a fraction above 0"),
         ({"analysis": {"until": {"drop": 1.8}}}, "analysis.until: a drop of 1.8"),
         ({"analysis": {"until": {}}}, "analysis.until: write drop, or accuracy"),
         ({"analysis": {"until": {"drop": 0.1, "accuracy": 0.9}}}, "accuracy: does not go together"),

@@ -167,6 +167,8 @@ def _show_promises(outcome: "Outcome") -> None:
             + (", which this lot is not like" if promise.shifts else "")
             + (", which it has too few chips to be compared with" if promise.too_few else "")
         )
+        concerned, met = outcome.kept_here(name)
+        say(f"  of this lot's {concerned} such chips {met} meet it on the test split")
 
 
 def _show_bundles(outcome: "Outcome") -> None:

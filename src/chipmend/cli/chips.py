@@ -262,6 +262,14 @@ def _summary(lot: "Lot") -> dict[str, Any]:
         "rate_per_pe": _spread([faults.rate for faults in alive]),
         "classes": _classes(lot),
     }
+    placed = [chip for chip in lot if chip.x is not None and chip.y is not None]
+    if placed:
+        summary["placed_chips"] = len(placed)
+        summary["wafers"] = len({(chip.lot, chip.wafer) for chip in placed})
+    times = [chip.faults.provenance.tester_seconds for chip in lot]
+    if known := [seconds for seconds in times if seconds is not None]:
+        summary["tester_seconds"] = sum(known)
+        summary["timed_chips"] = len(known)
     if lot.stuck is not None:
         rates = [faults.stuck.rate if faults.stuck else 0.0 for faults in alive]
         summary["memory"] = {"words": lot.stuck.words, "bits": lot.stuck.bits}
@@ -338,6 +346,10 @@ def _describe(lot: "Lot") -> None:
         size = f"{memory['words']:,} words of {memory['bits']} bits"
         say(f"stuck bits of {size} (base: per bit): {_percent(summary['rate_per_bit']) or 'none'}")
     say(", ".join(f"{name} faults: {count}" for name, count in summary["classes"].items()))
+    if placed := summary.get("placed_chips"):
+        say(f"{placed} chips have their place on one of {summary['wafers']} wafers")
+    if timed := summary.get("timed_chips"):
+        say(f"{summary['tester_seconds']:.1f} s on the tester for {timed} chips")
 
 
 def _draw(chip: "Chip") -> None:

@@ -109,7 +109,7 @@ class Margin:
         coverage: Share of what they may be that a chip is to stand.
 
     Raises:
-        FaultMapError: A share that is none.
+        FaultMapError: A share that is none, or of nothing.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -118,11 +118,11 @@ class Margin:
     coverage: float = 0.95
 
     def __post_init__(self) -> None:
-        Screening(hidden=self.hidden)  # refuses what is no share
-        if not (isinstance(self.coverage, int | float) and 0 < self.coverage < 1):
-            raise FaultMapError(
-                f"a margin with a coverage of {self.coverage!r}", hint="give a fraction below 1"
-            )
+        for what, share in (("hidden", self.hidden), ("coverage", self.coverage)):
+            if not (isinstance(share, int | float) and 0 < share < 1):
+                raise FaultMapError(
+                    f"a margin with {share!r} {what}", hint="give a fraction above 0 and below 1"
+                )
 
     @property
     def draws(self) -> int:

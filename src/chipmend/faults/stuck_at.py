@@ -162,7 +162,8 @@ def stuck_bits(
     if (words := memory.words) is None:
         raise LotError(
             "stuck bits are wanted of a weight memory of unstated size",
-            hint="give the array's memory its words: as many as the network has weights, or fewer",
+            hint="give the array's memory its words (--words, array.memory.words): as many as the "
+            "network has weights, or fewer",
         )
     rate = stuck.ends[1]
     purpose = f"stuck bits {stuck.cells.kind}" + ("" if nested else f" {rate!r}")

@@ -34,7 +34,7 @@ from chipmend.fleet.jobs import Job, planned_jobs
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.mending import Mending
 from chipmend.fleet.outcome import Outcome
-from chipmend.fleet.promises import Promise, promises_of
+from chipmend.fleet.promises import Likeness, Promise, likeness, promise, promising
 from chipmend.fleet.runner import Runner
 from chipmend.fleet.setup import Setup
 from chipmend.fleet.since import Since
@@ -117,8 +117,8 @@ class Campaign:
         self._check_analyses()
         kept, setup = self._kept(), self.setup
         chips = [chip for chip in self.chips if chip.id not in kept]
+        like = self._like_trial_lot()
         tables = self._tables(clean_validation) if chips else {}
-        promises = self._promises(tables) if self._since is None else {}
         jobs = planned_jobs(
             chips,
             self._deciders,
@@ -128,6 +128,7 @@ class Campaign:
             self._filled,
             self._broken,
             in_codes=self._in_codes,
+            exchangeable=like is None or not like.shifts,
         )
         work = Mending(
             task=self.task,
@@ -146,7 +147,7 @@ class Campaign:
         )
         done = self._runner.results("mend", "mending chips", work, {job.key: job for job in jobs})
         outcome = self._outcome(float(clean_test.mean()), jobs, done, tables, kept)
-        return replace(outcome, promises=promises)
+        return replace(outcome, promises={} if like is None else self._promises(tables, like))
 
     @property
     def _deciders(self) -> tuple[Policy, ...]:
@@ -225,6 +226,12 @@ class Campaign:
                     f"{policy.name}: chips of the lot have {'' if stuck else 'no '}stuck bits, and "
                     f"its trial lot has {'none' if stuck else 'some'}",
                     hint="make the trial lot as chips of the lot come: analysis.trial.stuck",
+                )
+            if analysis.trial is not None and analysis.trial.macs and not self._in_codes:
+                raise PlanError(
+                    f"{policy.name}: chips of the lot have no stuck bits in datapaths, and its "
+                    f"trial lot has some",
+                    hint="make the trial lot as chips of the lot come: analysis.trial.macs",
                 )
             analysis.check_codes()
 
@@ -333,20 +340,23 @@ class Campaign:
             task=self.task.digest(),
         )
 
-    def _promises(self, tables: dict[str, ResilienceTable]) -> dict[str, Promise]:
-        """What policies promise, and whether the lot is like the trial lot."""
+    def _like_trial_lot(self) -> Likeness | None:
+        """Whether the lot is like the trial lot; none where nothing is promised."""
         setup, array = self.setup, self.setup.array
+        trial = setup.analysis.trial if promising(setup.policies) else None
+        if trial is None or self._since is not None:
+            return None
         if self._filled is not None:
             array = replace(array, memory=replace(array.memory, words=self._filled.words))
-        return promises_of(
-            setup.policies,
-            setup.constraint,
-            tables,
-            setup.analysis.trial,
-            self.chips,
-            array,
-            setup.seed,
-        )
+        return likeness(trial, self.chips, array, setup.seed)
+
+    def _promises(self, tables: dict[str, ResilienceTable], like: Likeness) -> dict[str, Promise]:
+        """What policies promise, by their names."""
+        constraint = self.setup.constraint
+        return {
+            policy.name: promise(policy, constraint, tables[policy.name], like)
+            for policy in promising(self.setup.policies)
+        }
 
     def _shared(
         self,

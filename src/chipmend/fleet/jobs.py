@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Int64
@@ -74,6 +74,7 @@ def planned_jobs(
     broken: Mapping[str, FaultMap] | None = None,
     *,
     in_codes: bool | None = None,
+    exchangeable: bool = True,
 ) -> list[Job]:
     """Ask all policies for their groups, and put those of the same chips into one job.
 
@@ -86,6 +87,7 @@ def planned_jobs(
         filled: Where its weights lie in the weight memory; not needed if no chip has stuck bits.
         broken: What is broken on chips indeed, by their identities, where their maps do not say.
         in_codes: Whether networks of the lot ship as codes, where these are not all of its chips.
+        exchangeable: Whether the lot may be taken to be like a trial lot.
 
     Returns:
         The jobs, in the order in which their groups were first planned.
@@ -107,7 +109,9 @@ def planned_jobs(
     planned: dict[tuple[str, ...], dict[int, Group]] = {}
     for place, policy in enumerate(policies):
         for group in _planned(policy, dies, constraint, tables.get(policy.name)):
-            planned.setdefault(tuple(sorted(group.chips)), {})[place] = group
+            alike = exchangeable and group.exchangeable
+            key = tuple(sorted(group.chips))
+            planned.setdefault(key, {})[place] = replace(group, exchangeable=alike)
     by_id = {chip.id: chip for chip in chips}
     return [
         _job([by_id[i] for i in ids], groups, per_pe, filled, broken or {})

@@ -11,13 +11,14 @@ from chipmend.errors import StoreError
 from chipmend.faults.screening import Margin
 from chipmend.files import write_bytes
 from chipmend.fleet.facts import ChipFacts
-from chipmend.fleet.ledger import ChipRecord, PathPoint, PolicySum, sum_up
+from chipmend.fleet.ledger import SHIPPED, ChipRecord, PathPoint, PolicySum, sum_up
 from chipmend.fleet.promises import Promise
 from chipmend.fleet.yields import yield_over_accuracy, yield_over_ee
 from chipmend.hardware.array import Array
 from chipmend.records import plain, rebuilt
 from chipmend.repairs.cost import Cost
 from chipmend.resilience.table import ResilienceTable
+from chipmend.steps import Measure
 
 FILE = "outcome.json"
 
@@ -91,6 +92,18 @@ class Outcome:
             for name in self.policies
         ]
 
+    def kept_here(self, policy: str) -> tuple[int, int]:
+        """How many chips of the lot a policy's promise concerns, and of these meet the constraint.
+
+        They are those that shipped without a look; whether they meet it, the test split says.
+        """
+        concerned = [
+            record
+            for record in self.records_of(policy)
+            if record.bin in SHIPPED and not any(isinstance(s, Measure) for s in record.steps)
+        ]
+        return len(concerned), sum(record.met for record in concerned)
+
     @property
     def table(self) -> ResilienceTable | None:
         """The first table that is there to show: how accuracy answers to faults."""
@@ -132,10 +145,14 @@ class Outcome:
                     s.policy: _machine_sum(s, self.records_of(s.policy)) for s in self.sums()
                 },
                 "tester_seconds": self.tester_seconds,
-                "promises": self.promises,
+                "promises": {name: self._machine_promise(name) for name in self.promises},
                 "since": self.since,
             }
         )
+
+    def _machine_promise(self, policy: str) -> dict[str, Any]:
+        concerned, met = self.kept_here(policy)
+        return {**plain(self.promises[policy]), "shipped_here": concerned, "met_here": met}
 
     def write(self, folder: str | Path) -> Path:
         """Keep the outcome in a run folder."""

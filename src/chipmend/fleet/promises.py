@@ -1,8 +1,8 @@
 """What policies promise of the chips that they ship, and whether the lot is like the trial lot."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.shift import Shift, can_tell, shifts
@@ -39,33 +39,32 @@ class Promise:
     too_few: bool = False
 
 
-def promises_of(
-    policies: Sequence[Policy],
-    constraint: Constraint,
-    tables: Mapping[str, ResilienceTable],
-    trial: TrialLot | None,
-    chips: Sequence[Chip],
-    array: Array,
-    seed: int,
-) -> dict[str, Promise]:
-    """What each policy promises, by its name; those that promise nothing are left out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """How much a lot is like a trial lot.
 
     Args:
-        policies: The policies.
-        constraint: What chips are to meet.
-        tables: The table of each policy that goes by one.
-        trial: The trial lot of the analysis.
+        shifts: In what it is not.
+        too_few: Whether there are too few chips for any difference to show.
+    """
+
+    shifts: tuple[Shift, ...] = ()
+    too_few: bool = False
+
+
+def likeness(trial: TrialLot, chips: Sequence[Chip], array: Array, seed: int) -> Likeness:
+    """Compare a lot with a trial lot by the maps alone, and warn where it is not like it.
+
+    Args:
+        trial: The trial lot.
         chips: The lot.
         array: The array; its memory states its words if bits are stuck.
         seed: The seed of the run.
     """
-    promising = [p for p in policies if isinstance(p, Promises) and p.coverage is not None]
-    if trial is None or not promising:
-        return {}
     maps = [trial.chip(array, number, seed=seed).faults for number in range(trial.count)]
     found = [chip.faults for chip in chips if not chip.faults.fatal]
     if not found:
-        return {p.name: _promise(p, constraint, tables[p.name]) for p in promising}
+        return Likeness()
     traits = traits_of(maps), traits_of(found)
     differ, too_few = tuple(shifts(*traits)), not can_tell(*traits)
     if too_few:
@@ -82,11 +81,25 @@ def promises_of(
             shift.found,
             shift.promised,
         )
-    told = {p.name: _promise(p, constraint, tables[p.name]) for p in promising}
-    return {name: replace(p, shifts=differ, too_few=too_few) for name, p in told.items()}
+    return Likeness(shifts=differ, too_few=too_few)
 
 
-def _promise(policy: Promises, constraint: Constraint, table: ResilienceTable) -> Promise:
+def promising(policies: Sequence[Policy]) -> list[Promises]:
+    """The policies that promise a coverage."""
+    return [p for p in policies if isinstance(p, Promises) and p.coverage is not None]
+
+
+def promise(
+    policy: Promises, constraint: Constraint, table: ResilienceTable, like: Likeness
+) -> Promise:
+    """What a policy promises.
+
+    Args:
+        policy: One that promises a coverage.
+        constraint: What chips are to meet.
+        table: Its table, with a trial lot.
+        like: How much the lot is like that.
+    """
     kept = policy.promised(constraint, table)
     assert policy.coverage is not None
     return Promise(
@@ -95,4 +108,6 @@ def _promise(policy: Promises, constraint: Constraint, table: ResilienceTable) -
         trial=len(table.trial),
         shipped=kept.shipped,
         missed=kept.missed,
+        shifts=like.shifts,
+        too_few=like.too_few,
     )

@@ -192,7 +192,7 @@ def read_since(
     if not records:
         raise PlanError(
             f"nothing was shipped by the run in {run}",
-            hint="give the run folder of 'chipmend mend', under one policy",
+            hint="give the run folder of 'chipmend mend': 'chipmend compare' makes no bundles",
         )
     found, versions = {}, {chip.chip: chip.version for chip in outcome.chips}
     for chip, broken in zip(chips, truth or chips, strict=True):
@@ -209,7 +209,12 @@ def read_since(
         _check_same_array(base, array, folder)
         _check_same_network(base, task.model, folder)
     if new := len(chips) - len(found):
-        logger.info("%d of %d chips have nothing of %s to go on from", new, len(chips), run)
+        logger.warning(
+            "%d of %d chips have nothing of %s to go on from, and are mended anew",
+            new,
+            len(chips),
+            run,
+        )
     return Since(run=folder, outcome=outcome, bundles=found)
 
 

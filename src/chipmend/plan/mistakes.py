@@ -60,6 +60,8 @@ _EITHER = {
     "analysis.trial.until.accuracy": "analysis.trial.until: write drop, or accuracy",
 }
 """What to write in a table that has none of the fields that tell its alternatives apart."""
+_DECISIVE = frozenset(("zoo", "name", "file", "drop"))
+"""Fields that decide on one of the alternatives."""
 _SHAPES = {
     "tuple": "a list",
     "dataclass": "a table",
@@ -87,7 +89,7 @@ TABLES: Mapping[str, tuple[type, ...]] = {
     "policy": _POLICIES,
     "policies": _POLICIES,
     "analysis": (
-        *(Analysis, TrialLot, StuckAt, Drop, Accuracy, Uniform, Clustered, Lines),
+        *(Analysis, TrialLot, StuckAt, MacsAt, Drop, Accuracy, Uniform, Clustered, Lines),
         *(*get_args(Cells), *_STEPS),
     ),
     "execution": (Execution,),
@@ -116,7 +118,7 @@ def mistake(
     Returns:
         A line: where, what is wrong, what to write instead.
     """
-    place = list(_place(error["loc"], error["type"] in _ABSENT, tables))
+    place = within = list(_place(error["loc"], error["type"] in _ABSENT, tables))
     if place[:1] == ["policies"] and "policies" not in written:
         place = ["policy", *place[1 if isinstance(written["policy"], list) else 2 :]]
     name = ".".join(map(str, place)) or "the plan"
@@ -131,7 +133,7 @@ def mistake(
     if kind in _UNKNOWN:
         known = _known_fields(place, plan)
         if place[-1] in known:
-            return f"{name}: does not go together with the other fields there"
+            return f"{name}: {_not_beside(within, tables)}"
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
         return f"{name}: unknown" + (f"; did you mean {near[0]!r}?" if near else "")
     if kind in _ABSENT and name == "chips.count" and "rate" not in tables["chips"]:
@@ -169,6 +171,25 @@ def _known_fields(place: Sequence[str | int], plan: type) -> set[str]:
     if len(place) == 1:
         return {f.name for f in fields(plan)} | ({"policy"} if plan is Plan else set())
     return {f.name for kind in TABLES[str(place[0])] for f in fields(kind)}
+
+
+def _not_beside(place: Sequence[str | int], tables: Any) -> str:
+    """Why a field that is known elsewhere does not stand in its table."""
+    for part in place[:-1]:
+        tables = tables[part]
+    kind, field = tables.get("kind"), str(place[-1])
+    if kind is None:
+        others = [name for name in tables if name in _DECISIVE] or tables.keys() - {field}
+        return f"does not go together with {' and '.join(sorted(others))}"
+    owners = [
+        str(f.default)
+        for owner in TABLES[str(place[0])]
+        if field in {f.name for f in fields(owner)}
+        for f in fields(owner)
+        if f.name == "kind"
+    ]
+    having = f"; {' and '.join(owners)} have" if owners else ""
+    return f"there is none where kind is {kind!r}{having}"
 
 
 def _part_of(table: Any, name: str) -> Any:

@@ -50,7 +50,7 @@ def promising(analysis: Analysis, coverage: float, constraint: Constraint) -> An
     """
     needed, trial = chips_needed(coverage), analysis.trial
     if trial is None or trial.count < needed:
-        few = f"a trial lot of {trial.count} chips" if trial else "no trial lot"
+        few = f"a trial lot of {trial.count} chips" if trial else "no trial lot (analysis.trial)"
         raise TableError(
             f"a coverage of {coverage:g} is to be promised, and the analysis has {few}",
             hint=f"give analysis.trial at least {needed} chips, made as those of the lot come",

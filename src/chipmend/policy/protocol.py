@@ -142,8 +142,8 @@ class Policy(Protocol):
 
 
 @runtime_checkable
-class Promises(Protocol):
-    """What a policy that promises coverage has beside what all have."""
+class Promises(Policy, Protocol):
+    """A policy that promises coverage."""
 
     @property
     def coverage(self) -> float | None:

@@ -96,9 +96,10 @@ def _verdict(outcome: Outcome, sums: list[PolicySum]) -> str:
             f"No policy gives any of the {chips} chips a network that meets '{outcome.constraint}'."
         )
     best = max(sums, key=lambda s: (s.met, -s.ee_per_chip_of(chips)))
+    good = "all of them" if best.met == best.shipped else f"{best.met} of them"
     said = (
-        f"Of {chips} chips, {best.met} ship under {best.policy} with a network that meets "
-        f"'{outcome.constraint}', at {best.ee_per_chip_of(chips):.3f} epoch-equivalents per "
+        f"Of {chips} chips, {best.shipped} ship under {best.policy}, {good} with a network that "
+        f"meets '{outcome.constraint}', at {best.ee_per_chip_of(chips):.3f} epoch-equivalents per "
         f"chip{_for_what_is_shared(best, chips)}."
     )
     if len(sums) == 1:

@@ -41,7 +41,8 @@ def check_placed(chips: Sequence[ChipFacts]) -> None:
     if not placed(chips):
         raise LotError(
             "no chip of the run has coordinates, so there is no wafer to show",
-            hint="give x and y of the dies, and their wafer, in the CSV of faults or in Chip",
+            hint="give x and y of the dies, and their wafer, in the CSV of faults or in Chip, and "
+            "mend the lot again with 'since': chips whose faults are as they were cost nothing",
         )
 
 

@@ -183,7 +183,8 @@ class Analysis:
     @property
     def needs_codes(self) -> bool:
         """Whether networks have to be codes."""
-        return self.in_codes or self.has_stuck_bits
+        hit = self.trial is not None and self.trial.macs is not None
+        return self.in_codes or self.has_stuck_bits or hit
 
     @property
     def has_stuck_bits(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from chipmend.confidence.constraint import Accuracy, Drop
 from chipmend.faults.generate import Spatial, Uniform, check_lot_of, fault_map, rates_of
+from chipmend.faults.macs_at import MacsAt
 from chipmend.faults.maps import Chip
 from chipmend.faults.stuck_at import StuckAt
 from chipmend.hardware.array import Array
@@ -24,6 +25,7 @@ class TrialLot:
         count: How many chips.
         spatial: How faults lie on a die.
         stuck: How stuck bits of the weight memory are drawn; none by default.
+        macs: How stuck bits of datapaths are drawn, which nothing bypasses; none by default.
         until: What each chip has to reach; where it surely does, it is trained no further. A
             policy that promises coverage fills in the constraint.
 
@@ -37,6 +39,7 @@ class TrialLot:
     count: int = 200
     spatial: Annotated[Spatial, ByKind()] = field(default_factory=Uniform)
     stuck: StuckAt | None = None
+    macs: MacsAt | None = None
     until: Annotated[Drop | Accuracy, ByField("drop", "accuracy")] | None = None
 
     def __post_init__(self) -> None:
@@ -60,5 +63,7 @@ class TrialLot:
         if stuck is not None:
             (bit_rate,) = rates_of([name], stuck.ends, seed, "rate of stuck bits")
             stuck = replace(stuck, rate=bit_rate)
-        faults = fault_map(array, rate, self.spatial, seed=seed, chip=name, stuck=stuck)
+        faults = fault_map(
+            array, rate, self.spatial, seed=seed, chip=name, stuck=stuck, macs=self.macs
+        )
         return Chip(name, faults)
