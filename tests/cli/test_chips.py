@@ -215,6 +215,21 @@ def test_a_count_that_is_none_is_an_error_of_ours(workshop, count):
     workshop.refused("chips", "make", *words, f"--count={count}")
 
 
+def test_wafers_and_time_on_the_tester_are_shown(workshop):
+    head = "chip,class,row,col,word,bit,value,lot,wafer,x,y,tester_seconds\n"
+    first = "a,pe,0,0,,,,L,W1,0,0,1.5\nb,none,,,,,,L,W1,1,0,2\n"
+    others = "c,none,,,,,,L,W2,0,0,\nd,none,,,,,,L,,,,\n"
+    (workshop.folder / "f.csv").write_text(head + first + others)
+    said = workshop.done(
+        "chips", "import", "f.csv", "--array", "2x2", "-o", "l", "--json", "s.json"
+    )
+    assert "3 chips have their place on one of 2 wafers" in said
+    assert "3.5 s on the tester for 2 chips" in said
+    summary = workshop.summary("s.json")
+    assert (summary["wafers"], summary["placed_chips"]) == (2, 3)
+    assert (summary["tester_seconds"], summary["timed_chips"]) == (3.5, 2)
+
+
 def test_what_looks_like_an_emoji_is_shown_as_it_is(workshop):
     csv = "chip,class,row,col,word,bit,value\nlot:100:3,none,,,,,\n"
     (workshop.folder / "f.csv").write_text(csv)

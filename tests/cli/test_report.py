@@ -1,3 +1,6 @@
+from chipmend.fleet import read_outcome
+
+
 def test_the_report_of_a_finished_run_is_written_anew(workshop):
     workshop.done("mend", workshop.plan(), "--json", "mend.json")
     report = workshop.folder / "run" / "report.html"
@@ -14,6 +17,18 @@ def test_it_is_written_where_it_is_wanted_without_the_network(workshop):
     (workshop.folder / "shelf.py").unlink()
     workshop.done("report", workshop.folder / "run", "--output", workshop.folder / "new" / "r.html")
     assert "<html" in (workshop.folder / "new" / "r.html").read_text()
+
+
+def test_the_bin_table_is_written_if_asked_for(workshop):
+    workshop.done("mend", workshop.plan())
+    run = workshop.folder / "run"
+    workshop.done("report", run, "--csv", "bins.csv", "-o", "r.html")
+    outcome = read_outcome(run)
+    lines = (workshop.folder / "bins.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(outcome.records)
+    assert lines[1].split(",")[:2] == [outcome.records[0].policy, outcome.records[0].chip]
+    same = workshop.refused("report", run, "--csv", "r.html", "-o", "r.html")
+    assert "would be written over" in same
 
 
 def test_a_folder_without_a_finished_run_is_refused(workshop):

@@ -6,7 +6,9 @@ from chipmend.report.bin_table import COLUMNS
 
 
 def test_every_chip_has_a_line_under_every_policy(outcome):
-    placed = [replace(c, wafer="W1", x=x, y=0, tester_seconds=1.5) for x, c in enumerate(outcome.chips)]
+    placed = [
+        replace(c, wafer="W1", x=x, y=0, tester_seconds=1.5) for x, c in enumerate(outcome.chips)
+    ]
     lines = list(csv.DictReader(bin_table(replace(outcome, chips=placed)).splitlines()))
     assert [(line["policy"], line["chip"]) for line in lines] == [
         (record.policy, record.chip) for record in outcome.records
