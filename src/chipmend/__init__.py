@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from chipmend.repairs.chip import Repaired, repair
     from chipmend.repairs.conversion import converted_codes
     from chipmend.report import write_design_report, write_report
-    from chipmend.resilience import Analysis, ResilienceTable, TrialLot
+    from chipmend.resilience import Analysis, ResilienceTable, TrialFile, TrialLot
     from chipmend.simulate import BitErrors
     from chipmend.steps import (
         FAQ,
@@ -119,7 +119,7 @@ _HOMES = {
     "chipmend.repairs.chip": ("Repaired", "repair"),
     "chipmend.repairs.conversion": ("converted_codes",),
     "chipmend.report": ("write_design_report", "write_report"),
-    "chipmend.resilience": ("Analysis", "ResilienceTable", "TrialLot"),
+    "chipmend.resilience": ("Analysis", "ResilienceTable", "TrialFile", "TrialLot"),
     "chipmend.simulate": ("BitErrors",),
     "chipmend.steps": (
         "Anytime",
@@ -220,6 +220,7 @@ __all__ = [
     "Targets",
     "Task",
     "Throughput",
+    "TrialFile",
     "TrialLot",
     "Uniform",
     "UntilMet",

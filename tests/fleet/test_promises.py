@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 
 from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, chips, records
-from chipmend.errors import PlanError
-from chipmend.faults import Lines, MacsAt, StuckAt, make_chips
+from chipmend.errors import FaultMapError, PlanError
+from chipmend.faults import Lines, MacsAt, StuckAt, make_chips, write_lot
 from chipmend.fleet import analyze, mend
 from chipmend.fleet.ledger import SHIPPED
+from chipmend.hardware import Array
 from chipmend.policy import Cascade, Reduce
 from chipmend.policy.promise import factor_that_keeps
 from chipmend.recipes import is_quantized, retrained_epochs
-from chipmend.resilience import TrialLot
+from chipmend.resilience import TrialFile, TrialLot
 from chipmend.steps import Assess, Measure
 
 TRIAL = replace(ANALYSIS, trial=TrialLot(rate=(0.05, 0.4), count=9))
@@ -132,6 +133,26 @@ def test_a_trial_lot_with_live_faults_is_for_lots_with_live_faults(task):
     assert (promise.trial, promise.shifts) == (9, ())
     assert all(is_quantized(r.steps) for r in outcome.records if r.bin in SHIPPED)
     assert any(r.bin in SHIPPED for r in outcome.records)
+
+
+def test_an_earlier_lot_may_be_the_trial_lot_and_the_lot_itself_may_not(task, tmp_path):
+    earlier, lot = (make_chips(ARRAY, rate=(0.05, 0.4), count=9, seed=seed) for seed in (5, 6))
+    write_lot(earlier, tmp_path / "earlier.npz")
+    analysis = replace(TRIAL, trial=TrialFile(file=tmp_path / "earlier.npz"))
+    reduce = [Reduce(retrain=RETRAIN, coverage=0.8)]
+    outcome = compared(task, lot, policies=reduce, analysis=analysis)
+    (table,) = outcome.tables.values()
+    rates = [chip.faults.unusable.mean() for chip in earlier]
+    assert [t.rate for t in table.trial] == pytest.approx(rates)
+    (promise,) = outcome.promises.values()
+    assert (promise.trial, promise.shifts) == (9, ())
+    with pytest.raises(PlanError, match="1 chips of the lot are in its trial lot as well, as"):
+        compared(task, [lot[0], earlier[1]], policies=reduce, analysis=analysis)
+    small = make_chips(Array(rows=4, cols=4), rate=0.2, count=9)
+    write_lot(small, tmp_path / "small.npz")
+    other = replace(TRIAL, trial=TrialFile(file=tmp_path / "small.npz"))
+    with pytest.raises(FaultMapError):
+        compared(task, lot, policies=reduce, analysis=other)
 
 
 def test_no_chip_of_a_lot_unlike_the_trial_lot_ships_without_a_look(task, caplog):

@@ -118,6 +118,12 @@ def test_a_misspelt_rate_is_missing_and_unknown():
             {"policies": [{"kind": "fixed", "epochs": 1.0, "increment": 0.1}]},
             "policies.0.increment: there is none where kind is 'fixed'; until_met and cascade have",
         ),
+        ({"analysis": {"trial": {}}}, "analysis.trial: write file, or rate"),
+        ({"analysis": {"trial": {"file": "none"}}}, "analysis.trial: cannot read the trial lot"),
+        (
+            {"analysis": {"trial": {"rate": 0.1, "files": 3}}},
+            "analysis.trial.files: unknown; did you mean 'file'?",
+        ),
         ({"margin": {"hidden": 2}}, "margin: a margin with 2.0 hidden (give a fraction above 0"),
         ({"analysis": {"until": {"drop": 1.8}}}, "analysis.until: a drop of 1.8"),
         ({"analysis": {"until": {}}}, "analysis.until: write drop, or accuracy"),

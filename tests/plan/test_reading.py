@@ -85,3 +85,5 @@ def test_a_file_that_cannot_be_read_is_our_error(tmp_path, content):
 def test_what_is_no_path_is_told_before_it_is_used():
     with pytest.raises(PlanError, match=r"execution\.run is no path"):
         plan(execution={"run": "a\0b"})
+    with pytest.raises(PlanError, match=r"analysis\.trial\.file is no path"):
+        plan(analysis={"trial": {"file": "a\0b"}})

@@ -46,11 +46,12 @@ def seen_at(*points, clean=CLEAN):
         (0.0, 0.9),  # no damage leaves the clean network
         (0.5, 0.87),
         (1.0, 0.84),
-        (1.5, 0.77),  # 0.68 and 0.72 rise, so both are 0.70
-        (2.0, 0.7),
-        (3.0, 0.7),
+        (1.75, 0.77),  # 0.68 and 0.72 rise, so they are one step of 0.70, its middle at 2.5
+        (2.5, 0.7),
+        (3.25, 0.6),
         (4.0, 0.5),
-        (9.0, 0.5),  # beyond what was seen it is as at the end
+        (5.5, 0.3),  # beyond what was seen it falls on as it did last
+        (9.0, 0.0),
     ],
 )
 def test_expected_accuracies_are_those_worked_out_by_hand(damage, accuracy):
@@ -85,15 +86,33 @@ points = st.dictionaries(st.integers(1, 30), st.integers(0, 90), min_size=1, max
 
 @settings(max_examples=100, deadline=None)
 @given(points)
-def test_expected_accuracies_are_the_nearest_falling_ones(points):
+def test_expected_accuracies_are_the_nearest_falling_ones_in_the_middle_of_their_steps(points):
     found = seen_at(*((place / 10, value / 100) for place, value in points.items()))
     places = sorted(points)
     fitted = pooled([CLEAN, *(points[place] / 100 for place in places)])
-    assert [found.expected_accuracy(0, place / 10) for place in [0, *places]] == (
-        pytest.approx(fitted)
-    )
+    steps = [
+        (value, np.mean([place / 10 for place, _ in group]))
+        for value, group in itertools.groupby(
+            zip([0, *places], fitted, strict=True), lambda p: p[1]
+        )
+    ]
+    for value, middle in steps:
+        assert found.expected_accuracy(0, middle) == pytest.approx(value)
     line = [found.expected_accuracy(0, step / 20) for step in range(70)]
     assert all(right <= left + 1e-12 for left, right in itertools.pairwise(line))
+
+
+def test_chips_of_different_damage_are_told_apart():
+    found = seen_at((1.0, 0.8), (2.0, 0.8), (3.0, 0.8), (4.0, 0.7))
+    expected = [found.expected_accuracy(0, damage) for damage in (0.5, 1.0, 1.5, 2.5, 3.0, 3.5, 6)]
+    assert all(right < left for left, right in itertools.pairwise(expected))
+
+
+def test_repeats_of_the_same_damage_count_together():
+    found = seen_at((1.0, 0.8), (1.0, 0.7), (0.0, 0.8))
+    assert found.expected_accuracy(0, 0.0) == pytest.approx(0.85)
+    assert found.expected_accuracy(0, 1.0) == pytest.approx(0.75)
+    assert found.expected_accuracy(0, 2.0) == pytest.approx(0.65)
 
 
 # what retraining gives back

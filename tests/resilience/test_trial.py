@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
-from chipmend.errors import LotError
-from chipmend.faults import Clustered, StuckAt, make_chips
+from chipmend.confidence import Drop
+from chipmend.errors import FaultMapError, LotError
+from chipmend.faults import Chip, Clustered, FaultMap, MacsAt, StuckAt, make_chips, write_lot
 from chipmend.hardware import Array, WeightMemory
-from chipmend.resilience import TrialLot
+from chipmend.records import digest_of
+from chipmend.resilience import TrialFile, TrialLot
 
 ARRAY = Array(rows=16, cols=16, memory=WeightMemory(words=2000))
 
@@ -35,3 +37,38 @@ def test_a_chip_is_the_same_whatever_was_made_before_and_differs_from_all_others
 def test_what_makes_no_lot_is_refused(wrong):
     with pytest.raises(LotError):
         TrialLot(**wrong)
+
+
+DEAD = Chip("dead", FaultMap.of_pes(np.zeros((16, 16), bool), fatal="no clock"))
+
+
+def test_the_chips_of_an_earlier_lot_are_those_that_can_be_mended(tmp_path):
+    made = make_chips(ARRAY, rate=(0.1, 0.5), count=4, stuck=StuckAt(rate=0.01))
+    write_lot([made[0], DEAD, *made[1:]], tmp_path / "lot.npz")
+    lot = TrialFile(file=tmp_path / "lot.npz")
+    assert chips(lot) == list(made)
+    assert lot.until_met(Drop(0.1)).until == Drop(0.1)
+    assert lot.until_met(Drop(0.1)).until_met(Drop(0.2)).until == Drop(0.1)
+    assert (lot.has_stuck_bits, lot.has_stuck_macs) == (True, False)
+    lot.check_fits(ARRAY)
+    with pytest.raises(FaultMapError):
+        lot.check_fits(Array(rows=8, cols=8, memory=ARRAY.memory))
+
+
+def test_another_content_of_the_file_is_another_lot(tmp_path):
+    path = tmp_path / "lot.npz"
+    write_lot(make_chips(ARRAY, rate=0.1, count=3), path)
+    first = TrialFile(file=path)
+    write_lot(make_chips(ARRAY, rate=0.1, count=2, seed=1, macs=MacsAt(count=1)), path)
+    second = TrialFile(file=path)
+    assert digest_of(first) != digest_of(second)
+    assert (second.count, second.has_stuck_bits, second.has_stuck_macs) == (2, False, True)
+    assert digest_of(TrialFile(file=path)) == digest_of(second)
+
+
+def test_a_file_of_no_chips_is_refused(tmp_path):
+    with pytest.raises(LotError, match="cannot read the trial lot"):
+        TrialFile(file=tmp_path / "none.npz")
+    write_lot([DEAD], tmp_path / "lot.npz")
+    with pytest.raises(LotError, match="every chip is unrepairable"):
+        TrialFile(file=tmp_path / "lot.npz")

@@ -87,7 +87,7 @@ def resilience_table(
         FingerprintError: The run holds repeats of another analysis.
     """
     analysis = work.analysis
-    analysis.check_codes()
+    analysis.check_runs_on(work.array)
     parts = [work.task.digest(), work.array, analysis, work.seed, work.margin, conditions]
     path = None if cache is None else cache / f"{digest_of(parts)}.json"
     if path is not None and (cached := _cached(path)) is not None:

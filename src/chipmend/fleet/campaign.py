@@ -191,8 +191,8 @@ class Campaign:
             "seed": setup.seed,
             "hindsight": setup.hindsight,
             "margin": setup.margin,
-            "shipped before": {} if self._since is None else self._since.fingerprint(),
-            "what is broken": {id_: faults.digest() for id_, faults in self._broken.items()},
+            "what 'since' gives": {} if self._since is None else self._since.fingerprint(),
+            "what 'truth' gives": {id_: faults.digest() for id_, faults in self._broken.items()},
         }
         return plain(fingerprint(self.task, self.chips, plan, self._threads))
 
@@ -221,19 +221,19 @@ class Campaign:
                     f"maps of its analysis have {'none' if stuck else 'some'}",
                     hint="give analysis.bit_rates where chips have stuck bits, and only there",
                 )
-            if analysis.trial is not None and stuck != (analysis.trial.stuck is not None):
+            if analysis.trial is not None and stuck != analysis.trial.has_stuck_bits:
                 raise PlanError(
                     f"{policy.name}: chips of the lot have {'' if stuck else 'no '}stuck bits, and "
                     f"its trial lot has {'none' if stuck else 'some'}",
                     hint="make the trial lot as chips of the lot come: analysis.trial.stuck",
                 )
-            if analysis.trial is not None and analysis.trial.macs and not self._in_codes:
+            if analysis.trial and analysis.trial.has_stuck_macs and not self._in_codes:
                 raise PlanError(
                     f"{policy.name}: chips of the lot have no stuck bits in datapaths, and its "
                     f"trial lot has some",
                     hint="make the trial lot as chips of the lot come: analysis.trial.macs",
                 )
-            analysis.check_codes()
+            analysis.check_runs_on(self.setup.array)
 
     def _tables(self, clean: Float64[np.ndarray, " samples"]) -> dict[str, ResilienceTable]:
         """The table of each policy that goes by one; policies with the same analysis share it."""

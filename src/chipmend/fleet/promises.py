@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.shift import Shift, can_tell, shifts
+from chipmend.errors import PlanError
 from chipmend.faults.maps import Chip
 from chipmend.faults.traits import traits_of
 from chipmend.hardware.array import Array
 from chipmend.policy.protocol import Policy, Promises
 from chipmend.resilience.table import ResilienceTable
-from chipmend.resilience.trial import TrialLot
+from chipmend.resilience.trial import TrialFile, TrialLot
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,9 @@ class Likeness:
     too_few: bool = False
 
 
-def likeness(trial: TrialLot, chips: Sequence[Chip], array: Array, seed: int) -> Likeness:
+def likeness(
+    trial: TrialFile | TrialLot, chips: Sequence[Chip], array: Array, seed: int
+) -> Likeness:
     """Compare a lot with a trial lot by the maps alone, and warn where it is not like it.
 
     Args:
@@ -60,8 +63,13 @@ def likeness(trial: TrialLot, chips: Sequence[Chip], array: Array, seed: int) ->
         chips: The lot.
         array: The array; its memory states its words if bits are stuck.
         seed: The seed of the run.
+
+    Raises:
+        PlanError: Chips of the lot are in the trial lot.
     """
-    maps = [trial.chip(array, number, seed=seed).faults for number in range(trial.count)]
+    known = [trial.chip(array, number, seed=seed) for number in range(trial.count)]
+    _check_others(known, chips)
+    maps = [chip.faults for chip in known]
     found = [chip.faults for chip in chips if not chip.faults.fatal]
     if not found:
         return Likeness()
@@ -82,6 +90,18 @@ def likeness(trial: TrialLot, chips: Sequence[Chip], array: Array, seed: int) ->
             shift.promised,
         )
     return Likeness(shifts=differ, too_few=too_few)
+
+
+def _check_others(known: Sequence[Chip], chips: Sequence[Chip]) -> None:
+    """Refuse to promise something of chips by themselves."""
+    names = {chip.id: chip.faults.digest() for chip in known}
+    same = [chip.id for chip in chips if names.get(chip.id) == chip.faults.digest()]
+    if same:
+        raise PlanError(
+            f"{len(same)} chips of the lot are in its trial lot as well, as {same[0]}: what is "
+            "promised by chips is promised of others",
+            hint="give an earlier lot for analysis.trial.file",
+        )
 
 
 def promising(policies: Sequence[Policy]) -> list[Promises]:

@@ -39,7 +39,7 @@ from chipmend.protect.design.evaluation import Targets
 from chipmend.protect.design.parameters import Space
 from chipmend.protect.search.settings import Searching
 from chipmend.resilience.analysis import Analysis
-from chipmend.resilience.trial import TrialLot
+from chipmend.resilience.trial import TrialFile, TrialLot
 from chipmend.steps import Form, Step
 
 _RATES = (
@@ -57,6 +57,7 @@ _EITHER = {
     "chips.rate": "chips: write file, or rate and count",
     "constraint.accuracy": "constraint: write drop, or accuracy",
     "analysis.until.accuracy": "analysis.until: write drop, or accuracy",
+    "analysis.trial.rate": "analysis.trial: write file, or rate",
     "analysis.trial.until.accuracy": "analysis.trial.until: write drop, or accuracy",
 }
 """What to write in a table that has none of the fields that tell its alternatives apart."""
@@ -89,7 +90,18 @@ TABLES: Mapping[str, tuple[type, ...]] = {
     "policy": _POLICIES,
     "policies": _POLICIES,
     "analysis": (
-        *(Analysis, TrialLot, StuckAt, MacsAt, Drop, Accuracy, Uniform, Clustered, Lines),
+        *(
+            Analysis,
+            TrialFile,
+            TrialLot,
+            StuckAt,
+            MacsAt,
+            Drop,
+            Accuracy,
+            Uniform,
+            Clustered,
+            Lines,
+        ),
         *(*get_args(Cells), *_STEPS),
     ),
     "execution": (Execution,),
@@ -170,7 +182,7 @@ def _known_fields(place: Sequence[str | int], plan: type) -> set[str]:
     """Fields that may have been meant: those of the table, or the tables themselves."""
     if len(place) == 1:
         return {f.name for f in fields(plan)} | ({"policy"} if plan is Plan else set())
-    return {f.name for kind in TABLES[str(place[0])] for f in fields(kind)}
+    return {f.name for kind in TABLES[str(place[0])] for f in fields(kind) if f.init}
 
 
 def _not_beside(place: Sequence[str | int], tables: Any) -> str:

@@ -3,7 +3,7 @@
 import json
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,10 @@ from chipmend.plan.tables import Plan
 
 KEPT = "plan.json"
 Kind = TypeVar("Kind", Plan, DesignPlan)
-_PATHS = (("model", "weights"), ("data", "path"), ("chips", "file"), ("execution", "run"))
+_PATHS = (
+    *(("model", "weights"), ("data", "path"), ("chips", "file"), ("execution", "run")),
+    ("analysis", "trial", "file"),
+)
 
 
 def read_plan(path: str | Path) -> tuple[Plan, dict[str, Any]]:
@@ -155,12 +158,20 @@ def _from(folder: Path, tables: dict[str, Any]) -> dict[str, Any]:
     Raises:
         PlanError: One of them is no path.
     """
-    for table, key in _PATHS:
-        found = tables.get(table)
-        if isinstance(found, dict) and isinstance(found.get(key), str):
-            if "\0" in found[key]:
-                raise PlanError(
-                    f"{table}.{key} is no path: {found[key]!r}", hint="leave out its null character"
-                )
-            tables[table] = {**found, key: folder / found[key]}
+    for path in _PATHS:
+        tables = _with_path(folder, tables, path, ".".join(path))
     return tables
+
+
+def _with_path(
+    folder: Path, tables: dict[str, Any], place: Sequence[str], said: str
+) -> dict[str, Any]:
+    """Tables in which one path, if it is there, is taken from a folder."""
+    name, found = place[0], tables.get(place[0])
+    if isinstance(found, dict) and place[1:]:
+        return {**tables, name: _with_path(folder, found, place[1:], said)}
+    if not isinstance(found, str) or place[1:]:
+        return tables
+    if "\0" in found:
+        raise PlanError(f"{said} is no path: {found!r}", hint="leave out its null character")
+    return {**tables, name: folder / found}

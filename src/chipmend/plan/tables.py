@@ -249,7 +249,8 @@ class Plan:
 
     def files(self) -> list[Path]:
         """Files that the plan reads."""
-        named = [getattr(self.model, "weights", None), getattr(self.chips, "file", None)]
+        whose = (self.model, "weights"), (self.chips, "file"), (self.analysis.trial, "file")
+        named = [getattr(table, name, None) for table, name in whose]
         return [path for path in named if path is not None]
 
     def task(self) -> Task:

@@ -3,7 +3,7 @@
 from chipmend.resilience.analysis import Analysis, trajectory
 from chipmend.resilience.ladder import Ladder
 from chipmend.resilience.table import UNREACHABLE, ResilienceTable, Rung, Trajectory
-from chipmend.resilience.trial import TrialLot
+from chipmend.resilience.trial import TrialFile, TrialLot
 
 __all__ = [
     "UNREACHABLE",
@@ -12,6 +12,7 @@ __all__ = [
     "ResilienceTable",
     "Rung",
     "Trajectory",
+    "TrialFile",
     "TrialLot",
     "trajectory",
 ]

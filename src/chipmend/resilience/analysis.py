@@ -39,7 +39,7 @@ from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.prune import effective_rate, weights_per_pe
 from chipmend.repairs.workbench import Tick, Workbench
 from chipmend.resilience.table import SURE, Point, Rung, Trajectory, check_amounts
-from chipmend.resilience.trial import TrialLot
+from chipmend.resilience.trial import TrialFile, TrialLot
 from chipmend.steps import Anytime, Assess, Measure, Recipe, Retrain, Step
 
 RATES = (0.01, 0.1, 0.2, 0.35, 0.5)
@@ -84,7 +84,7 @@ class Analysis:
     bit_rates: tuple[float, ...] = ()
     cells: Annotated[Cells, ByKind()] = field(default_factory=Scattered)
     at_1: float = 0.5
-    trial: TrialLot | None = None
+    trial: Annotated[TrialFile | TrialLot, ByField("file", "rate")] | None = None
     in_codes: bool = False
 
     def __post_init__(self) -> None:
@@ -167,12 +167,18 @@ class Analysis:
         faults = self.trial.chip(array, job.number, seed=seed).faults
         return Point(faults.rate, faults.stuck.rate if faults.stuck else 0.0), faults
 
-    def check_codes(self) -> None:
-        """Refuse an analysis of networks that chips with stuck bits would not compute.
+    def check_runs_on(self, array: Array) -> None:
+        """Refuse an analysis of networks that its chips would not compute.
+
+        Args:
+            array: The array.
 
         Raises:
-            TableError: A recipe of it chooses no codes.
+            TableError: Chips have stuck bits, and a recipe chooses no codes.
+            FaultMapError: The trial lot is of another array.
         """
+        if self.trial is not None:
+            self.trial.check_fits(array)
         recipes = (self.start, *self.rungs)
         if self.needs_codes and not all(is_quantized(recipe) for recipe in recipes):
             raise TableError(
@@ -183,13 +189,13 @@ class Analysis:
     @property
     def needs_codes(self) -> bool:
         """Whether networks have to be codes."""
-        hit = self.trial is not None and self.trial.macs is not None
+        hit = self.trial is not None and self.trial.has_stuck_macs
         return self.in_codes or self.has_stuck_bits or hit
 
     @property
     def has_stuck_bits(self) -> bool:
         """Whether bits of any of its maps are stuck."""
-        return bool(self.bit_rates or (self.trial and self.trial.stuck))
+        return bool(self.bit_rates or (self.trial and self.trial.has_stuck_bits))
 
     def repairs(self) -> tuple[Step, ...]:
         """All steps that are carried out beside retraining and looks."""

@@ -1,16 +1,21 @@
 """What a table with rungs says of a chip: which repair will do, and how much retraining is left.
 
 A chip is placed by its damage: an assessment from second moments, for which no sample is looked at.
-Accuracy falls with damage, so what was seen of chips is fitted by a falling line [Barlow1972].
+Accuracy falls with damage, so what was seen of chips is fitted by a falling line [Barlow1972] whose
+steps are joined at their middles [Oron2017]: then chips of different damage are told apart.
 
 References:
     [Barlow1972] Barlow, Bartholomew, Bremner, Brunk, "Statistical inference under order
         restrictions", 1972 (isotonic regression).
+    [Oron2017] Oron, Flournoy, "Centered isotonic regression: point and interval estimation for
+        dose-response studies", Statistics in Biopharmaceutical Research 9(3), 2017.
 """
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64
@@ -20,11 +25,13 @@ from chipmend.resilience.table import (
     SURE,
     UNREACHABLE,
     ResilienceTable,
-    Rung,
     Trajectory,
     accuracy_wanted,
     faulty_pes,
 )
+
+Line = tuple[Float64[np.ndarray, " points"], Float64[np.ndarray, " points"]]
+"""Places, ascending, and what falls along them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +52,15 @@ class Ladder:
             damage: The chip's assessment.
 
         Returns:
-            The accuracy on the falling line, from the clean network's where there is no damage.
+            The accuracy on the falling line, which begins with the clean network's where there is
+            no damage, and falls on as it did last beyond what was seen.
         """
-        from scipy.optimize import isotonic_regression  # slow to import
-
-        seen = [(damage, seen.accuracy) for damage, seen in self._seen(rung)]
-        places, accuracies = zip((0.0, self.table.clean_accuracy), *seen, strict=True)
-        fitted = isotonic_regression(accuracies, increasing=False).x
-        return float(np.interp(damage, places, fitted))
+        places, accuracies = self._line(rung)
+        beyond = damage - places[-1]
+        if beyond > 0 and len(places) > 1:
+            slope = (accuracies[-1] - accuracies[-2]) / (places[-1] - places[-2])
+            return max(0.0, float(accuracies[-1] + slope * beyond))
+        return float(np.interp(damage, places, accuracies))
 
     def promising(self, first: int, damage: float, constraint: Constraint) -> int:
         """The first rung from one on that is expected to do; the last one, if none is.
@@ -132,7 +140,29 @@ class Ladder:
                 return ee
         return sum(own[-1:]) + self.table.needed(repeat, constraint)
 
-    def _seen(self, rung: int) -> list[tuple[float, Rung]]:
-        """Damage and what was seen of every repeat, the least damaged first."""
-        seen = [(t.damage, t.rungs[rung]) for t in self.table.trajectories if t.damage is not None]
-        return sorted(seen, key=lambda each: each[0])
+    def _line(self, rung: int) -> Line:
+        """What a rung leads to, by damage."""
+        if rung not in self._lines:
+            seen = [
+                (t.damage, t.rungs[rung].accuracy)
+                for t in self.table.trajectories
+                if t.damage is not None
+            ]
+            self._lines[rung] = _falling([(0.0, self.table.clean_accuracy), *seen])
+        return self._lines[rung]
+
+    @cached_property
+    def _lines(self) -> dict[int, Line]:
+        return {}
+
+
+def _falling(points: Sequence[tuple[float, float]]) -> Line:
+    """The falling line nearest to some points: the middles of its steps, and their values."""
+    from scipy.optimize import isotonic_regression  # slow to import
+
+    places, values = zip(*points, strict=True)
+    each, at, counts = np.unique(places, return_inverse=True, return_counts=True)
+    means = np.bincount(at, values) / counts
+    fitted = isotonic_regression(means, weights=counts, increasing=False).x
+    steps, step = np.unique(-fitted, return_inverse=True)
+    return np.bincount(step, each * counts) / np.bincount(step, counts), -steps
