@@ -20,7 +20,7 @@ from chipmend.confidence.shift import shifts
 from chipmend.faults.traits import traits_of
 from chipmend.policy import Group, Observation, Scrap, Ship
 from chipmend.recipes import BYPASS, merged
-from chipmend.resilience import ResilienceTable, Trajectory
+from chipmend.resilience import Analysis, ResilienceTable, Trajectory
 from chipmend.steps import Assess, Compensate, Measure, OneShot, Remap
 from decisions.bench import KINDS, LENIENT, Bench, Row, row_of
 
@@ -35,8 +35,10 @@ RUNGS = (
 )
 CASCADE = cm.Cascade(rungs=RUNGS, amounts=(0.0, 0.1), coverage=COVERAGES[0])
 REAL = 200
-MOST = 0.25
-"""Highest fault rate of chips that Reduce is calibrated on."""
+MOST, MOST_OF_CASCADE = 0.25, 0.4
+"""Highest fault rates of chips that Reduce, and the cascade, are calibrated on."""
+RATES_OF_CASCADE = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
+"""Rates at which the cascade learns what its rungs come to, up to those of the chips."""
 LOTS, OF_LOT = 40, 100
 RANGES = ((0.02, 0.2), (0.05, 0.15), (0.02, 0.4))
 SIZES = (32, 64)
@@ -49,11 +51,13 @@ def trial(bench: Bench, kind: str, most: float) -> cm.TrialLot:
     return cm.TrialLot(rate=(0.02, most), count=count, spatial=KINDS[kind])
 
 
-def tables_of(bench: Bench, policy: cm.Reduce | cm.Cascade, within: cm.Drop, most: float) -> Tables:
+def tables_of(
+    bench: Bench, policy: cm.Reduce | cm.Cascade, grid: Analysis, within: cm.Drop, most: float
+) -> Tables:
     """A policy's table with each pool as its trial lot."""
     found = {}
     for kind in KINDS:
-        usual = replace(bench.grid, trial=trial(bench, kind, most))
+        usual = replace(grid, trial=trial(bench, kind, most))
         analysis = policy.analysis(usual, within)
         assert analysis is not None
         found[kind] = bench.table(f"pool of {kind} chips for {policy.kind}", analysis)
@@ -63,13 +67,14 @@ def tables_of(bench: Bench, policy: cm.Reduce | cm.Cascade, within: cm.Drop, mos
 def reduce_tables(bench: Bench) -> Tables:
     """Reduce's."""
     small = 0.5 if bench.quick else COVERAGES[0]
-    return tables_of(bench, cm.Reduce(coverage=small), LENIENT, MOST)
+    return tables_of(bench, cm.Reduce(coverage=small), bench.grid, LENIENT, MOST)
 
 
 def cascade_tables(bench: Bench) -> Tables:
     """The cascade's."""
     small = 0.5 if bench.quick else COVERAGES[0]
-    return tables_of(bench, replace(CASCADE, coverage=small), STRICT, 0.4)
+    grid = bench.grid if bench.quick else replace(bench.grid, rates=RATES_OF_CASCADE)
+    return tables_of(bench, replace(CASCADE, coverage=small), grid, STRICT, MOST_OF_CASCADE)
 
 
 def reduced(
@@ -103,7 +108,7 @@ def unseen(
 
 
 def _shipped_unseen(policy: cm.Cascade, table: ResilienceTable, chip: Trajectory) -> int | None:
-    """The rung that a chip ships from; none if it is looked at first."""
+    """The rung that a chip ships from; none if it is looked at first, or has no faults."""
     group = Group(chips=("x",), effective_rate=chip.effective_rate)
     seen: list[Observation] = []
     while not isinstance(action := policy.next(group, STRICT, seen, table), Ship | Scrap | Measure):
@@ -111,8 +116,8 @@ def _shipped_unseen(policy: cm.Cascade, table: ResilienceTable, chip: Trajectory
         seen.append(Observation(action, damage=damage))
     if not isinstance(action, Ship):
         return None
-    done = merged(tuple(each.step for each in seen))
-    return next(at for at, rung in enumerate(RUNGS) if merged(rung) == done)
+    places = {merged(rung): at for at, rung in enumerate(RUNGS)}
+    return places.get(merged(tuple(each.step for each in seen)))
 
 
 def drawn(bench: Bench, policy: str, tables: Tables) -> list[Row]:
