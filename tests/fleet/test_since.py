@@ -272,12 +272,13 @@ def test_nothing_ships_unseen_and_nothing_is_promised(task, array, first, tmp_pa
     policy = Cascade(
         rungs=RUNGS, retrain=RETRAIN, amounts=(0.0, 0.5), coverage=0.5, most=0.5, increment=0.5
     )
-    analysis = replace(ANALYSIS, trial=TrialLot(rate=(0.05, 0.3), count=6))
+    # too few chips for the check to see that what broke lies in one row
+    analysis = replace(ANALYSIS, trial=TrialLot(rate=(0.05, 0.3), count=5))
     now = [*(aged(chip, 8) for chip in lot), Chip("new", aged(lot[0]).faults)]
     given = {"policies": [policy], "analysis": analysis, "verify": "none"}
     given["constraint"] = Drop(0.1)
     anew = run_of(task, now, array, tmp_path / "anew", **given)
-    assert all("unseen" in record.reason for record in anew.records)
+    assert {"c0", "new"} <= {r.chip for r in anew.records if "unseen" in r.reason}
     outcome = run_of(task, now, array, tmp_path / "again", since=before, **given)
     assert outcome.promises == {}
     for record in outcome.records:
