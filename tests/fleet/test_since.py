@@ -274,9 +274,9 @@ def test_nothing_ships_unseen_and_nothing_is_promised(task, array, first, tmp_pa
     )
     # too few chips for the check to see that what broke lies in one row
     analysis = replace(ANALYSIS, trial=TrialLot(rate=(0.05, 0.3), count=5))
-    now = [*(aged(chip, 8) for chip in lot), Chip("new", aged(lot[0]).faults)]
+    now = [*(aged(chip, 6) for chip in lot), Chip("new", aged(lot[0]).faults)]
     given = {"policies": [policy], "analysis": analysis, "verify": "none"}
-    given["constraint"] = Drop(0.1)
+    given["constraint"] = Drop(0.06)
     anew = run_of(task, now, array, tmp_path / "anew", **given)
     assert {"c0", "new"} <= {r.chip for r in anew.records if "unseen" in r.reason}
     outcome = run_of(task, now, array, tmp_path / "again", since=before, **given)
