@@ -8,7 +8,7 @@ import pytest
 from campaigns import ARRAY, CONSTRAINT, RETRAIN, records
 from chipmend.bundle import read_bundle
 from chipmend.errors import PlanError, TableError
-from chipmend.faults import Chip, make_chips
+from chipmend.faults import Chip, make_chips, write_lot
 from chipmend.faults.stuck_at import StuckAt
 from chipmend.fleet import analyze, mend, read_outcome
 from chipmend.fleet.ledger import SHIPPED, Bin
@@ -18,7 +18,7 @@ from chipmend.network.filling import filled
 from chipmend.policy import Cascade, EFat, Fixed, FixedSteps, Reduce, UntilMet
 from chipmend.policy.cascade import CODED_RUNGS
 from chipmend.recipes import is_quantized
-from chipmend.resilience import Analysis, TrialLot
+from chipmend.resilience import Analysis, TrialFile, TrialLot
 from chipmend.steps import FAQ, Prune, Quantize
 
 CODED = (Prune(), Quantize(form=FAQ(), samples=64))
@@ -120,6 +120,23 @@ def test_promises_and_fusing_know_both_kinds(task, array, lot, policy):
         assert all(t.effective_rate > 0 and t.effective_bit_rate > 0 for t in table.trial)
         (promise,) = outcome.promises.values()
         assert promise.trial == 6
+
+
+def test_an_earlier_lot_of_both_kinds_may_be_the_trial_lot(task, array, lot, tmp_path):
+    stuck = StuckAt(rate=(0.01, 0.1))
+    earlier = make_chips(array, rate=(0.05, 0.4), count=4, stuck=stuck, seed=9)
+    write_lot(earlier, tmp_path / "earlier.npz")
+    policy = Reduce(start=CODED, retrain=RETRAIN, coverage=0.5)
+    trial = TrialFile(file=tmp_path / "earlier.npz")
+    outcome = mend(
+        task, lot, array=array, constraint=CONSTRAINT, policies=[policy], workers=1, threads=1,
+        analysis=replace(ANALYSIS, trial=trial),
+    )  # fmt: skip
+    (table,) = outcome.tables.values()
+    assert [t.bit_rate for t in table.trial] == pytest.approx(
+        [c.faults.stuck.rate for c in earlier]
+    )
+    assert all(record.bin in {*SHIPPED, Bin.SCRAPPED} for record in outcome.records)
 
 
 def test_records_tell_the_rate_among_the_network_s_weights(campaign, task, array, lot):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,13 @@ def test_another_content_of_the_file_is_another_lot(tmp_path):
     assert digest_of(first) != digest_of(second)
     assert (second.count, second.has_stuck_bits, second.has_stuck_macs) == (2, False, True)
     assert digest_of(TrialFile(file=path)) == digest_of(second)
+
+
+def test_stuck_bits_of_datapaths_that_are_bypassed_need_no_codes(tmp_path):
+    (chip,) = make_chips(ARRAY, rate=0.0, count=1, macs=MacsAt(count=1))
+    bypassed = replace(chip.faults, faulty_pes=np.ones((16, 16), bool))
+    write_lot([Chip("a", bypassed)], tmp_path / "lot.npz")
+    assert not TrialFile(file=tmp_path / "lot.npz").has_stuck_macs
 
 
 def test_a_file_of_no_chips_is_refused(tmp_path):

@@ -14,7 +14,7 @@ def report(
     /,
     *,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
-    csv: Annotated[Path | None, Parameter(name="--csv")] = None,
+    csv: Path | None = None,
     wafers: bool = False,
     json: Json = None,
 ) -> None:

@@ -130,7 +130,8 @@ class TrialFile:
     @property
     def has_stuck_macs(self) -> bool:
         """Whether bits of its datapaths are stuck, which nothing bypasses."""
-        return self._lot.macs.size > 0
+        hit = set(self._lot.macs[0].tolist())
+        return any(self._lot[number].faults.live for number in self._numbers if number in hit)
 
     def check_fits(self, array: Array) -> None:
         """Refuse chips of another array, or of another weight memory.
