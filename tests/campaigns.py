@@ -1,9 +1,8 @@
 """Tiny campaigns that several tests, and processes that tests kill, run in the same way."""
 
 import json
-import sys
+import os
 import time
-from pathlib import Path
 
 from chipmend.confidence import Drop
 from chipmend.faults import make_chips
@@ -85,22 +84,22 @@ class Slowed:
         return result
 
 
-def run_to_the_end():
+def run_to_the_end(folder):
     """Mend in ``FOLDER/run`` with two slow workers, and write the records beside it."""
     from chipmend.fleet.local import LocalProcesses
 
-    folder = Path(sys.argv[1])
+    os.environ["CHIPMEND_CACHE"] = str(folder / "cache")
     run = LocalProcesses.run
     LocalProcesses.run = lambda self, work, jobs, **ears: run(self, Slowed(work, 1.0), jobs, **ears)
     outcome = mended(tiny_task(), run=folder / "run", workers=2)
     (folder / "records.json").write_text(json.dumps(records(outcome)))
 
 
-def run_for_ever():
+def run_for_ever(folder):
     """Tell of an epoch-equivalent of work, and never end the job."""
     from chipmend.fleet import mending, runner
 
-    folder = Path(sys.argv[1])
+    os.environ["CHIPMEND_CACHE"] = str(folder / "cache")
     runner.PROGRESS_SECONDS = 0.0
 
     def never_end(self, job, tick):

@@ -1,19 +1,18 @@
 import base64
 import contextlib
 import json
-import os
+import multiprocessing
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+import campaigns
 from campaigns import (
     ANALYSIS,
     ARRAY,
@@ -36,6 +35,7 @@ from chipmend.errors import (
 from chipmend.faults import Chip, FaultMap, png_picture
 from chipmend.fleet import mend
 from chipmend.fleet.ledger import Bin
+from chipmend.fleet.local import PRELOADED
 from chipmend.fleet.setup import Setup
 from chipmend.policy import Cascade, Fixed, FixedSteps, Reduce, UntilMet
 from chipmend.repairs import Cost, pruned_weights
@@ -76,19 +76,21 @@ def test_a_finished_run_is_not_worked_on_again(task, tmp_path, undisturbed, monk
 def test_records_equal_an_undisturbed_run_after_any_kill(task, tmp_path, undisturbed):
     """Six processes are killed at random moments of their work; the seventh is left to end."""
     moments, kept = random.Random(1), []
-    script = [sys.executable, "-c", "import campaigns; campaigns.run_to_the_end()", str(tmp_path)]
     while len(kept) < 6:
         begun = _kept(tmp_path)["attempts"]
-        process = subprocess.Popen(script, cwd=_tests(), env=_environment(tmp_path))
-        while process.poll() is None and not _works_on(tmp_path, begun, least=len(kept)):
+        process = _begun(campaigns.run_to_the_end, tmp_path)
+        while process.is_alive() and not _works_on(tmp_path, begun, least=len(kept)):
             time.sleep(0.01)
         time.sleep(moments.uniform(0.0, 0.6))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, "it ended before it was killed"
         kept.append(_kept(tmp_path))
     assert any(0 < each["analysis"] < 4 for each in kept)  # in the midst of the analysis
     assert any(0 < each["mend"] < 4 for each in kept)  # and of the lot
-    subprocess.run(script, cwd=_tests(), env=_environment(tmp_path), check=True)
+    process = _begun(campaigns.run_to_the_end, tmp_path)
+    process.join()
+    assert process.exitcode == 0
     assert json.loads((tmp_path / "records.json").read_text()) == undisturbed
 
 
@@ -114,13 +116,12 @@ def _kept(folder):
 
 
 def test_work_lost_to_a_kill_is_on_the_bill(task, tmp_path):
-    script = [sys.executable, "-c", "import campaigns; campaigns.run_for_ever()", str(tmp_path)]
-    process = subprocess.Popen(script, cwd=_tests(), env=_environment(tmp_path))
+    process = _begun(campaigns.run_for_ever, tmp_path)
     while not (tmp_path / "told").exists():
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.05)
     process.kill()
-    process.wait()
+    process.join()
     outcome = mended(task, run=tmp_path / "run", policies=[Fixed(epochs=0.5)])
     assert outcome.lost.ee >= 1.0
     assert outcome.lost.seconds > 0
@@ -331,9 +332,10 @@ def test_mend_is_the_same_with_its_defaults_spelled_out(task):
     assert outcome.paths == {"c0": []}
 
 
-def _tests():
-    return Path(__file__).parents[1]
-
-
-def _environment(folder):
-    return {**os.environ, "CHIPMEND_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+def _begun(campaign, folder):
+    """The campaign in a process of its own, which inherits nothing that this one has computed."""
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload([*PRELOADED])
+    process = context.Process(target=campaign, args=(folder,))
+    process.start()
+    return process

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 TRIES = 2
 """Workers that a job may cost before it counts as failed."""
 
+PRELOADED = (__name__, "torch._dynamo")
+"""What workers find imported; the second is what optimizers import when first used."""
+
 _PICKLE_ERRORS = (pickle.PicklingError, AttributeError, TypeError)
 
 
@@ -221,7 +224,7 @@ def _process(target: Callable[..., object], *given: object) -> BaseProcess:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn").Process(target=target, args=given, daemon=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([*PRELOADED])
     return context.Process(target=target, args=given, daemon=True)
 
 
