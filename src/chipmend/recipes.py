@@ -92,7 +92,7 @@ def begins_anew(step: Step) -> bool:
 
 
 def is_patched(recipe: Sequence[Step]) -> bool:
-    """Whether a recipe comes to the network that a chip was shipped before, patched."""
+    """Whether a recipe goes on from the network that a chip was shipped before."""
     return any(isinstance(step, Patch) for step in merged(tuple(recipe)))
 
 
@@ -205,7 +205,8 @@ def merged(recipe: Recipe) -> Recipe:
     statistics that were estimated anew before they are once more, or before a retraining: that
     looks at the statistics of its own batches, and estimates in the end. Matching moves biases too,
     so it lasts until norms are matched again. Retrainings in a row are one where the schedule
-    allows. Nothing goes on from a patched network: whatever follows begins with the clean one.
+    allows. Only retraining goes on from a patched network: what else follows begins with the clean
+    one.
 
     Example:
         >>> from chipmend.steps import Prune
@@ -225,6 +226,8 @@ def merged(recipe: Recipe) -> Recipe:
         if isinstance(step, Patch):
             steps = [step]
             continue
+        if steps and isinstance(steps[0], Patch) and not isinstance(step, Retrain):
+            steps = []
         if isinstance(step, Remap):
             steps = [step, *(each for each in steps if isinstance(each, Prune))]
             continue
@@ -251,8 +254,6 @@ def mapping_of(recipe: Recipe) -> tuple[Remap, ...]:
 
 def _leaves_no_trace(step: Step, after: Step) -> bool:
     """Whether a step does nothing that lasts once another follows."""
-    if isinstance(step, Patch):
-        return True
     if begins_anew(after):
         return isinstance(step, Compensate | Recalibrate | Quantize)
     if not isinstance(step, Recalibrate):

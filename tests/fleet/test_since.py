@@ -1,10 +1,12 @@
 """Chips with new fault maps go on from what an earlier run shipped to them."""
 
+import copy
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from campaigns import ANALYSIS, ARRAY, RETRAIN, records
@@ -16,13 +18,17 @@ from chipmend.faults import Chip, FaultMap, StuckAt, StuckBits, make_chips
 from chipmend.faults.screening import Margin
 from chipmend.fleet import Bin, mend, read_outcome
 from chipmend.fleet.ledger import SHIPPED
+from chipmend.fleet.since import read_since
 from chipmend.hardware import Array, WeightMemory
 from chipmend.network import gemms
 from chipmend.network.task import Task
-from chipmend.policy import Cascade, EFat, FixedSteps, Reduce, UntilMet
+from chipmend.policy import Cascade, EFat, Fixed, FixedSteps, Reduce, UntilMet
+from chipmend.repairs import Workbench, pruned_weights
+from chipmend.repairs.retrain import Retraining
 from chipmend.resilience import TrialLot
+from chipmend.seeds import chip_seed
 from chipmend.steps import FAQ, Compensate, OneShot, Patch, Prune, Quantize, Recalibrate, Remap
-from conftest import tiny_network, tiny_split, tiny_task
+from conftest import state, tiny_network, tiny_split, tiny_task
 
 CONSTRAINT = Drop(0.3)
 MOMENTS = OneShot(samples=64, places=500)
@@ -182,6 +188,69 @@ def test_what_a_patch_does_not_do_for_is_mended_anew_and_both_are_billed(
         task, [aged(lot[3])], array, tmp_path / "alone", policies=[policy], constraint=Drop(0.0)
     )
     assert record.cost.measure > alone.records[0].cost.measure
+
+
+@pytest.mark.parametrize("in_codes", [False, True], ids=["real numbers", "codes"])
+def test_what_had_been_retrained_is_trained_on_after_the_patch(task, array, tmp_path, in_codes):
+    lot = lot_of(array, StuckAt(rate=0.02) if in_codes else None)[2:]
+    start = (Prune(), Quantize(form=FAQ(), samples=64)) if in_codes else (Prune(),)
+    trained = Fixed(epochs=0.5, retrain=RETRAIN, start=start)
+    run_of(task, lot, array, tmp_path / "first", policies=[trained], verify="none")
+    policy = UntilMet(increment=0.5, most=8.0, retrain=RETRAIN, start=start)
+    now, given = [aged(chip, 8) for chip in lot], {"policies": [policy], "constraint": Drop(0.15)}
+    outcome = run_of(task, now, array, tmp_path / "r", since=tmp_path / "first", **given)
+    for record, chip in zip(outcome.records, now, strict=True):
+        assert record.bin == Bin.RETRAINED
+        assert record.reason.endswith("holds again with confidence 0.975")
+        assert record.bundle.verified.holds
+        bundle = read_bundle(tmp_path / "r" / record.bundle.folder)
+        earlier = read_bundle(tmp_path / "first" / record.bundle.folder)
+        *before, patch, retrain = bundle.steps
+        assert tuple(before) == earlier.steps
+        assert (patch.bundle, patch.in_codes) == (earlier.digest, in_codes)
+        assert bundle.in_codes == in_codes
+        assert retrain.epochs == sum(s.epochs for s in record.steps if s.kind == "retrain") > 0
+        base, digest = read_base(base_beside(bundle.path, bundle.base))
+        repair = bundle.repair(base, digest)
+        for name, lost in base.lost(chip.faults.unusable, repair.positions).items():
+            assert not repair.tensors[name][lost].any()
+
+
+def test_a_chip_as_it_was_is_trained_on_for_a_stricter_constraint(task, array, tmp_path):
+    lot = lot_of(array)[3:]
+    run_of(task, lot, array, tmp_path / "first", policies=[Fixed(epochs=0.1, retrain=RETRAIN)])
+    policy = UntilMet(increment=0.5, most=8.0, retrain=RETRAIN)
+    given = {"policies": [policy], "constraint": Drop(0.1), "since": tmp_path / "first"}
+    (record,) = run_of(task, lot, array, tmp_path / "r", **given).records
+    assert record.bin == Bin.RETRAINED
+    assert record.bundle.verified.holds
+    earlier = read_bundle(tmp_path / "first" / record.bundle.folder).steps
+    steps = read_bundle(tmp_path / "r" / record.bundle.folder).steps
+    assert steps[: len(earlier)] == earlier
+    assert [step.kind for step in steps[len(earlier) :]] == ["patch", "retrain"]
+
+
+def test_training_on_begins_with_the_patched_network(task, array, tmp_path):
+    """Steps of training by hand from the patched weights come to the same network."""
+    lot = lot_of(array)[3:]
+    run_of(task, lot, array, tmp_path / "first", policies=[Fixed(epochs=0.5, retrain=RETRAIN)])
+    (now,) = (aged(chip, 12) for chip in lot)
+    ((chip, last),) = read_since(tmp_path / "first", [now], array, task).bundles.items()
+    given = {"chip": chip, "seed": 0, "shipped": last.read()[0]}
+    bench = Workbench(task, array, now.faults, **given)
+    patched = state(bench.network((last.patch,)))
+    found = state(bench.network((last.patch, replace(RETRAIN, epochs=0.25))))
+    network = copy.deepcopy(task.model)
+    network.load_state_dict(patched)
+    by_hand = Retraining(
+        network, pruned_weights(task.model, now.faults.unusable, array), task.train,
+        loss=task.loss, settings=RETRAIN, seed=chip_seed(0, chip, "retrain"),
+    )  # fmt: skip
+    by_hand.advance(0.25, lambda _: None)
+    wanted = state(by_hand.network())
+    weights = [gemm.name for gemm in gemms(task.model)]
+    assert all(torch.equal(found[name], wanted[name]) for name in weights)
+    assert not any(torch.equal(found[name], patched[name]) for name in weights)
 
 
 def test_another_constraint_has_what_was_kept_looked_at(task, array, first, tmp_path):

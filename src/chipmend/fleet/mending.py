@@ -182,7 +182,7 @@ class Mending:
         self._ask(walk)
 
     def _bin(self, recipe: Recipe, bench: Workbench, job: Job) -> Bin:
-        if is_patched(recipe):
+        if is_patched(recipe) and not retrained_epochs(recipe):
             is_as_it_was = self.shipped[job.chips[0]].faults == job.faults.digest()
             return Bin.KEPT if is_as_it_was else Bin.PATCHED
         return _bin_of(_shipped(recipe, bench))

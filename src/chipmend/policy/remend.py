@@ -1,19 +1,23 @@
 """Re-mending: chips that have shipped before go on from what they have, and only then anew.
 
-The network that a chip was shipped is patched and looked at; where the constraint cannot be shown
-any more, the policy mends the chip as if it were new.
+The network that a chip was shipped is patched and looked at. Where the constraint cannot be shown
+any more, a network that had been retrained is trained on, if the policy retrains by increments;
+other chips the policy mends as if they were new.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 from chipmend.confidence.constraint import Constraint
-from chipmend.policy.looks import Looks
-from chipmend.policy.protocol import Action, Die, Group, Observation, Policy, Ship
+from chipmend.confidence.sequential import alpha_of_look
+from chipmend.policy.looks import Looks, networks_looked_at
+from chipmend.policy.protocol import Action, Die, Group, Observation, Policy, Scrap, Ship
+from chipmend.recipes import retrained_epochs
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Measure, Patch, Recipe
+from chipmend.steps import Measure, Patch, Recipe, Retrain
 
 CONFIDENCE = 0.95
 """Confidence that a patched network meets the constraint, where the policy states none."""
@@ -32,6 +36,26 @@ class Before:
 
     patch: Patch
     steps: Recipe = ()
+
+
+@runtime_checkable
+class ByIncrements(Protocol):
+    """A policy that retrains by increments, with looks between them, up to the most."""
+
+    @property
+    def retrain(self) -> Retrain:
+        """How."""
+        ...
+
+    @property
+    def increment(self) -> float:
+        """Epochs between two looks."""
+        ...
+
+    @property
+    def most(self) -> float:
+        """Epochs after which a chip is given up."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -79,7 +103,7 @@ class Remend:
         seen: Sequence[Observation],
         table: ResilienceTable | None,
     ) -> Action:
-        """Patch, look, ship; mend anew what that does not do for."""
+        """Patch, look, ship; train on, or mend anew, what that does not do for."""
         before = self.before.get(group.chips[0])
         if before is None:
             return self.policy.next(group, constraint, seen, table)
@@ -93,7 +117,28 @@ class Remend:
             if verdict:
                 sure = 1 - self._alpha_patched
                 return Ship(f"'{constraint}' still holds with confidence {sure:g}")
+        if isinstance(self.policy, ByIncrements) and retrained_epochs(before.steps):
+            return self._trained_on(self.policy, constraint, seen)
         return self._anew.next(group, constraint, seen[len(looked) :], table)
+
+    def _trained_on(
+        self, how: ByIncrements, constraint: Constraint, seen: Sequence[Observation]
+    ) -> Action:
+        """Train a patched network on, look, and ship or give up."""
+        done = retrained_epochs(tuple(observation.step for observation in seen))
+        if done:
+            left = self._alpha_left
+            alpha = alpha_of_look(left, max(1, networks_looked_at(seen) - 1))
+            verdict = self._looks.judge(seen, alpha)
+            if isinstance(verdict, Measure):
+                return verdict
+            if verdict:
+                return Ship(f"'{constraint}' holds again with confidence {1 - left:g}")
+        if (left := round(how.most - done, 9)) <= 0:
+            return Scrap(
+                f"'{constraint}' not shown to hold again within {how.most:g} epochs after a patch"
+            )
+        return replace(how.retrain, epochs=min(how.increment, left))
 
     @property
     def _alpha_patched(self) -> float:
@@ -101,6 +146,11 @@ class Remend:
         if not self._states_confidence:
             return 1 - CONFIDENCE
         return ALPHA_PATCHED * self._alpha
+
+    @property
+    def _alpha_left(self) -> float:
+        """Error probability that is left once a patched network has been looked at."""
+        return (1 - ALPHA_PATCHED) * self._alpha
 
     @property
     def _alpha(self) -> float:
@@ -119,7 +169,7 @@ class Remend:
         """The policy, with what is left of the error probability."""
         if not self._states_confidence:
             return self.policy
-        confidence = 1 - (1 - ALPHA_PATCHED) * self._alpha
+        confidence = 1 - self._alpha_left
         return replace(self.policy, confidence=confidence)  # pyright: ignore[reportArgumentType]
 
 

@@ -18,6 +18,7 @@ from chipmend.faults.maps import FaultMap
 from chipmend.network.gemm import gemms
 from chipmend.network.integer.codes import Codes
 from chipmend.network.integer.network import Lowering
+from chipmend.recipes import retrained_epochs
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.closed_form import Known, Moments, compensated, solving_for
 from chipmend.repairs.computing import Moves
@@ -123,9 +124,10 @@ class Patching:
         return Remapped(moved[1], moved_with(self._pruned, moved), 0)
 
     def history(self, done: Recipe) -> Recipe:
-        """Every step behind a patched network: what was shipped, if nothing has changed since."""
+        """Every step behind a patched network: what was shipped, if nothing was done since."""
         before = self.shipped
-        return before.steps if self.is_as_it_was else (*before.steps, *done)
+        untouched = self.is_as_it_was and not retrained_epochs(done)
+        return before.steps if untouched else (*before.steps, *done)
 
     def patch_(
         self, network: nn.Module, step: Patch, words: Mapping[str, Words]

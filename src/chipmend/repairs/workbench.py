@@ -363,7 +363,8 @@ class Workbench:
 
     def _coding(self, before: Recipe) -> Coding:
         """How a network that was quantized is trained on: as its codes were chosen."""
-        forms = [step.form for step in before if isinstance(step, Quantize)]
+        done = self._patching.history(before) if is_patched(before) else before
+        forms = [step.form for step in done if isinstance(step, Quantize)]
         unaware = isinstance(forms[-1], Naive)
         read = Words.unaware if unaware else Words.nearest
         return Coding(self._words(before), self._codes, read)
