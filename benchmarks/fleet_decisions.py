@@ -9,10 +9,10 @@ the worst of any lot. ``hidden_met_share`` is the share of shipped chips that me
 with a tenth of the faults hidden, under a margin. ``remend_over_mend`` is the cost after 1 % of the
 PEs broke, the worse of two lots, and ``remend_met_share`` how many of their chips meet it then.
 
-Campaigns are kept beside the JSON, and go on where they were.
+Campaigns are kept beside the JSON, and go on where they were; ``--only`` measures one part anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import record
@@ -76,16 +76,24 @@ def _met_again(rows: Sequence[Row]) -> float:
     return sum(row["met"] for row in again) / sum(row["chips"] for row in again)
 
 
+PARTS: dict[str, Callable[[Bench], list[Row]]] = {
+    "pairs": lambda _: [fusing.pairs()],
+    "shift check": coverage.alarms,
+    "coverage": coverage.rows,
+    "fresh lot": coverage.really,
+    "plans of eFAT": fusing.plans,
+    "fused lot": fusing.mended,
+    "mended again": again.rows,
+    "incomplete maps": screening.rows,
+}
+
+
 def main() -> None:
-    options = record.arguments(__doc__)
+    options = record.arguments(__doc__, parts=[*PARTS])
     folder: Path = options.json.with_suffix(".runs")
-    bench = Bench(folder, options.quick)
-    rows = [fusing.pairs(), *coverage.alarms(bench)]
-    tables = coverage.reduce_tables(bench)
-    rows += [*coverage.max_of_five(bench, tables), *coverage.drawn(bench, "Reduce", tables)]
-    rows += coverage.drawn(bench, "Cascade", coverage.cascade_tables(bench))
-    rows += [*coverage.really(bench), *fusing.plans(bench, tables["uniform"])]
-    rows += [*fusing.mended(bench), *again.rows(bench), *screening.rows(bench)]
+    bench, rows = Bench(folder, options.quick), record.kept(options)
+    for part in [options.only] if options.only else PARTS:
+        rows += PARTS[part](bench)
     record.write("fleet_decisions", options, figures_of(rows), rows)
 
 

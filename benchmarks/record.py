@@ -15,19 +15,36 @@ from chipmend.files import write_bytes
 LIBRARIES = ("numpy", "scipy", "torch")
 
 
-def arguments(description: str | None) -> argparse.Namespace:
+def arguments(description: str | None, parts: Sequence[str] = ()) -> argparse.Namespace:
     """Read the command line.
 
     Args:
         description: What the benchmark measures.
+        parts: Parts of it that may be measured anew by themselves.
 
     Returns:
-        ``quick``, whether fewer cases are wanted, and ``json``, the path of the result.
+        ``quick``, whether fewer cases are wanted, ``json``, the path of the result, and ``only``,
+        the part that is wanted anew; none if all are.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="fewer cases, within ten minutes")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the result")
+    if parts:
+        text = "measure this part anew, and keep what the result has of the others"
+        parser.add_argument("--only", choices=parts, help=text)
     return parser.parse_args()
+
+
+def kept(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows of the result that is there, of other parts than the one that is wanted anew.
+
+    Each says at which commit it was measured.
+    """
+    if options.only is None:
+        return []
+    before = json.loads(options.json.read_bytes())
+    rows = [row for row in before["rows"] if row["part"] != options.only]
+    return [{"commit": before["commit"], **row} for row in rows]
 
 
 def write(

@@ -77,6 +77,16 @@ def cascade_tables(bench: Bench) -> Tables:
     return tables_of(bench, replace(CASCADE, coverage=small), grid, STRICT, MOST_OF_CASCADE)
 
 
+def rows(bench: Bench) -> list[Row]:
+    """Reduce as published, then what both policies promise."""
+    of_reduce, of_cascade = reduce_tables(bench), cascade_tables(bench)
+    return [
+        *max_of_five(bench, of_reduce),
+        *drawn(bench, "Reduce", of_reduce),
+        *drawn(bench, "Cascade", of_cascade),
+    ]
+
+
 def reduced(
     policy: cm.Reduce, table: ResilienceTable, chips: Sequence[Trajectory], bench: Bench
 ) -> list[tuple[bool, float]]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 import chipmend as cm
+import decisions.coverage as coverage
 from chipmend.policy.fusing import groups_of, union_rates
 from chipmend.resilience import ResilienceTable
 from decisions.bench import KINDS, LENIENT, Bench, Row, row_of
@@ -64,9 +65,9 @@ def planned(bench: Bench, table: ResilienceTable, chips: Sequence[cm.Chip]) -> R
     }
 
 
-def plans(bench: Bench, table: ResilienceTable) -> list[Row]:
+def plans(bench: Bench) -> list[Row]:
     """Plans for lots that share defects, and for lots that do not."""
-    rows = []
+    rows, table = [], coverage.reduce_tables(bench)["uniform"]
     for seed in range(bench.chips(LOTS)):
         for kind in SHARED:
             lot = sharing(bench.array, kind, count=OF_LOT, reticles=RETICLES, seed=seed)
