@@ -32,7 +32,19 @@ def arguments(description: str | None, parts: Sequence[str] = ()) -> argparse.Na
     if parts:
         text = "measure this part anew, and keep what the result has of the others"
         parser.add_argument("--only", choices=parts, help=text)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if getattr(options, "only", None) and not _is_there(options):
+        quick = "a quick" if options.quick else "a full"
+        parser.error(f"{options.json} is not the result of {quick} run; leave out --only")
+    return options
+
+
+def _is_there(options: argparse.Namespace) -> bool:
+    """Whether there is a result of a run as quick as this one."""
+    try:
+        return json.loads(options.json.read_bytes())["quick"] == options.quick
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def kept(options: argparse.Namespace) -> list[dict[str, Any]]:

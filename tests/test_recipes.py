@@ -12,6 +12,7 @@ from chipmend.recipes import (
     check_leads_to,
     check_recipe,
     check_start,
+    is_patched,
     is_quantized,
     mapping_of,
     merged,
@@ -32,6 +33,7 @@ from chipmend.steps import (
     Match,
     Measure,
     OneShot,
+    Patch,
     Prune,
     Quantize,
     Recalibrate,
@@ -357,3 +359,16 @@ def test_sequential_codes_after_retraining_are_refused_as_other_codes_are_not():
     check_recipe((*trained, FIRST), "a recipe")
     with pytest.raises(PlanError, match="quantize after retraining would undo it"):
         check_recipe((*trained, IN_STREAM), "a recipe")
+
+
+def test_only_retraining_goes_on_from_a_patched_network():
+    patch, trained = Patch(bundle="b"), (Retrain(epochs=0.5), Measure(), Retrain(epochs=0.25))
+    on = (patch, Measure(), *trained)
+    assert merged((Prune(), Compensate(), *on)) == (patch, Retrain(epochs=0.75))
+    assert is_patched(on)
+    assert not is_quantized(on)
+    assert is_quantized((Patch(bundle="b", in_codes=True), *trained))
+    for step in (Prune(), Remap(), Compensate(), Recalibrate()):
+        for before in ((patch,), on):
+            assert merged((*before, step)) == (step,)
+            assert not is_patched((*before, step))

@@ -51,35 +51,36 @@ def trial(bench: Bench, kind: str, most: float) -> cm.TrialLot:
     return cm.TrialLot(rate=(0.02, most), count=count, spatial=KINDS[kind])
 
 
-def tables_of(
-    bench: Bench, policy: cm.Reduce | cm.Cascade, grid: Analysis, within: cm.Drop, most: float
-) -> Tables:
-    """A policy's table with each pool as its trial lot."""
-    found = {}
-    for kind in KINDS:
-        usual = replace(grid, trial=trial(bench, kind, most))
-        analysis = policy.analysis(usual, within)
-        assert analysis is not None
-        found[kind] = bench.table(f"pool of {kind} chips for {policy.kind}", analysis)
-    return found
+def reduce_table(bench: Bench, kind: str) -> ResilienceTable:
+    """Reduce's, with the pool of one kind of fault as its trial lot."""
+    grid = replace(bench.grid, trial=trial(bench, kind, MOST))
+    return _table(bench, cm.Reduce(coverage=_least(bench)), grid, LENIENT, kind)
 
 
-def reduce_tables(bench: Bench) -> Tables:
-    """Reduce's."""
-    small = 0.5 if bench.quick else COVERAGES[0]
-    return tables_of(bench, cm.Reduce(coverage=small), bench.grid, LENIENT, MOST)
-
-
-def cascade_tables(bench: Bench) -> Tables:
+def cascade_table(bench: Bench, kind: str) -> ResilienceTable:
     """The cascade's."""
-    small = 0.5 if bench.quick else COVERAGES[0]
-    grid = bench.grid if bench.quick else replace(bench.grid, rates=RATES_OF_CASCADE)
-    return tables_of(bench, replace(CASCADE, coverage=small), grid, STRICT, MOST_OF_CASCADE)
+    rates = bench.grid.rates if bench.quick else RATES_OF_CASCADE
+    grid = replace(bench.grid, rates=rates, trial=trial(bench, kind, MOST_OF_CASCADE))
+    return _table(bench, replace(CASCADE, coverage=_least(bench)), grid, STRICT, kind)
+
+
+def _table(
+    bench: Bench, policy: cm.Reduce | cm.Cascade, grid: Analysis, within: cm.Drop, kind: str
+) -> ResilienceTable:
+    analysis = policy.analysis(grid, within)
+    assert analysis is not None
+    return bench.table(f"pool of {kind} chips for {policy.kind}", analysis)
+
+
+def _least(bench: Bench) -> float:
+    """The least coverage that is promised: few chips support no more."""
+    return 0.5 if bench.quick else COVERAGES[0]
 
 
 def rows(bench: Bench) -> list[Row]:
     """Reduce as published, then what both policies promise."""
-    of_reduce, of_cascade = reduce_tables(bench), cascade_tables(bench)
+    of_reduce = {kind: reduce_table(bench, kind) for kind in KINDS}
+    of_cascade = {kind: cascade_table(bench, kind) for kind in KINDS}
     return [
         *max_of_five(bench, of_reduce),
         *drawn(bench, "Reduce", of_reduce),

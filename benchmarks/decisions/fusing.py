@@ -67,7 +67,7 @@ def planned(bench: Bench, table: ResilienceTable, chips: Sequence[cm.Chip]) -> R
 
 def plans(bench: Bench) -> list[Row]:
     """Plans for lots that share defects, and for lots that do not."""
-    rows, table = [], coverage.reduce_tables(bench)["uniform"]
+    rows, table = [], coverage.reduce_table(bench, "uniform")
     for seed in range(bench.chips(LOTS)):
         for kind in SHARED:
             lot = sharing(bench.array, kind, count=OF_LOT, reticles=RETICLES, seed=seed)

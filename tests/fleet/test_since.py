@@ -234,7 +234,7 @@ def test_training_on_begins_with_the_patched_network(task, array, tmp_path):
     """Steps of training by hand from the patched weights come to the same network."""
     lot = lot_of(array)[3:]
     run_of(task, lot, array, tmp_path / "first", policies=[Fixed(epochs=0.5, retrain=RETRAIN)])
-    (now,) = (aged(chip, 12) for chip in lot)
+    now = aged(lot[0], 12)
     ((chip, last),) = read_since(tmp_path / "first", [now], array, task).bundles.items()
     given = {"chip": chip, "seed": 0, "shipped": last.read()[0]}
     bench = Workbench(task, array, now.faults, **given)

@@ -21,7 +21,7 @@ from chipmend.faults.maps import Chip
 from chipmend.recipes import is_quantized
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Recipe, Step
+from chipmend.steps import Recipe, Retrain, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +157,26 @@ class Promises(Policy, Protocol):
 
     def promised(self, constraint: Constraint, table: ResilienceTable) -> Kept:
         """How the trial lot keeps what is promised."""
+        ...
+
+
+@runtime_checkable
+class ByIncrements(Policy, Protocol):
+    """A policy that retrains by increments, with looks between them, up to the most."""
+
+    @property
+    def retrain(self) -> Retrain:
+        """How."""
+        ...
+
+    @property
+    def increment(self) -> float:
+        """Epochs between two looks."""
+        ...
+
+    @property
+    def most(self) -> float:
+        """Epochs after which a chip is given up."""
         ...
 
 

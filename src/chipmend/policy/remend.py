@@ -8,16 +8,24 @@ other chips the policy mends as if they were new.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from functools import cached_property
-from typing import Protocol, runtime_checkable
 
 from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.sequential import alpha_of_look
 from chipmend.policy.looks import Looks, networks_looked_at
-from chipmend.policy.protocol import Action, Die, Group, Observation, Policy, Scrap, Ship
+from chipmend.policy.protocol import (
+    Action,
+    ByIncrements,
+    Die,
+    Group,
+    Observation,
+    Policy,
+    Scrap,
+    Ship,
+)
 from chipmend.recipes import retrained_epochs
 from chipmend.resilience.analysis import Analysis
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Measure, Patch, Recipe, Retrain
+from chipmend.steps import Measure, Patch, Recipe
 
 CONFIDENCE = 0.95
 """Confidence that a patched network meets the constraint, where the policy states none."""
@@ -36,26 +44,6 @@ class Before:
 
     patch: Patch
     steps: Recipe = ()
-
-
-@runtime_checkable
-class ByIncrements(Protocol):
-    """A policy that retrains by increments, with looks between them, up to the most."""
-
-    @property
-    def retrain(self) -> Retrain:
-        """How."""
-        ...
-
-    @property
-    def increment(self) -> float:
-        """Epochs between two looks."""
-        ...
-
-    @property
-    def most(self) -> float:
-        """Epochs after which a chip is given up."""
-        ...
 
 
 @dataclass(frozen=True)
