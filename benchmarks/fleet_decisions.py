@@ -9,7 +9,8 @@ the worst of any lot. ``hidden_met_share`` is the share of shipped chips that me
 with a tenth of the faults hidden, under a margin. ``remend_over_mend`` is the cost after 1 % of the
 PEs broke, the worse of two lots, and ``remend_met_share`` how many of their chips meet it then.
 
-Campaigns are kept beside the JSON, and go on where they were; ``--only`` measures one part anew.
+The JSON has every part as soon as it is measured. Campaigns are kept beside it, and go on where
+they were; ``--only`` measures one part anew.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,27 +21,6 @@ from decisions import again, coverage, fusing, screening
 from decisions.bench import Bench, Row
 
 
-def figures_of(rows: Sequence[Row]) -> dict[str, float | None]:
-    """The numbers that claims rest on."""
-    by_part: dict[str, list[Row]] = {}
-    for row in rows:
-        by_part.setdefault(row["part"], []).append(row)
-    checks, plans = by_part["shift check"], by_part["plans of eFAT"]
-    unshifted = [row for row in checks if row["lots_of"] == "uniform"]
-    shifted = [row for row in checks if row["lots_of"] != "uniform"]
-    return {
-        "coverage_error_max": _coverage_error(by_part["coverage"]),
-        "shift_found_share": _fired(shifted),
-        "shift_false_share": _fired(unshifted),
-        "efat_over_reduce_max": _worst_kind([row for row in plans if row["shares"]]),
-        "efat_over_reduce_elsewhere_max": max(row["over"] for row in plans if not row["shares"]),
-        "pair_seconds_1000": by_part["pairs"][0]["pair_seconds"],
-        "hidden_met_share": _met_in_spite(by_part["incomplete maps"]),
-        "remend_over_mend": _again_over_anew(by_part["mended again"]),
-        "remend_met_share": _met_again(by_part["mended again"]),
-    }
-
-
 def _coverage_error(rows: Sequence[Row]) -> float:
     promised = [
         row for row in rows if row["promised"] and row["tested_on"] == "uniform" and row["draws"]
@@ -48,17 +28,30 @@ def _coverage_error(rows: Sequence[Row]) -> float:
     return max(100 * abs(row["measured"] - row["promised"]) for row in promised)
 
 
+def _found(rows: Sequence[Row]) -> float:
+    return _fired([row for row in rows if row["lots_of"] != "uniform"])
+
+
+def _false(rows: Sequence[Row]) -> float:
+    return _fired([row for row in rows if row["lots_of"] == "uniform"])
+
+
 def _fired(rows: Sequence[Row]) -> float:
     return sum(row["fired"] for row in rows) / sum(row["lots"] for row in rows)
 
 
-def _worst_kind(plans: Sequence[Row]) -> float:
+def _over_reduce(plans: Sequence[Row]) -> float:
+    plans = [row for row in plans if row["shares"]]
     kinds = {row["lot"] for row in plans}
     sums = {
         kind: [sum(row[p] for row in plans if row["lot"] == kind) for p in ("efat", "reduce")]
         for kind in kinds
     }
     return max(ours / theirs if theirs else 1.0 for ours, theirs in sums.values())
+
+
+def _over_reduce_elsewhere(plans: Sequence[Row]) -> float:
+    return max(row["over"] for row in plans if not row["shares"])
 
 
 def _met_in_spite(rows: Sequence[Row]) -> float | None:
@@ -74,6 +67,31 @@ def _again_over_anew(rows: Sequence[Row]) -> float:
 def _met_again(rows: Sequence[Row]) -> float:
     again = [row for row in rows if row["when"] == "again"]
     return sum(row["met"] for row in again) / sum(row["chips"] for row in again)
+
+
+FIGURES: dict[str, tuple[str, Callable[[Sequence[Row]], float | None]]] = {
+    "coverage_error_max": ("coverage", _coverage_error),
+    "shift_found_share": ("shift check", _found),
+    "shift_false_share": ("shift check", _false),
+    "efat_over_reduce_max": ("plans of eFAT", _over_reduce),
+    "efat_over_reduce_elsewhere_max": ("plans of eFAT", _over_reduce_elsewhere),
+    "pair_seconds_1000": ("pairs", lambda rows: rows[0]["pair_seconds"]),
+    "hidden_met_share": ("incomplete maps", _met_in_spite),
+    "remend_over_mend": ("mended again", _again_over_anew),
+    "remend_met_share": ("mended again", _met_again),
+}
+"""The numbers that claims rest on, each with the part that it is of."""
+
+
+def figures_of(rows: Sequence[Row]) -> dict[str, float | None]:
+    """The figures; none of parts that are yet to be measured."""
+    by_part: dict[str, list[Row]] = {}
+    for row in rows:
+        by_part.setdefault(row["part"], []).append(row)
+    return {
+        name: figure(by_part[part]) if part in by_part else None
+        for name, (part, figure) in FIGURES.items()
+    }
 
 
 PARTS: dict[str, Callable[[Bench], list[Row]]] = {
@@ -94,7 +112,7 @@ def main() -> None:
     bench, rows = Bench(folder, options.quick), record.kept(options)
     for part in [options.only] if options.only else PARTS:
         rows += PARTS[part](bench)
-    record.write("fleet_decisions", options, figures_of(rows), rows)
+        record.write("fleet_decisions", options, figures_of(rows), rows)
 
 
 if __name__ == "__main__":
