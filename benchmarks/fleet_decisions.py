@@ -21,11 +21,11 @@ from decisions import again, coverage, fusing, screening
 from decisions.bench import Bench, Row
 
 
-def _coverage_error(rows: Sequence[Row]) -> float:
+def _coverage_error(rows: Sequence[Row]) -> float | None:
     promised = [
         row for row in rows if row["promised"] and row["tested_on"] == "uniform" and row["draws"]
     ]
-    return max(100 * abs(row["measured"] - row["promised"]) for row in promised)
+    return max((100 * abs(row["measured"] - row["promised"]) for row in promised), default=None)
 
 
 def _found(rows: Sequence[Row]) -> float:

@@ -5,7 +5,7 @@ cascade), with a look after each step. From that follows what either policy does
 it promises. A draw calibrates on 200 uniform chips and tests on 200 others, or on 200 chips whose
 faults gather in clusters or lie in lines. As draws split one pool, whose chips are exchangeable,
 their mean tells whether rules and their code do what they should, and says nothing of how lucky
-the pool was; a fresh lot of 200 is really mended, and read on the test split. What Reduce gives
+the pool was; fresh lots of 200 are really mended, and read on the test split. What Reduce gives
 chips of a pool lies between two measured amounts.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 
 import chipmend as cm
 from chipmend.confidence.shift import shifts
+from chipmend.errors import TableError
 from chipmend.faults.traits import traits_of
 from chipmend.policy import Group, Observation, Scrap, Ship
 from chipmend.recipes import BYPASS, merged
@@ -59,9 +60,13 @@ def reduce_table(bench: Bench, kind: str) -> ResilienceTable:
 
 def cascade_table(bench: Bench, kind: str) -> ResilienceTable:
     """The cascade's."""
-    rates = bench.grid.rates if bench.quick else RATES_OF_CASCADE
-    grid = replace(bench.grid, rates=rates, trial=trial(bench, kind, MOST_OF_CASCADE))
+    grid = replace(bench.grid, rates=_rates_of_cascade(bench))
+    grid = replace(grid, trial=trial(bench, kind, MOST_OF_CASCADE))
     return _table(bench, replace(CASCADE, coverage=_least(bench)), grid, STRICT, kind)
+
+
+def _rates_of_cascade(bench: Bench) -> tuple[float, ...]:
+    return bench.grid.rates if bench.quick else RATES_OF_CASCADE
 
 
 def _table(
@@ -139,29 +144,45 @@ def drawn(bench: Bench, policy: str, tables: Tables) -> list[Row]:
     rows = []
     for coverage in (0.5,) if bench.quick else COVERAGES:
         for kind in tables:
-            found = []
+            found, tested = [], 0
             for order in orders:
                 known, others = ([pool[at] for at in part] for part in (order[:half], order[half:]))
                 table = replace(tables["uniform"], trial=tuple(known))
                 chips = others if kind == "uniform" else tables[kind].trial
-                if policy == "Reduce":
-                    found.append(reduced(cm.Reduce(coverage=coverage), table, chips, bench))
-                else:
-                    found.append(unseen(replace(CASCADE, coverage=coverage), table, chips))
+                tested = len(chips)
+                found.append(_shipped(policy, coverage, table, chips, bench))
             told = {"policy": policy, "promised": coverage, "tested_on": kind}
-            rows.append({"part": "coverage", **told, "calibrated_on": half, **_measured(found)})
+            counts = {"calibrated_on": half, "tested": tested}
+            rows.append({"part": "coverage", **told, **counts, **_measured(found)})
     return rows
 
 
-def _measured(draws: Sequence[Sequence[tuple[bool, float]]]) -> Row:
+def _shipped(
+    policy: str,
+    coverage: float,
+    table: ResilienceTable,
+    chips: Sequence[Trajectory],
+    bench: Bench,
+) -> list[tuple[bool, float]]:
+    """What a policy ships under a promise: nothing where no setting keeps it."""
+    if policy == "Cascade":
+        return unseen(replace(CASCADE, coverage=coverage), table, chips)
+    try:
+        return reduced(cm.Reduce(coverage=coverage), table, chips, bench)
+    except TableError:
+        return []
+
+
+def _measured(found: Sequence[Sequence[tuple[bool, float]]]) -> Row:
     """What came of draws in which something ships."""
-    draws = [given for given in draws if given]
+    draws = [given for given in found if given]
     if not draws:
-        return {"draws": 0, "measured": None}
+        return {"draws": 0, "of_draws": len(found), "measured": None}
     met = np.array([np.mean([met for met, _ in given]) for given in draws])
     spent = np.array([np.mean([spent for _, spent in given]) for given in draws])
     return {
         "draws": len(draws),
+        "of_draws": len(found),
         "measured": float(met.mean()),
         "measured_low": float(np.quantile(met, 0.05)),
         "measured_high": float(np.quantile(met, 0.95)),
@@ -176,18 +197,39 @@ def max_of_five(bench: Bench, tables: Tables) -> list[Row]:
     for kind, table in tables.items():
         found = [reduced(cm.Reduce(), table, table.trial, bench)]
         told = {"policy": "Reduce-max", "promised": None, "tested_on": kind}
+        told |= {"calibrated_on": 0, "tested": len(table.trial)}
         rows.append({"part": "coverage", **told, **_measured(found)})
     return rows
 
 
 def really(bench: Bench) -> list[Row]:
-    """A fresh lot, mended: what is met on the test split."""
-    lot = cm.make_chips(bench.array, rate=(0.02, MOST), count=bench.chips(REAL), seed=77)
+    """Fresh lots, mended: what is met on the test split, of what ships without a look above all."""
     promised = (0.5,) if bench.quick else COVERAGES
-    policies = [cm.Reduce(), *(cm.Reduce(coverage=share) for share in promised)]
-    grid = replace(bench.grid, trial=trial(bench, "uniform", MOST))
-    outcome = bench.mended("fresh lot", lot, policies, analysis=grid, constraint=LENIENT)
-    return [row_of("fresh lot", s) for s in outcome.sums()]
+    reduces = [cm.Reduce(), *(cm.Reduce(coverage=share) for share in promised)]
+    cascades = [replace(CASCADE, coverage=share) for share in promised]
+    at_rates = replace(bench.grid, rates=_rates_of_cascade(bench))
+    return [
+        *_really(bench, "fresh lot", reduces, bench.grid, LENIENT, MOST),
+        *_really(bench, "fresh lot of the cascade", cascades, at_rates, STRICT, MOST_OF_CASCADE),
+    ]
+
+
+def _really(
+    bench: Bench,
+    name: str,
+    policies: Sequence[cm.Reduce | cm.Cascade],
+    grid: Analysis,
+    within: cm.Drop,
+    most: float,
+) -> list[Row]:
+    lot = cm.make_chips(bench.array, rate=(0.02, most), count=bench.chips(REAL), seed=77)
+    grid = replace(grid, trial=trial(bench, "uniform", most))
+    outcome = bench.mended(name, lot, policies, analysis=grid, constraint=within)
+    rows = []
+    for s in outcome.sums():
+        unseen, met = outcome.kept_here(s.policy)
+        rows.append(row_of("fresh lot", s, unseen=unseen, unseen_met=met))
+    return rows
 
 
 def alarms(bench: Bench) -> list[Row]:

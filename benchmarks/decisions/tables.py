@@ -23,29 +23,43 @@ Rows = Sequence[Row]
 
 def coverage(rows: Rows) -> str:
     """Promised and measured."""
-    head = ("policy", "promised", "tested on", "measured", "of draws, 5 to 95 %", "ship", "epochs")
-    return _table(
-        head,
-        [
-            (
-                row["policy"],
-                "nothing" if row["promised"] is None else _percent(row["promised"], 0),
-                row["tested_on"],
-                _percent(row["measured"]),
-                f"{_percent(row['measured_low'])} to {_percent(row['measured_high'])}",
-                f"{row['shipped']:.0f}",
-                "" if row["policy"] == "Cascade" else f"{row['spent']:.3f}",
-            )
-            for row in _of(rows, "coverage")
-            if row["draws"]
-        ],
-        words=(0, 2),
+    head = ("policy", "promised", "tested on", "draws", "ship", "measured", "5 to 95 %", "epochs")
+    return _table(head, [_covered(row) for row in _of(rows, "coverage")], words=(0, 2))
+
+
+def _covered(row: Row) -> tuple[str, ...]:
+    """A line of it; of draws those count in which anything ships."""
+    promised = "nothing" if row["promised"] is None else _percent(row["promised"], 0)
+    told = (row["policy"], promised, row["tested_on"], f"{row['draws']} of {row['of_draws']}")
+    if not row["draws"]:
+        return (*told, f"0 of {row['tested']}", "-", "-", "")
+    return (
+        *told,
+        f"{row['shipped']:.0f} of {row['tested']}",
+        _percent(row["measured"]),
+        f"{_percent(row['measured_low'])} to {_percent(row['measured_high'])}",
+        "" if row["policy"] == "Cascade" else f"{row['spent']:.3f}",
     )
 
 
 def fresh_lot(rows: Rows) -> str:
     """What a fresh lot came to on the test split."""
-    return _campaigns(_of(rows, "fresh lot"))
+    head = ("policy", "ship", "met", "unseen", "of them met", "share", "EE per chip")
+    return _table(
+        head,
+        [
+            (
+                row["policy"],
+                f"{row['shipped']} of {row['chips']}",
+                f"{row['met']}",
+                f"{row['unseen']}",
+                f"{row['unseen_met']}",
+                _percent(row["unseen_met"] / row["unseen"]) if row["unseen"] else "-",
+                f"{row['ee_per_chip']:.3f}",
+            )
+            for row in _of(rows, "fresh lot")
+        ],
+    )
 
 
 def fused_lot(rows: Rows) -> str:
