@@ -77,7 +77,13 @@ def check_recipe(recipe: Sequence[Step], whose: str) -> None:
 
 
 def undoes_training(before: Sequence[Step], step: Step) -> bool:
-    """Whether a step would set trained weights anew; codes do so to weights trained with codes."""
+    """Whether a step would set trained weights anew; codes do so to weights trained with codes.
+
+    What follows a patched network, and is no retraining, begins with the clean one, as is meant.
+    """
+    before = since_anew(before)
+    if any(isinstance(s, Patch) for s in before):
+        return False
     if isinstance(step, Quantize) and not begins_anew(step):
         before = tuple(itertools.dropwhile(lambda s: not isinstance(s, Quantize), before))
     elif not isinstance(step, Remap | Compensate | Quantize):
@@ -89,6 +95,29 @@ def begins_anew(step: Step) -> bool:
     """Whether a step sets every weight anew, from the clean ones."""
     form = step.form if isinstance(step, Quantize) else None
     return isinstance(step, Compensate) or isinstance(form, SequentialFAQ)
+
+
+def since_anew(recipe: Sequence[Step]) -> Recipe:
+    """The end of a recipe since a patched network was given up for the clean one; or all of it.
+
+    Example:
+        >>> patch = Patch(bundle="of the chip")
+        >>> [step.kind for step in since_anew((patch, Measure(), Prune(), Retrain()))]
+        ['prune', 'retrain']
+        >>> [step.kind for step in since_anew((patch, Measure(), Retrain()))]
+        ['patch', 'measure', 'retrain']
+    """
+    patched, begin = False, 0
+    for place, step in enumerate(recipe):
+        if isinstance(step, Patch):
+            patched, begin = True, place
+        elif patched and not isinstance(step, _GOES_ON):
+            patched, begin = False, place
+    return tuple(recipe[begin:])
+
+
+_GOES_ON = (Assess, Measure, Retrain)
+"""What leaves a patched network what it is, or goes on from it."""
 
 
 def is_patched(recipe: Sequence[Step]) -> bool:
@@ -220,14 +249,9 @@ def merged(recipe: Recipe) -> Recipe:
         ['remap', 'prune', 'compensate']
     """
     steps: list[Step] = []
-    for step in recipe:
+    for step in since_anew(recipe):
         if isinstance(step, Assess | Measure):
             continue
-        if isinstance(step, Patch):
-            steps = [step]
-            continue
-        if steps and isinstance(steps[0], Patch) and not isinstance(step, Retrain):
-            steps = []
         if isinstance(step, Remap):
             steps = [step, *(each for each in steps if isinstance(each, Prune))]
             continue

@@ -7,11 +7,13 @@ import pytest
 
 from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, chips
 from chipmend.errors import FaultMapError, LotError
-from chipmend.faults import Chip, Margin, Screening, StuckAt, make_chips
-from chipmend.fleet import analyze, mend
+from chipmend.faults import Chip, MacsAt, Margin, Screening, StuckAt, make_chips
+from chipmend.fleet import Bin, analyze, mend
+from chipmend.fleet.ledger import SHIPPED
 from chipmend.hardware import WeightMemory
 from chipmend.network import gemms, scores
-from chipmend.policy import EFat, FixedSteps, Reduce, UntilMet
+from chipmend.policy import Cascade, EFat, FixedSteps, Reduce, UntilMet
+from chipmend.recipes import is_quantized
 from chipmend.repairs import Workbench, prune_, pruned_weights
 from chipmend.report import page
 from chipmend.report.svg import percent
@@ -21,6 +23,15 @@ from chipmend.steps import FAQ, Compensate, OneShot, Prune, Quantize, Remap
 SCREENING = Screening(hidden=0.3)
 REPAIR = (Prune(), Compensate(form=OneShot(samples=64, places=500)))
 REMAPPED = (Remap(), *REPAIR)
+
+
+def test_datapaths_that_the_test_missed_have_codes_shipped(task):
+    truth = make_chips(ARRAY, rate=0.1, count=3, macs=MacsAt(count=1, bits=(0, 3)))
+    lot = list(Screening(hidden=0.999).seen_of(truth, seed=0))
+    assert not any(chip.faults.needs_codes for chip in lot)
+    outcome = mended(task, [Cascade(retrain=RETRAIN, most=0.4)], list(truth), lot=lot)
+    assert all(record.bin != Bin.FAILED for record in outcome.records)
+    assert all(is_quantized(r.steps) for r in outcome.records if r.bin in SHIPPED)
 
 
 def known(truth):

@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, chips, records
 from chipmend.errors import FaultMapError, PlanError
-from chipmend.faults import Lines, MacsAt, StuckAt, make_chips, write_lot
+from chipmend.faults import Chip, FaultMap, Lines, MacsAt, StuckAt, make_chips, write_lot
 from chipmend.fleet import analyze, mend
 from chipmend.fleet.ledger import SHIPPED
+from chipmend.fleet.promises import likeness
 from chipmend.hardware import Array
 from chipmend.policy import Cascade, Reduce
+from chipmend.policy.cascade import RUNGS
 from chipmend.policy.promise import factor_that_keeps
 from chipmend.recipes import is_quantized, retrained_epochs
 from chipmend.resilience import TrialFile, TrialLot
@@ -153,6 +156,43 @@ def test_an_earlier_lot_may_be_the_trial_lot_and_the_lot_itself_may_not(task, tm
     other = replace(TRIAL, trial=TrialFile(file=tmp_path / "small.npz"))
     with pytest.raises(FaultMapError):
         compared(task, lot, policies=reduce, analysis=other)
+
+
+FAULTY, SOUND = np.eye(8, dtype=bool), np.zeros((8, 8), bool)
+PLACE = {"lot": "L1", "wafer": "W", "x": 1, "y": 2}
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "is_one"),
+    [
+        ({}, {}, True),
+        ({}, {"id": "b"}, False),
+        (PLACE, PLACE, True),
+        ({**PLACE, "faulty": SOUND}, PLACE, True),
+        ({**PLACE, "faulty": SOUND}, {**PLACE, "faulty": SOUND}, True),
+        (PLACE, {**PLACE, "lot": "L2"}, False),
+        ({"wafer": "W"}, {"lot": "L2"}, True),
+        ({"faulty": SOUND}, {"faulty": SOUND}, False),
+    ],
+)
+def test_a_die_is_told_by_where_it_lay_and_else_by_what_is_broken(tmp_path, known, now, is_one):
+    def made(faulty=FAULTY, **more):
+        return Chip(**{"id": "a", "faults": FaultMap.of_pes(faulty), **more})
+
+    write_lot([made(**known)], tmp_path / "lot.npz")
+    trial = TrialFile(file=tmp_path / "lot.npz")
+    if is_one:
+        with pytest.raises(PlanError, match="1 chips of the lot are in its trial lot as well"):
+            likeness(trial, [made(**now)], ARRAY, seed=0)
+    else:
+        likeness(trial, [made(**now)], ARRAY, seed=0)
+
+
+def test_chips_of_the_cascade_s_trial_lot_are_repaired_and_not_retrained(outcome):
+    table = outcome.tables["Cascade, 80 % promised"]
+    assert all(chip.accuracies == () for chip in table.trial)
+    assert all(len(chip.rungs) == len(RUNGS) for chip in table.trial)
+    assert all(len(chip.accuracies) >= 1 for chip in table.trajectories)
 
 
 def test_no_chip_of_a_lot_unlike_the_trial_lot_ships_without_a_look(task, caplog):

@@ -25,6 +25,7 @@ from chipmend.network.task import Task
 from chipmend.policy import Cascade, EFat, Fixed, FixedSteps, Reduce, UntilMet
 from chipmend.repairs import Workbench, pruned_weights
 from chipmend.repairs.retrain import Retraining
+from chipmend.report.wording import mended_again
 from chipmend.resilience import TrialLot
 from chipmend.seeds import chip_seed
 from chipmend.steps import FAQ, Compensate, OneShot, Patch, Prune, Quantize, Recalibrate, Remap
@@ -194,14 +195,14 @@ def test_what_a_patch_does_not_do_for_is_mended_anew_and_both_are_billed(
 def test_what_had_been_retrained_is_trained_on_after_the_patch(task, array, tmp_path, in_codes):
     lot = lot_of(array, StuckAt(rate=0.02) if in_codes else None)[2:]
     start = (Prune(), Quantize(form=FAQ(), samples=64)) if in_codes else (Prune(),)
-    trained = Fixed(epochs=0.5, retrain=RETRAIN, start=start)
+    trained = Fixed(epochs=2.0, retrain=RETRAIN, start=start)
     run_of(task, lot, array, tmp_path / "first", policies=[trained], verify="none")
     policy = UntilMet(increment=0.5, most=8.0, retrain=RETRAIN, start=start)
     now, given = [aged(chip, 8) for chip in lot], {"policies": [policy], "constraint": Drop(0.15)}
     outcome = run_of(task, now, array, tmp_path / "r", since=tmp_path / "first", **given)
     for record, chip in zip(outcome.records, now, strict=True):
         assert record.bin == Bin.RETRAINED
-        assert record.reason.endswith("holds again with confidence 0.975")
+        assert record.reason.endswith("holds trained on with confidence 0.9875")
         assert record.bundle.verified.holds
         bundle = read_bundle(tmp_path / "r" / record.bundle.folder)
         earlier = read_bundle(tmp_path / "first" / record.bundle.folder)
@@ -218,16 +219,72 @@ def test_what_had_been_retrained_is_trained_on_after_the_patch(task, array, tmp_
 
 def test_a_chip_as_it_was_is_trained_on_for_a_stricter_constraint(task, array, tmp_path):
     lot = lot_of(array)[3:]
-    run_of(task, lot, array, tmp_path / "first", policies=[Fixed(epochs=0.1, retrain=RETRAIN)])
+    run_of(task, lot, array, tmp_path / "first", policies=[Fixed(epochs=0.3, retrain=RETRAIN)])
     policy = UntilMet(increment=0.5, most=8.0, retrain=RETRAIN)
-    given = {"policies": [policy], "constraint": Drop(0.1), "since": tmp_path / "first"}
-    (record,) = run_of(task, lot, array, tmp_path / "r", **given).records
+    given = {"policies": [policy], "constraint": Drop(0.08), "since": tmp_path / "first"}
+    outcome = run_of(task, lot, array, tmp_path / "r", **given)
+    (record,) = outcome.records
     assert record.bin == Bin.RETRAINED
+    assert "0 patched, 1 trained on, 0 mended anew" in mended_again(outcome)
+    assert outcome.sums()[0].ee_shared == pytest.approx(128 / (3 * 256))  # the clean one was scored
     assert record.bundle.verified.holds
     earlier = read_bundle(tmp_path / "first" / record.bundle.folder).steps
     steps = read_bundle(tmp_path / "r" / record.bundle.folder).steps
     assert steps[: len(earlier)] == earlier
     assert [step.kind for step in steps[len(earlier) :]] == ["patch", "retrain"]
+
+
+def test_what_training_on_does_not_do_for_is_mended_anew(task, array, tmp_path):
+    lot = lot_of(array)[3:]
+    run_of(task, lot, array, tmp_path / "first", policies=[Fixed(epochs=0.01, retrain=RETRAIN)])
+    now, given = [aged(lot[0], 4)], {"constraint": Drop(0.1), "policies": [POLICY]}
+    (record,) = run_of(task, now, array, tmp_path / "r", since=tmp_path / "first", **given).records
+    (alone,) = run_of(task, now, array, tmp_path / "alone", **given).records
+    kinds = [step.kind for step in record.steps if step.kind != "measure"]
+    assert kinds[:3] == ["patch", "retrain", "prune"]
+    assert record.bin == alone.bin == Bin.REPAIRED
+    assert record.bundle.verified.holds
+    steps = read_bundle(tmp_path / "r" / record.bundle.folder).steps
+    assert steps == read_bundle(tmp_path / "alone" / alone.bundle.folder).steps
+    assert record.accuracy == alone.accuracy
+    assert record.cost.retrain == 1 / 8  # an epoch has 8 steps, and one is the least
+    assert alone.cost.retrain == 0
+
+
+@pytest.mark.parametrize("policy", [POLICY, UntilMet(retrain=RETRAIN, increment=0.5, most=1.0)])
+def test_a_chip_that_is_sound_again_is_not_trained_on(task, array, tmp_path, policy):
+    lot = lot_of(array)[3:]
+    run_of(task, lot, array, tmp_path / "first", policies=[Fixed(epochs=0.1, retrain=RETRAIN)])
+    sound = FaultMap.of_pes(np.zeros((8, 8), bool), version=2)
+    now = [replace(lot[0], faults=sound)]
+    given = {"constraint": Drop(0.0), "policies": [policy], "since": tmp_path / "first"}
+    (record,) = run_of(task, now, array, tmp_path / "r", **given).records
+    assert record.bin == Bin.PRUNED
+    assert record.cost.retrain == 0
+
+
+def test_what_is_pruned_after_a_patch_in_vain_is_pruned(task, array, first, tmp_path):
+    _, lot, before = first
+    given = {"policies": [FixedSteps()], "constraint": Drop(0.0)}
+    (record,) = run_of(
+        task, [aged(lot[3])], array, tmp_path / "r", since=before, **given
+    ).records  # fmt: skip
+    assert record.bin == Bin.PRUNED
+    assert read_bundle(tmp_path / "r" / record.bundle.folder).steps == (Prune(),)
+
+
+def test_what_is_kept_of_a_fused_group_has_rates_of_its_own(task, array, tmp_path):
+    lot = lot_of(array)[:2]
+    policy = Cascade(rungs=RUNGS, retrain=RETRAIN, amounts=(0.0, 0.5), fuse=True)
+    given = {"policies": [policy], "analysis": ANALYSIS}
+    first = run_of(task, lot, array, tmp_path / "first", **given)
+    assert {record.shared_by for record in first.records} == {2}
+    outcome = run_of(task, lot, array, tmp_path / "r", since=tmp_path / "first", **given)
+    assert {record.bin for record in outcome.records} == {Bin.KEPT}
+    for record, chip in zip(outcome.records, outcome.chips, strict=True):
+        assert (record.shared_by, record.epochs) == (1, 0)
+        assert record.fault_rate == chip.fault_rate
+        assert record.effective_rate == chip.effective_rate
 
 
 def test_training_on_begins_with_the_patched_network(task, array, tmp_path):
@@ -244,7 +301,7 @@ def test_training_on_begins_with_the_patched_network(task, array, tmp_path):
     network.load_state_dict(patched)
     by_hand = Retraining(
         network, pruned_weights(task.model, now.faults.unusable, array), task.train,
-        loss=task.loss, settings=RETRAIN, seed=chip_seed(0, chip, "retrain"),
+        loss=task.loss, settings=RETRAIN, seed=chip_seed(0, chip, f"retrain on from {last.digest}"),
     )  # fmt: skip
     by_hand.advance(0.25, lambda _: None)
     wanted = state(by_hand.network())
@@ -436,8 +493,13 @@ def test_what_cannot_be_gone_on_from_is_refused(task, array, first, tmp_path):
         run_of(task, lot, Array(rows=8, cols=8, placement="channel"), tmp_path / "r", since=before)
     two = tmp_path / "two"
     run_of(task, lot[:1], array, two, policies=[FixedSteps(), POLICY])
-    with pytest.raises(PlanError, match="nothing was shipped"):
+    with pytest.raises(PlanError, match="made no bundles"):
         run_of(task, lot, array, tmp_path / "r", since=two)
+    none = tmp_path / "none"
+    dead = [replace(lot[0], faults=FaultMap.of_pes(np.ones((8, 8), bool)))]
+    assert run_of(task, dead, array, none).records[0].bin == Bin.SCRAPPED
+    with pytest.raises(PlanError, match="no chip was shipped anything"):
+        run_of(task, lot[:1], array, tmp_path / "r", since=none)
 
 
 def test_another_network_is_refused(array, first, tmp_path):

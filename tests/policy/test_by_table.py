@@ -33,10 +33,22 @@ def test_a_chip_is_taken_to_have_so_many_times_its_rates_and_to_need_as_much():
         alone = policy.alone(die("a", rate), CONSTRAINT, table()).epochs
         assert group.epochs == pytest.approx(min(factor * alone, most))
     assert policy.alone(die("a", 0.2), CONSTRAINT, table(), 1.5).reason == (
-        "an effective fault rate of 30 %, 1.5 times its own, and as many times the amount, "
+        "an effective fault rate of 20 %, taken 1.5 times, and as many times the amount, "
         "as promised"
     )
-    assert math.isinf(policy.alone(die("a", 0.31), CONSTRAINT, table(), 3.0).epochs)
+    assert policy.alone(die("a", 0.31), CONSTRAINT, table(), 3.0).epochs == most
+
+
+def test_its_own_rates_say_whether_a_chip_is_lost():
+    lost = next(rate for rate in (0.3, 0.5, 0.7, 0.9, 0.99) if math.isinf(amount(rate)))
+    for factor in (0.5, 1.0, 3.0):
+        group = Reduce().alone(die("a", lost), CONSTRAINT, table(), factor)
+        assert math.isinf(group.epochs)
+        assert "promised" not in group.reason
+
+
+def amount(rate):
+    return Reduce().alone(die("a", rate), CONSTRAINT, table()).epochs
 
 
 def test_a_table_that_is_missing_is_told():

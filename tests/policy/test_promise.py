@@ -79,6 +79,15 @@ def test_chips_that_nothing_saves_are_not_shipped_and_do_not_count():
     assert math.isinf(group.epochs)
 
 
+def test_a_few_chips_of_low_rates_that_need_much_scrap_no_others():
+    """Whether a chip is lost its own rate says, whatever it is multiplied by."""
+    grid = ((0.2, 0.25), (0.6, 0.75), (0.8, 9.0))
+    made = table(*[chip(0.4, 0.6)] * 94, *[chip(0.05, 0.9)] * 6, grid=grid)
+    kept = factor_that_keeps(0.9, made, BAR, "max", 1.0)
+    assert (kept.shipped, kept.missed) == (100, 6)
+    assert kept.setting == pytest.approx(math.sqrt(0.6 / 0.5))
+
+
 def test_both_kinds_of_fault_are_taken_so_many_times():
     grid = [chip(r, 1.25 * r, bit_rate=r / 10) for r in (0.2, 0.8)]
     made = replace(
@@ -104,6 +113,9 @@ def test_a_promise_that_nothing_keeps_is_refused():
     with pytest.raises(TableError, match="90 % of the trial lot: 10 of its 20 chips") as caught:
         factor(made, 0.9)
     assert "promise less" in caught.value.hint
+    with pytest.raises(TableError, match="90 % of the trial lot: 9 of its 10 chips") as caught:
+        factor(table(*[chip(0.4, 0.5)] * 9, chip(0.4, 9.0)), 0.9)
+    assert "with 1 that miss it, a trial lot would have to be of 19 chips" in caught.value.hint
     with pytest.raises(TableError, match="no resilience table"):
         Reduce(coverage=0.9).plan([], BAR, None)
 

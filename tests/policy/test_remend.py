@@ -71,45 +71,103 @@ def test_what_a_patch_does_not_do_for_is_mended_anew_with_what_is_left_of_the_co
     seen.append(Observation(Prune()))
     alone = inner.next(group, CONSTRAINT, seen[2:], None)
     assert policy.next(group, CONSTRAINT, seen, None) == alone
-    assert Remend(Cascade(confidence=0.9), {})._anew.confidence == pytest.approx(0.95)
+    assert Remend(Cascade(confidence=0.9), {})._anew(0.05).confidence == pytest.approx(0.95)
 
 
-@pytest.mark.parametrize("inner", [Cascade(increment=0.25, most=0.5), UntilMet(most=0.15)])
-def test_what_had_been_retrained_is_trained_on_by_increments(inner):
-    steps = (*RUNGS[-1], Retrain(epochs=0.5))
-    policy = Remend(inner, {CHIP: Before(patch=PATCH, steps=steps)})
-    group, seen = group_of(policy, CHIP), [Observation(PATCH), look(0.999)]
-    for epochs in (inner.increment, round(inner.most - inner.increment, 9)):
-        action = policy.next(group, CONSTRAINT, seen, None)
-        assert action == replace(inner.retrain, epochs=epochs)
-        seen.append(Observation(action))
-        assert policy.next(group, CONSTRAINT, seen, None) == Measure(share=Looks().shares[0])
-        ships = policy.next(group, CONSTRAINT, [*seen, look(1e-9)], None)
-        assert ships == Ship(f"'{CONSTRAINT}' holds again with confidence 0.975")
-        seen.append(look(0.999))
-    assert isinstance(policy.next(group, CONSTRAINT, seen, None), Scrap)
+TRAINED = Before(patch=PATCH, steps=(*RUNGS[-1], Retrain(epochs=0.25)))
 
 
-def test_patched_and_trained_networks_err_together_no_more_than_the_policy_may():
+def trained_on(policy, seen=()):
+    """A chip that is patched and trained on in vain, up to what comes next."""
+    group, seen = group_of(policy, CHIP), [Observation(PATCH), look(0.999), *seen]
+    while isinstance(action := policy.next(group, CONSTRAINT, seen, None), Retrain | Measure):
+        seen.append(look(0.999) if isinstance(action, Measure) else Observation(action))
+    return action, seen
+
+
+@pytest.mark.parametrize("inner", [Cascade(increment=0.15, most=0.5), UntilMet(increment=0.15)])
+def test_what_had_been_retrained_is_trained_on_for_as_long_and_then_mended_anew(inner):
+    policy = Remend(inner, {CHIP: TRAINED})
+    action, seen = trained_on(policy)
+    assert [o.step for o in seen if isinstance(o.step, Retrain)] == [
+        replace(inner.retrain, epochs=epochs) for epochs in (0.15, 0.1)
+    ]
+    for place, observation in enumerate(seen):
+        if isinstance(observation.step, Retrain):
+            group, here = group_of(policy, CHIP), seen[: place + 1]
+            ships = policy.next(group, CONSTRAINT, [*here, look(1e-9)], None)
+            assert ships == Ship(f"'{CONSTRAINT}' holds trained on with confidence 0.9875")
+    group = group_of(policy, CHIP)
+    assert action == inner.next(group, CONSTRAINT, (), None)
+    left = replace(inner, confidence=0.9875)
+    anew = [Observation(action)]
+    while not isinstance(action, Measure):
+        action = policy.next(group, CONSTRAINT, [*seen, *anew], None)
+        assert action == left.next(group, CONSTRAINT, anew, None)
+        anew.append(Observation(action))
+
+
+def test_no_more_is_trained_on_than_the_policy_would_train():
+    _, seen = trained_on(Remend(UntilMet(increment=0.1, most=0.2), {CHIP: TRAINED}))
+    assert sum(o.step.epochs for o in seen if isinstance(o.step, Retrain)) == 0.2
+
+
+@pytest.mark.parametrize("kind", ["effective_rate", "effective_bit_rate"])
+def test_a_chip_with_fewer_faults_than_it_had_is_new_but_for_its_patch(kind):
+    (die,) = (die for die in DIES if die.chip.id == CHIP)
+    had = {"effective_rate": die.effective_rate, "effective_bit_rate": die.effective_bit_rate}
+    policy = Remend(Cascade(), {CHIP: replace(TRAINED, **had)})
+    assert group_of(policy, CHIP).shipped == TRAINED.steps
+    had[kind] += 0.01
+    policy = Remend(Cascade(), {CHIP: replace(TRAINED, **had)})
+    assert group_of(policy, CHIP).shipped == ()
+    action, _ = trained_on(policy)
+    assert action == Prune()
+
+
+def test_networks_are_looked_at_with_the_patience_that_the_policy_has_for_trained_ones():
+    for inner, goes_on in ((Cascade(), True), (UntilMet(), False)):
+        policy = Remend(inner, {CHIP: TRAINED})
+        seen = [Observation(PATCH), look(0.999), Observation(replace(inner.retrain, epochs=0.1))]
+        seen.append(look(0.95))  # a chance of a yes between 0.005 and 0.1
+        action = policy.next(group_of(policy, CHIP), CONSTRAINT, seen, None)
+        assert isinstance(action, Measure) == goes_on
+
+
+def test_patched_trained_and_new_networks_err_together_no_more_than_the_policy_may():
     """Every p-value that a network ships with: the sum of the largest of them."""
     inner = UntilMet(increment=0.1, most=4.0, looks=Looks(shares=(1.0,)))
-    policy = Remend(inner, {CHIP: Before(patch=PATCH, steps=(Prune(), Retrain()))})
-    group, seen, spent = group_of(policy, CHIP), [Observation(PATCH)], 0.0
-    while not isinstance(policy.next(group, CONSTRAINT, [*seen, look(0.999, 1.0)], None), Scrap):
+    before = Before(patch=PATCH, steps=(Prune(), Retrain(epochs=4.0)))
+    policy = Remend(inner, {CHIP: before})
+    group, seen, spent, networks = group_of(policy, CHIP), [Observation(PATCH)], 0.0, 0
 
-        def ships(p_value, seen=tuple(seen)):
-            with_it = [*seen, look(p_value, 1.0)]
-            return isinstance(policy.next(group, CONSTRAINT, with_it, None), Ship)
+    def ships(p_value):
+        action = policy.next(group, CONSTRAINT, [*seen, look(p_value, 1.0)], None)
+        return isinstance(action, Ship)
 
+    while True:
+        action = policy.next(group, CONSTRAINT, seen, None)
+        if isinstance(action, Scrap):
+            break
+        if not isinstance(action, Measure):
+            seen.append(Observation(action))
+            continue
         low, high = 0.0, 0.1
         for _ in range(40):
             middle = (low + high) / 2
             low, high = (middle, high) if ships(middle) else (low, middle)
-        spent += low
+        spent, networks = spent + low, networks + 1
         seen.append(look(0.999, 1.0))
-        seen.append(Observation(policy.next(group, CONSTRAINT, seen, None)))
-    assert len(seen) == 81
+    assert networks == 1 + 40 + 41
     assert 0.045 < spent <= 0.05
+
+
+def test_a_policy_that_states_no_confidence_trains_nothing_on():
+    class Plain(FixedSteps):
+        retrain, increment, most, hopeless_once_trained = Retrain(), 0.1, 1.0, 0.1
+
+    action, _ = trained_on(Remend(Plain(), {CHIP: TRAINED}))
+    assert action == Prune()
 
 
 def test_policies_that_know_amounts_beforehand_mend_anew_what_had_been_retrained():

@@ -5,6 +5,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from chipmend.errors import LotError
+from chipmend.fleet import Bin
 from chipmend.report import write_report
 from chipmend.report.html import page
 from chipmend.report.wafers import MOST, check_placed, left_out, wafer_views
@@ -27,8 +28,10 @@ def squares(figure):
 
 def test_every_wafer_is_seen_by_rate_and_by_bin_and_accuracy_under_each_policy(on_wafers):
     views = wafer_views(on_wafers)
-    assert {name: len(found) for name, found in views.items()} == {"W1": 5, "W2": 5}
-    for name, dies in (("W1", 2), ("W2", 1)):
+    assert {name: len(found) for name, found in views.items()} == {
+        "wafer W1": 5, "wafer W2": 5,
+    }  # fmt: skip
+    for name, dies in (("wafer W1", 2), ("wafer W2", 1)):
         assert [len(squares(view)) for view in views[name]] == [dies] * 5
         said = [view.caption for view in views[name]]
         assert "Fault rate" in said[0]
@@ -37,13 +40,13 @@ def test_every_wafer_is_seen_by_rate_and_by_bin_and_accuracy_under_each_policy(o
 
 
 def test_dies_lie_where_they_lay_the_first_row_at_the_bottom(on_wafers):
-    one, other = squares(wafer_views(on_wafers)["W1"][0])
+    one, other = squares(wafer_views(on_wafers)["wafer W1"][0])
     assert int(other.get("x")) - int(one.get("x")) == 2 * 14
     assert int(one.get("y")) - int(other.get("y")) == 14
 
 
 def test_what_does_not_ship_is_outlined_and_bins_have_colours_of_their_own(on_wafers):
-    _, bins, accuracy, *_ = wafer_views(on_wafers)["W1"]
+    _, bins, accuracy, *_ = wafer_views(on_wafers)["wafer W1"]
     assert [e.get("class") for e in squares(accuracy)] == ["die heat", "die none"]
     assert len({e.get("class") for e in squares(bins)}) == len(bins.key) == 2
 
@@ -85,3 +88,37 @@ def test_the_tester_s_time_is_told(outcome):
     assert known.tester_seconds == 3.0
     assert re.search(r"On the tester: 3\.0 s", page(known))
     assert "On the tester" not in page(outcome)
+
+
+def test_every_bin_has_a_colour_that_the_page_knows(on_wafers):
+    for bin_ in Bin:
+        records = [replace(record, bin=bin_) for record in on_wafers.records]
+        told = replace(on_wafers, records=records)
+        (colour,) = {e.get("class") for e in squares(wafer_views(told)["wafer W2"][1])}
+        rule = "." + colour.replace(" ", ".") + " {"
+        assert rule in page(told)
+
+
+def test_lots_and_wafers_of_like_names_are_told_apart(outcome):
+    places = [("L1", "W1"), ("L1 W1", ""), ("", "L1 W1")]
+    chips = [
+        replace(chip, lot=lot, wafer=wafer, x=0, y=0)
+        for chip, (lot, wafer) in zip(outcome.chips, places, strict=True)
+    ]
+    views = wafer_views(replace(outcome, chips=chips))
+    assert list(views) == ["lot L1, wafer W1", "lot L1 W1", "wafer L1 W1"]
+
+
+def test_dies_that_are_said_to_lie_in_one_place_are_counted(outcome):
+    chips = [replace(chip, x=0, y=0) for chip in outcome.chips]
+    there = replace(outcome, chips=chips)
+    assert [len(squares(view)) for view in wafer_views(there)["wafer without a name"]] == [1] * 5
+    assert left_out(there) == "2 of 3 chips are said to lie where another does."
+
+
+def test_wafers_without_a_fault_are_pale(outcome):
+    chips = [replace(chip, wafer="W", x=x, y=0) for x, chip in enumerate(outcome.chips)]
+    clean = [replace(chip, fault_rate=0.0) for chip in chips]
+    for lot, heat in ((clean, "--heat:0%"), (chips, "--heat:100%")):
+        view = wafer_views(replace(outcome, chips=lot))["wafer W"][0]
+        assert heat in {e.get("style") for e in squares(view)}

@@ -26,7 +26,8 @@ def mend(
             three at least, or all, or none.
         sign: File of a private key to sign bundles with, as 'chipmend bundle key' makes it.
         since: Run folder of an earlier 'chipmend mend'. Chips that it has shipped go on from what
-            they have: they keep it, or have it patched where their fault map is a new one.
+            they have: they keep it, or have it patched where their fault map is a new one; what
+            that does not do for is trained on, or mended anew.
         json: Also write a machine-readable summary here.
     """
     from chipmend.bundle import read_key

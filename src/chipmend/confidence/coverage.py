@@ -43,17 +43,18 @@ def share_interval(hits: int, chips: int, confidence: float = 0.95) -> tuple[flo
     return low, high
 
 
-def chips_needed(coverage: float) -> int:
-    """How many chips a promise takes, even if all of them keep it.
+def chips_needed(coverage: float, missed: int = 0) -> int:
+    """How many chips a promise takes.
 
     Args:
         coverage: Share of the chips to come that is promised.
+        missed: How many of the chips at hand miss what is promised.
 
     Example:
-        >>> chips_needed(0.9), chips_needed(0.95), chips_needed(0.99)
-        (9, 19, 99)
+        >>> chips_needed(0.9), chips_needed(0.95), chips_needed(0.99), chips_needed(0.9, missed=1)
+        (9, 19, 99, 19)
     """
-    return math.ceil(coverage / (1 - coverage) - 1e-9)
+    return math.ceil((missed + 1) / (1 - coverage) - 1e-9) - 1
 
 
 def keeps(shipped: int, missed: int, coverage: float) -> bool:

@@ -14,9 +14,9 @@ import hashlib
 import json
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Bool
@@ -209,6 +209,56 @@ class Chip:
         for name in ("x", "y"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _whole(LotError, name, getattr(self, name)))
+
+
+class Lain(Protocol):
+    """What is told of where a die lay, as of a chip."""
+
+    @property
+    def lot(self) -> str:
+        """The production lot."""
+        ...
+
+    @property
+    def wafer(self) -> str:
+        """The wafer."""
+        ...
+
+    @property
+    def x(self) -> int | None:
+        """Column of the die on the wafer."""
+        ...
+
+    @property
+    def y(self) -> int | None:
+        """Row of the die on the wafer."""
+        ...
+
+
+def told_apart(one: Lain, other: Lain) -> bool:
+    """Whether two dies lay in different places, as far as that is told of both.
+
+    Example:
+        >>> healthy = FaultMap.of_pes(np.zeros((2, 2), bool))
+        >>> here, there = (Chip("a", healthy, wafer="1", x=x) for x in (0, 1))
+        >>> told_apart(here, there), told_apart(here, Chip("a", healthy))
+        (True, False)
+    """
+    return any(a != b for a, b in _places(one, other) if not _UNTOLD.intersection((a, b)))
+
+
+def told_alike(one: Lain, other: Lain) -> bool:
+    """Whether two dies lay in one place, all of it told of both."""
+    return all(a == b and a not in _UNTOLD for a, b in _places(one, other))
+
+
+_UNTOLD = frozenset(("", None))
+
+
+def _places(one: Lain, other: Lain) -> Iterator[tuple[Any, Any]]:
+    return zip(
+        (one.lot, one.wafer, one.x, one.y), (other.lot, other.wafer, other.x, other.y), strict=True
+    )
 
 
 def fused(*maps: FaultMap) -> FaultMap:

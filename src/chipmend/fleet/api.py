@@ -87,7 +87,7 @@ def mend(
             their maps lack nobody knows of, but it is there when accuracies are read.
         since: Folder of an earlier run under one policy. Chips that it has shipped go on from what
             they have: with the same fault map they keep it, with a new one it is patched and looked
-            at, and only where that does not do are they mended anew.
+            at; only where that does not do it is trained on, or they are mended anew.
 
     Returns:
         What became of every chip, and what it cost.

@@ -6,9 +6,9 @@ interruptions.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,10 @@ from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.cost import Cost, forward_pass
 from chipmend.repairs.prune import weights_per_pe
 from chipmend.resilience.table import ResilienceTable
-from chipmend.steps import Measure, Recipe
+from chipmend.steps import Measure, Patch, Recipe
+
+Found = dict[tuple[str, str], ChipRecord]
+"""What became of chips, by policy and chip."""
 
 
 class Campaign:
@@ -88,7 +91,7 @@ class Campaign:
         truth: Sequence[Chip] = (),
         since: Since | None = None,
     ) -> None:
-        self._in_codes = any(chip.faults.needs_codes for chip in chips)
+        self._in_codes = any(chip.faults.needs_codes for chip in (*chips, *truth))
         analysis = replace(setup.analysis, in_codes=self._in_codes)
         self.task, self.chips, self.setup = task, chips, replace(setup, analysis=analysis)
         self._runner, self._threads = runner, threads
@@ -119,17 +122,17 @@ class Campaign:
         chips = [chip for chip in self.chips if chip.id not in kept]
         like = self._like_trial_lot()
         tables = self._tables(clean_validation) if chips else {}
-        jobs = planned_jobs(
-            chips,
-            self._deciders,
-            setup.constraint,
-            tables,
-            self._per_pe,
-            self._filled,
-            self._broken,
+        planned = partial(
+            planned_jobs,
+            constraint=setup.constraint,
+            tables=tables,
+            per_pe=self._per_pe,
+            filled=self._filled,
+            broken=self._broken,
             in_codes=self._in_codes,
             exchangeable=like is None or not like.shifts,
         )
+        jobs = planned(chips, self._deciders)
         work = Mending(
             task=self.task,
             array=self.setup.array,
@@ -146,7 +149,16 @@ class Campaign:
             shipped={} if self._since is None else self._since.bundles,
         )
         done = self._runner.results("mend", "mending chips", work, {job.key: job for job in jobs})
-        outcome = self._outcome(float(clean_test.mean()), jobs, done, tables, kept)
+        found = {(record.policy, chip): record for chip, record in kept.items()}
+        for job in jobs:
+            found.update(_by_chip(_records(done[job.key], job, setup.policies)))
+        found.update(self._mended_alone(found, planned, replace(work, hindsight=())))
+        paths = {
+            job.chips[0]: rebuilt(list[PathPoint], done[job.key].get("path", []))
+            for job in jobs
+            if len(job.chips) == 1
+        }
+        outcome = self._outcome(float(clean_test.mean()), found, paths, tables)
         return replace(outcome, promises={} if like is None else self._promises(tables, like))
 
     @property
@@ -211,7 +223,7 @@ class Campaign:
     def _check_analyses(self) -> None:
         """Refuse analyses of other kinds of fault than the lot has, before they are measured."""
         stuck = any(chip.faults.stuck is not None for chip in self.chips)
-        for policy in self.setup.policies:
+        for policy in self._deciders:
             analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
             if analysis is None:
                 continue
@@ -238,7 +250,7 @@ class Campaign:
     def _tables(self, clean: Float64[np.ndarray, " samples"]) -> dict[str, ResilienceTable]:
         """The table of each policy that goes by one; policies with the same analysis share it."""
         setup, made, tables = self.setup, dict[str, ResilienceTable](), {}
-        for policy in setup.policies:
+        for policy in self._deciders:
             analysis = policy.analysis(setup.analysis, setup.constraint)
             if analysis is None:
                 continue
@@ -264,23 +276,41 @@ class Campaign:
     def _facts(self) -> list[ChipFacts]:
         return facts_of(self.chips, self._per_pe, self._filled, self._broken)
 
+    def _mended_alone(
+        self, found: Found, planned: Callable[..., list[Job]], work: Mending
+    ) -> Found:
+        """What becomes of chips whose shared network was given up: each is mended by itself.
+
+        It has to bear its share of what was done in vain.
+        """
+        names = [policy.name for policy in self.setup.policies]
+        places: dict[str, list[int]] = {}
+        for (policy, chip), record in found.items():
+            if record.bin == Bin.SCRAPPED and record.shared_by > 1:
+                places.setdefault(chip, []).append(names.index(policy))
+        jobs: list[Job] = []
+        for chip in self.chips:
+            if chip.id in places:
+                theirs = places[chip.id]
+                (job,) = planned([chip], [self._deciders[place] for place in theirs])
+                groups = {theirs[at]: group for at, group in job.groups.items()}
+                jobs.append(replace(job, groups=groups))
+        if not jobs:
+            return {}
+        phase = "mending chips alone"
+        done = self._runner.results("mend alone", phase, work, {job.key: job for job in jobs})
+        alone: Found = {}
+        for job in jobs:
+            alone.update(_by_chip(_records(done[job.key], job, self.setup.policies)))
+        return {key: _after(record, found[key]) for key, record in alone.items()}
+
     def _outcome(
         self,
         clean_accuracy: float,
-        jobs: list[Job],
-        done: dict[str, Any],
+        found: Found,
+        paths: dict[str, list[PathPoint]],
         tables: dict[str, ResilienceTable],
-        kept: Mapping[str, ChipRecord],
     ) -> Outcome:
-        found = {(record.policy, chip): record for chip, record in kept.items()}
-        paths: dict[str, list[PathPoint]] = {}
-        for job in jobs:
-            result = done[job.key]
-            found.update(
-                ((r.policy, r.chip), r) for r in _records(result, job, self.setup.policies)
-            )
-            if len(job.chips) == 1:
-                paths[job.chips[0]] = rebuilt(list[PathPoint], result.get("path", []))
         for chip in self._facts:
             if chip.fatal:
                 found.update(
@@ -289,7 +319,7 @@ class Campaign:
         self._verify_bundles(found)
         return self._summed_up(clean_accuracy, found, paths, tables)
 
-    def _verify_bundles(self, found: dict[tuple[str, str], ChipRecord]) -> None:
+    def _verify_bundles(self, found: Found) -> None:
         """Verify bundles, or a sample of them, and note what they came to."""
         if self._bundles is None:
             return
@@ -311,7 +341,7 @@ class Campaign:
     def _summed_up(
         self,
         clean_accuracy: float,
-        found: dict[tuple[str, str], ChipRecord],
+        found: Found,
         paths: dict[str, list[PathPoint]],
         tables: dict[str, ResilienceTable],
     ) -> Outcome:
@@ -327,7 +357,7 @@ class Campaign:
             records=[found[p.name, c.id] for p in setup.policies for c in self.chips],
             paths=paths,
             tables=tables,
-            shared={p.name: self._shared(p, found, tables) for p in setup.policies},
+            shared={p.name: self._shared(p, found, tables) for p in self._deciders},
             lost=Cost(retrain=ee, seconds=seconds),
             execution={
                 **conditions(self._threads, self.task.device),
@@ -361,14 +391,14 @@ class Campaign:
     def _shared(
         self,
         policy: Policy,
-        found: dict[tuple[str, str], ChipRecord],
+        found: Found,
         tables: Mapping[str, ResilienceTable],
     ) -> Cost:
         """What all chips of a policy, and its analysis, share: the clean network's scores too."""
         analysis = None
         if policy.name in tables:
             analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
-        recipes = [_steps_taken(found[policy.name, chip.id]) for chip in self.chips]
+        recipes = [self._steps_taken(found[policy.name, chip.id], chip) for chip in self.chips]
         if analysis is not None:
             recipes.append(analysis.repairs())
         steps = [step for recipe in recipes for step in recipe]
@@ -376,12 +406,13 @@ class Campaign:
         scoring = self._scoring if looks else Cost()
         return scoring + self._calibration.bill(steps)
 
-
-def _steps_taken(record: ChipRecord) -> Recipe:
-    """What was done with a chip in this run; looks alone, where its network is as it was."""
-    if record.bin != Bin.KEPT:
-        return record.steps
-    return tuple(s for s in record.steps if isinstance(s, Measure)) if record.cost.ee else ()
+    def _steps_taken(self, record: ChipRecord, chip: Chip) -> Recipe:
+        """What was done with a chip in this run; a network that is as it was took no patching."""
+        if self._since is None or not self._since.is_as_it_was(chip):
+            return (*record.in_vain, *record.steps)
+        if record.bin == Bin.KEPT and not record.cost.ee:
+            return ()
+        return tuple(step for step in record.steps if not isinstance(step, Patch))
 
 
 def calibration_of(task: Task, seed: int, threads: int, folder: Path | None) -> Calibration:
@@ -415,6 +446,16 @@ def _records(result: dict[str, Any], job: Job, policies: Sequence[Policy]) -> li
         for place in job.groups
         for chip in job.chips
     ]
+
+
+def _by_chip(records: Sequence[ChipRecord]) -> Found:
+    return {(record.policy, record.chip): record for record in records}
+
+
+def _after(alone: ChipRecord, shared: ChipRecord) -> ChipRecord:
+    """A chip that was mended by itself after a network that it was to share was given up."""
+    cost = alone.cost + shared.cost / shared.shared_by
+    return replace(alone, cost=cost, in_vain=shared.steps)
 
 
 def _unrepairable(policy: Policy, chip: ChipFacts) -> ChipRecord:

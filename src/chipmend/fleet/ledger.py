@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chipmend.bundle.verification import Verified
+from chipmend.recipes import is_patched, retrained_epochs
 from chipmend.repairs.cost import Cost
 from chipmend.steps import Recipe
 
@@ -31,7 +32,7 @@ MEANINGS = {
     Bin.PATCHED: "ships the network that it was shipped before, patched for new faults",
     Bin.PRUNED: "ships with its faulty PEs bypassed and nothing else done",
     Bin.REPAIRED: "ships after repair without a training step",
-    Bin.RETRAINED: "ships after retraining",
+    Bin.RETRAINED: "ships after retraining, be it of what it was shipped before",
     Bin.SCRAPPED: "given up by the policy",
     Bin.UNREPAIRABLE: "has a fatal fault, such as a dead clock",
     Bin.FAILED: "the computation failed, not the chip",
@@ -95,6 +96,8 @@ class ChipRecord:
         cost: What was spent on the group that the chip belongs to.
         effective_bit_rate: Share of the bits of the network's weights that are stuck.
         bundle: What ships; none if nothing does, or no bundles were asked for.
+        in_vain: What was done before with a network that the chip was to share, and that was given
+            up; its share of that is in the cost.
     """
 
     chip: str
@@ -110,11 +113,22 @@ class ChipRecord:
     cost: Cost
     effective_bit_rate: float = 0.0
     bundle: ShippedBundle | None = None
+    in_vain: Recipe = ()
 
     @property
     def ee(self) -> float:
         """This chip's share of the cost, in epoch-equivalents."""
         return self.cost.ee / self.shared_by
+
+    @property
+    def epochs(self) -> float:
+        """Epochs of retraining in this run; none of those before it."""
+        return 0.0 if self.bin == Bin.KEPT else retrained_epochs(self.steps)
+
+    @property
+    def is_trained_on(self) -> bool:
+        """Whether what ships was trained on from what the chip was shipped before."""
+        return self.bin == Bin.RETRAINED and is_patched(self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

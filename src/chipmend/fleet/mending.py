@@ -31,6 +31,7 @@ from chipmend.recipes import (
     is_quantized,
     merged,
     retrained_epochs,
+    since_anew,
     undoes_training,
 )
 from chipmend.records import plain
@@ -185,7 +186,7 @@ class Mending:
         if is_patched(recipe) and not retrained_epochs(recipe):
             is_as_it_was = self.shipped[job.chips[0]].faults == job.faults.digest()
             return Bin.KEPT if is_as_it_was else Bin.PATCHED
-        return _bin_of(_shipped(recipe, bench))
+        return _bin_of(_shipped(since_anew(recipe), bench))
 
     def _done(self, step: Step, recipe: Recipe, bench: Workbench) -> Observation:
         if isinstance(step, Measure):

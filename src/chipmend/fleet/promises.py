@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.shift import Shift, can_tell, shifts
 from chipmend.errors import PlanError
-from chipmend.faults.maps import Chip
+from chipmend.faults.maps import Chip, told_alike, told_apart
 from chipmend.faults.traits import traits_of
 from chipmend.hardware.array import Array
 from chipmend.policy.protocol import Policy, Promises
@@ -94,14 +94,23 @@ def likeness(
 
 def _check_others(known: Sequence[Chip], chips: Sequence[Chip]) -> None:
     """Refuse to promise something of chips by themselves."""
-    names = {chip.id: chip.faults.digest() for chip in known}
-    same = [chip.id for chip in chips if names.get(chip.id) == chip.faults.digest()]
+    by_name = {chip.id: chip for chip in known}
+    same = [chip.id for chip in chips if chip.id in by_name and _is_one(chip, by_name[chip.id])]
     if same:
         raise PlanError(
             f"{len(same)} chips of the lot are in its trial lot as well, as {same[0]}: what is "
             "promised by chips is promised of others",
             hint="give an earlier lot for analysis.trial.file",
         )
+
+
+def _is_one(chip: Chip, other: Chip) -> bool:
+    """Whether two chips of one name are one die, as far as one can tell."""
+    if told_alike(chip, other):
+        return True
+    broken = chip.faults.unusable.any() or chip.faults.needs_codes
+    alike = chip.faults.digest() == other.faults.digest()
+    return bool(broken and alike and not told_apart(chip, other))
 
 
 def promising(policies: Sequence[Policy]) -> list[Promises]:

@@ -14,7 +14,7 @@ from chipmend.bundle.base import base_beside
 from chipmend.bundle.bundle import ForChip
 from chipmend.confidence.constraint import Constraint
 from chipmend.errors import BundleError, LotError, PlanError
-from chipmend.faults.maps import Chip
+from chipmend.faults.maps import Chip, told_apart
 from chipmend.faults.screening import Margin
 from chipmend.fleet.fingerprint import described
 from chipmend.fleet.ledger import SHIPPED, Bin, ChipRecord
@@ -69,8 +69,8 @@ class LastBundle:
                 f"{self.folder} is another one than was found there before",
                 hint="leave the earlier run as it is while its chips are mended again",
             )
-        base = _base(self.base)
-        repair = bundle.repair(base, bundle.base)
+        base, digest = _base(self.base)
+        repair = bundle.repair(base, digest)
         shipped = Shipped(
             steps=bundle.steps,
             faults=bundle.faults,
@@ -106,7 +106,16 @@ class Since:
 
     def around(self, policies: Sequence[Policy]) -> tuple[Policy, ...]:
         """Policies whose chips go on from what they were shipped."""
-        before = {chip: Before(patch=b.patch, steps=b.steps) for chip, b in self.bundles.items()}
+        facts = {chip.chip: chip for chip in self.outcome.chips}
+        before = {
+            chip: Before(
+                patch=bundle.patch,
+                steps=bundle.steps,
+                effective_rate=facts[chip].effective_rate,
+                effective_bit_rate=facts[chip].effective_bit_rate,
+            )
+            for chip, bundle in self.bundles.items()
+        }
         return tuple(Remend(policy, before) for policy in policies)
 
     def has_shown(
@@ -127,22 +136,29 @@ class Since:
         wanted = task, constraint, now, margin
         return wanted == (then.task, then.constraint, then.policies, then.margin)
 
+    def is_as_it_was(self, chip: Chip) -> bool:
+        """Whether a chip's fault map is the one that its network was made for."""
+        last = self.bundles.get(chip.id)
+        return last is not None and last.faults == chip.faults.digest()
+
     def kept(self, chips: Sequence[Chip]) -> dict[str, ChipRecord]:
         """What becomes of chips whose fault maps are those that their networks were made for.
 
         Nothing is done with them, and they keep their bundles to the last bit.
         """
         records = {record.chip: record for record in self.outcome.records}
+        facts = {chip.chip: chip for chip in self.outcome.chips}
         return {
             chip.id: replace(
                 records[chip.id],
                 bin=Bin.KEPT,
                 reason="its fault map is as it was",
+                fault_rate=facts[chip.id].fault_rate,
+                effective_rate=facts[chip.id].effective_rate,
                 shared_by=1,
                 cost=Cost(),
             )
-            for chip in chips
-            if (last := self.bundles.get(chip.id)) and last.faults == chip.faults.digest()
+            for chip in filter(self.is_as_it_was, chips)
         }
 
 
@@ -190,10 +206,7 @@ def read_since(
     outcome, folder = read_outcome(run), Path(run)
     records = {r.chip: r for r in outcome.records if r.bin in SHIPPED and r.bundle is not None}
     if not records:
-        raise PlanError(
-            f"nothing was shipped by the run in {run}",
-            hint="give the run folder of 'chipmend mend': 'chipmend compare' makes no bundles",
-        )
+        raise _nothing_shipped(outcome, folder)
     found, versions = {}, {chip.chip: chip.version for chip in outcome.chips}
     for chip, broken in zip(chips, truth or chips, strict=True):
         _check_not_older(chip, versions.get(chip.id, 0), folder)
@@ -205,7 +218,7 @@ def read_since(
         if last.in_codes or not (chip.faults.needs_codes or broken.faults.needs_codes):
             found[chip.id] = last
     for path in sorted({last.base for last in found.values()}):
-        base = _base(path)
+        base, _ = _base(path)
         _check_same_array(base, array, folder)
         _check_same_network(base, task.model, folder)
     if new := len(chips) - len(found):
@@ -241,15 +254,26 @@ def _last(folder: Path, record: ChipRecord) -> tuple[LastBundle, Bundle]:
 
 
 @lru_cache(maxsize=4)
-def _base(folder: Path) -> Base:
-    return read_base(folder)[0]
+def _base(folder: Path) -> tuple[Base, str]:
+    return read_base(folder)
+
+
+def _nothing_shipped(outcome: Outcome, run: Path) -> PlanError:
+    """Why there is nothing to go on from."""
+    if any(record.bin in SHIPPED for record in outcome.records):
+        return PlanError(
+            f"the run in {run} made no bundles of what it shipped",
+            hint="give the run folder of 'chipmend mend': 'chipmend compare' makes none",
+        )
+    return PlanError(
+        f"no chip was shipped anything by the run in {run}",
+        hint="give the run before it, if there was one, or mend the lot anew, without 'since'",
+    )
 
 
 def _check_same_die(chip: Chip, bundle: Bundle) -> None:
     """Refuse another die that has the same name, as far as both are told."""
-    now, then = ((die.lot, die.wafer, die.x, die.y) for die in (chip, bundle.chip))
-    told = [each for each in zip(now, then, strict=True) if not _UNTOLD.intersection(each)]
-    if any(here != there for here, there in told):
+    if told_apart(chip, bundle.chip):
         raise LotError(
             f"chip {chip.id} of the lot is another die than the one that {bundle.path} is for: "
             f"{_where(chip)}, and {_where(bundle.chip)}",
@@ -257,12 +281,9 @@ def _check_same_die(chip: Chip, bundle: Bundle) -> None:
         )
 
 
-_UNTOLD = frozenset(("", None))
-
-
 def _where(die: Chip | ForChip) -> str:
     told = {"lot": die.lot, "wafer": die.wafer, "x": die.x, "y": die.y}
-    return ", ".join(f"{name} {at}" for name, at in told.items() if at not in _UNTOLD)
+    return ", ".join(f"{name} {at}" for name, at in told.items() if at not in ("", None))
 
 
 def _check_not_older(chip: Chip, version: int, folder: Path) -> None:

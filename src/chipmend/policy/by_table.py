@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-import numpy as np
-
 from chipmend.confidence.constraint import Constraint
 from chipmend.errors import PlanError, TableError
 from chipmend.policy.protocol import Action, Die, Group, Observation, Scrap, Ship
@@ -89,21 +87,19 @@ class ByTable:
             table: What is known.
             factor: How many times its rates the chip is taken to have, and to need as much.
         """
-        rate, bit_rate = factor * die.effective_rate, factor * die.effective_bit_rate
         epochs = table.needed_for(
-            rate,
+            die.effective_rate,
             constraint,
             self.statistic,
             self.quantile or 1.0,
-            effective_bit_rate=bit_rate,
+            effective_bit_rate=die.effective_bit_rate,
+            factor=factor,
         )
-        epochs = table.times(factor, np.array(epochs)).item()
-        taken = replace(die, effective_rate=rate, effective_bit_rate=bit_rate)
-        said = self._said(taken, constraint, table)
+        said = self._said(die, constraint, table)
         lost = [words for words, is_lost in said if is_lost]
         reason = " and ".join(lost or [words for words, _ in said])
-        if factor != 1:
-            reason += f", {factor:.3g} times its own, and as many times the amount, as promised"
+        if factor != 1 and not lost:
+            reason += f", taken {factor:.3g} times, and as many times the amount, as promised"
         return Group(chips=(die.chip.id,), epochs=round(epochs, 9), reason=reason)
 
     def next(

@@ -99,7 +99,8 @@ class Cascade:
         amounts: Epochs at which the policy's analysis learns what retraining gives, from 0; none
             to do without an analysis, and climb from the first rung.
         share: Of the validation split that each look of the analysis sees.
-        increment: Epochs between two networks that are looked at, where nothing was learnt.
+        increment: Epochs between two networks that are looked at, where nothing was learnt, or a
+            network is trained on that the chip was shipped before.
         most: Epochs after which a chip is given up.
         confidence: Confidence, over all looks together, that a chip that is shipped meets the
             constraint on images like those of the validation split.
@@ -211,9 +212,18 @@ class Cascade:
         """Which chips a coverage is promised of."""
         return "chips that ship without a look"
 
+    def unpromising(self) -> "Cascade":
+        """The cascade that looks at every chip."""
+        return replace(self, coverage=None)
+
     def promised(self, constraint: Constraint, table: ResilienceTable) -> Kept:
         """How well a chip has to be expected to do to ship unseen, and how the trial lot fares."""
         return margin_that_keeps(self.coverage or 0.0, table, constraint)
+
+    @property
+    def hopeless_once_trained(self) -> float:
+        """Chance of a yes at the end below which looking on at a retrained network is given up."""
+        return HOPELESS_AT_LAST if self.looks.hopeless is None else self.looks.hopeless
 
     def next(
         self,
@@ -277,8 +287,7 @@ class _Climb:
 
     def _looks(self) -> Looks:
         """How to look at the network as it stands: with less patience where a rung is above it."""
-        given, rung = self.policy.looks.hopeless, self._rung()
-        hopeless = HOPELESS_AT_LAST if given is None else given
+        hopeless, rung = self.policy.hopeless_once_trained, self._rung()
         if hopeless and not self._trained() and rung + 1 < len(self.rungs):
             dear = any(map(_is_sequential, self.rungs[self._promising(rung + 1)]))
             hopeless = max(hopeless, HOPELESS_BELOW_SEQUENTIAL if dear else HOPELESS_BELOW_ANOTHER)

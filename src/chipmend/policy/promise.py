@@ -88,20 +88,26 @@ def factor_that_keeps(
         found = np.zeros(factors.shape)
         for kind, own in zip((faulty_pes, stuck_bits), rates, strict=True):
             if own.any():
-                scaled = table.needed_along(kind, factors * own, constraint, statistic, quantile)
-                found = np.maximum(found, np.where(own > 0, scaled, 0.0))
-        return table.times(factors, found)
+                theirs = np.broadcast_to(own, factors.shape)
+                wanted = table.needed_along(
+                    kind, theirs, constraint, statistic, quantile, factors=factors
+                )
+                found = np.maximum(found, np.where(own > 0, wanted, 0.0))
+        return found
 
     least = _least_factors(amounts, needed)
     settings = np.unique(least[least <= MOST_FACTOR])[::-1]
     shipped = np.isfinite(amounts(np.repeat(settings[:, None], len(needed), axis=1)))
     met: Bool[np.ndarray, "settings chips"] = settings[:, None] >= least
     if (found := cheapest(shipped, met, coverage)) is None:
+        missed = int((shipped[0] & ~met[0]).sum()) if len(settings) else len(needed)
+        suffice = chips_needed(coverage, missed)
         raise TableError(
             f"no amount of retraining that was analysed keeps '{constraint}' on "
             f"{100 * coverage:g} % of the trial lot: {int(np.isfinite(needed).sum())} of its "
             f"{len(needed)} chips came to meet it",
-            hint="analyse larger amounts, promise less, or give chips of lower fault rates",
+            hint=f"analyse larger amounts, promise less, or give chips of lower fault rates; with "
+            f"{missed} that miss it, a trial lot would have to be of {suffice} chips that ship",
         )
     return found._replace(setting=float(settings[int(found.setting)]))
 

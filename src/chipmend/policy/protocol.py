@@ -155,6 +155,10 @@ class Promises(Policy, Protocol):
         """Which chips that is said of, in words."""
         ...
 
+    def unpromising(self) -> Policy:
+        """The policy for chips of which nothing is promised."""
+        ...
+
     def promised(self, constraint: Constraint, table: ResilienceTable) -> Kept:
         """How the trial lot keeps what is promised."""
         ...
@@ -177,6 +181,11 @@ class ByIncrements(Policy, Protocol):
     @property
     def most(self) -> float:
         """Epochs after which a chip is given up."""
+        ...
+
+    @property
+    def hopeless_once_trained(self) -> float:
+        """Chance of a yes at the end below which looking on at a retrained network is given up."""
         ...
 
 

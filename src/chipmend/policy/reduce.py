@@ -73,6 +73,10 @@ class Reduce(ByTable):
         """Which chips a coverage is promised of."""
         return "chips that ship"
 
+    def unpromising(self) -> "Reduce":
+        """The same: amounts are those that were promised by."""
+        return self
+
     def promised(self, constraint: Constraint, table: ResilienceTable) -> Kept:
         """How many times its rates a chip is taken to have, and how the trial lot fares."""
         coverage, quantile = self.coverage or 0.0, self.quantile or 1.0

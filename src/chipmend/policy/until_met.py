@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from chipmend.confidence.constraint import Constraint
 from chipmend.confidence.sequential import alpha_of_look
 from chipmend.errors import PlanError
-from chipmend.policy.looks import Looks, check_confidence, networks_looked_at
+from chipmend.policy.looks import HOPELESS, Looks, check_confidence, networks_looked_at
 from chipmend.policy.protocol import (
     Action,
     Alone,
@@ -67,6 +67,11 @@ class UntilMet(Alone):
         """Name in tables."""
         repaired = "" if self.start == (Prune(),) else "Repair + "
         return self.label or f"{repaired}UntilMet({self.increment:g})"
+
+    @property
+    def hopeless_once_trained(self) -> float:
+        """Chance of a yes at the end below which looking on at a retrained network is given up."""
+        return HOPELESS if self.looks.hopeless is None else self.looks.hopeless
 
     def next(
         self,

@@ -41,6 +41,9 @@ class Cost:
     def __sub__(self, other: "Cost") -> "Cost":
         return self._with(other, operator.sub)
 
+    def __truediv__(self, shares: int) -> "Cost":
+        return Cost(**{part.name: getattr(self, part.name) / shares for part in fields(self)})
+
     def _with(self, other: "Cost", combine: Callable[[float, float], float]) -> "Cost":
         parts = [part.name for part in fields(self)]
         return Cost(**{p: combine(getattr(self, p), getattr(other, p)) for p in parts})

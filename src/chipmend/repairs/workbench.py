@@ -502,7 +502,7 @@ class Workbench:
                 train,
                 loss=loss,
                 settings=step,
-                seed=chip_seed(self._seed, self._chip, "retrain"),
+                seed=chip_seed(self._seed, self._chip, _purpose(before)),
                 coding=coding,
                 missed=self._missed,
             )
@@ -533,3 +533,9 @@ class Workbench:
     def _work(self, ee: float) -> None:
         self._worked += ee
         self._tick(self._worked)
+
+
+def _purpose(before: Recipe) -> str:
+    """What retraining is for: from a patched network on, samples are others than before."""
+    patches = [step.bundle for step in before if isinstance(step, Patch)]
+    return f"retrain on from {patches[-1]}" if patches else "retrain"

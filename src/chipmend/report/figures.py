@@ -14,7 +14,6 @@ from chipmend.fleet.facts import ChipFacts
 from chipmend.fleet.ledger import Bin, ChipRecord, PolicySum
 from chipmend.fleet.outcome import Outcome
 from chipmend.fleet.yields import yield_over_accuracy, yield_over_ee
-from chipmend.recipes import retrained_epochs
 from chipmend.report.svg import SERIES, Axis, Chart, bars, percent
 from chipmend.resilience.table import (
     Along,
@@ -137,9 +136,9 @@ def amount_of_chips(policy: str, outcome: Outcome) -> Figure | None:
 
     There is none of a policy that retrained no chip.
     """
-    if not any(map(_epochs, outcome.records_of(policy))):
+    if not any(record.epochs for record in outcome.records_of(policy)):
         return None
-    top = max((_epochs(record) for record in outcome.records), default=0.0) or 1.0
+    top = max((record.epochs for record in outcome.records), default=0.0) or 1.0
     chart = Chart(
         f"{policy}: retraining against fault rate",
         _rate_axis(outcome),
@@ -149,8 +148,8 @@ def amount_of_chips(policy: str, outcome: Outcome) -> Figure | None:
         if record.bin == Bin.UNREPAIRABLE:
             continue
         rate = _rate(record, outcome)
-        label = f"{record.chip}: {percent(rate)} faulty, {_epochs(record):.3g} epochs"
-        chart.dot((rate, _epochs(record)), 0, label)
+        label = f"{record.chip}: {percent(rate)} faulty, {record.epochs:.3g} epochs"
+        chart.dot((rate, record.epochs), 0, label)
     return Figure(
         chart.svg(), f"{policy}: amount of retraining of each chip, unrepairable ones left out."
     )
@@ -271,7 +270,3 @@ def _bar_on_test(outcome: Outcome) -> float:
     if isinstance(constraint, Accuracy):
         return constraint.accuracy
     return outcome.clean_accuracy - constraint.drop
-
-
-def _epochs(record: ChipRecord) -> float:
-    return retrained_epochs(record.steps)

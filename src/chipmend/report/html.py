@@ -10,7 +10,6 @@ from chipmend.faults.picture import COLOURS
 from chipmend.files import write_bytes
 from chipmend.fleet.ledger import FLEETS, MEANINGS, SHIPPED, Bin, ChipRecord, PolicySum
 from chipmend.fleet.outcome import Outcome
-from chipmend.recipes import retrained_epochs
 from chipmend.report import figures
 from chipmend.report.templates import rendered
 from chipmend.report.wafers import left_out, wafer_views
@@ -191,7 +190,7 @@ def _row(record: ChipRecord) -> list[Any]:
         record.fault_rate,
         record.effective_rate,
         record.effective_bit_rate,
-        retrained_epochs(record.steps),
+        record.epochs,
         record.ee,
         record.accuracy,
         "yes" if record.met else "no",

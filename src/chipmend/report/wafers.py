@@ -68,16 +68,22 @@ def left_out(outcome: Outcome) -> str:
         said.append(f"The first {MOST} of {len(wafers)} wafers.")
     if unplaced := count - len(placed(outcome.chips)):
         said.append(f"Where {unplaced} of {count} chips lay is not known.")
+    if hidden := len(placed(outcome.chips)) - sum(map(len, wafers.values())):
+        said.append(f"{hidden} of {count} chips are said to lie where another does.")
     return " ".join(said)
 
 
 def _wafers(chips: Sequence[ChipFacts]) -> dict[str, list[ChipFacts]]:
-    """The chips of each wafer, by its name, as far as it is known where they lay."""
-    wafers: dict[str, list[ChipFacts]] = {}
+    """The chips of each wafer, by its name, one in each place that is told."""
+    wafers: dict[str, dict[tuple[int, int], ChipFacts]] = {}
     for chip in placed(chips):
-        name = " ".join(part for part in (chip.lot, chip.wafer) if part) or "no name"
-        wafers.setdefault(name, []).append(chip)
-    return wafers
+        told = {"lot": chip.lot, "wafer": chip.wafer}
+        name = (
+            ", ".join(f"{what} {which}" for what, which in told.items() if which)
+            or "wafer without a name"
+        )
+        wafers.setdefault(name, {}).setdefault(_place(chip), chip)
+    return {name: list(dies.values()) for name, dies in wafers.items()}
 
 
 def _views(where: str, chips: Sequence[ChipFacts], outcome: Outcome) -> list[Figure]:
@@ -100,7 +106,7 @@ def _by_rate(where: str, chips: Sequence[ChipFacts]) -> Figure:
         )
         for chip in chips
     ]
-    svg = _wafer(f"wafer {where} by fault rate", dies)
+    svg = _wafer(f"{where} by fault rate", dies)
     return Figure(svg, f"Fault rate, darkest {percent(most)} of PEs.")
 
 
@@ -115,7 +121,7 @@ def _by_bin(where: str, chips: Sequence[ChipFacts], policy: str, outcome: Outcom
         )
         for chip in chips
     ]
-    svg = _wafer(f"{policy}: wafer {where} by bin", dies)
+    svg = _wafer(f"{policy}: {where} by bin", dies)
     seen = [bin_ for bin_ in _COLOURS if bin_ in {bins[chip.chip] for chip in chips}]
     key = tuple((order[bin_], str(bin_)) for bin_ in seen)
     return Figure(svg, f"{policy}: bins.", key)
@@ -133,7 +139,7 @@ def _by_accuracy(where: str, chips: Sequence[ChipFacts], policy: str, outcome: O
         else:
             label = f"{chip.chip}: {percent(accuracy)}"
             dies.append(_Die(*_place(chip), label, _heat(accuracy, low, high)))
-    svg = _wafer(f"{policy}: wafer {where} by test accuracy", dies)
+    svg = _wafer(f"{policy}: {where} by test accuracy", dies)
     return Figure(
         svg,
         f"{policy}: test accuracy, darkest {percent(high)}, palest {percent(low)}; "
@@ -155,7 +161,7 @@ def _place(chip: ChipFacts) -> tuple[int, int]:
 
 
 def _heat(value: float, low: float, high: float) -> str:
-    share = (value - low) / (high - low) if high > low else 1.0
+    share = (value - low) / (high - low) if high > low else float(value > 0)
     return f'class="die heat" style="--heat:{share:.0%}"'
 
 

@@ -50,16 +50,17 @@ def mended_again(outcome: Outcome) -> str:
     if (since := outcome.since) is None:
         return ""
     records = [record for record in outcome.records if record.chip in since.ee]
-    kept, patched, anew = (
+    trained_on = sum(record.is_trained_on for record in records)
+    kept, patched, failed, shipped = (
         sum(record.bin in bins for record in records)
-        for bins in ({Bin.KEPT}, {Bin.PATCHED}, {*SHIPPED} - {Bin.KEPT, Bin.PATCHED})
+        for bins in ({Bin.KEPT}, {Bin.PATCHED}, {Bin.FAILED}, SHIPPED)
     )
-    left = len(records) - kept - patched - anew
+    anew, lost = shipped - kept - patched - trained_on, len(records) - shipped - failed
     spent, before = sum(r.ee for r in records), sum(since.ee.values())
     return (
         f"Of {len(records)} chips that {since.run} had shipped {kept} are kept, {patched} patched, "
-        f"{anew} mended anew and {left} given up, for {spent:.3g} EE in all; they had cost "
-        f"{before:.3g} EE there."
+        f"{trained_on} trained on, {anew} mended anew, {lost} given up and {failed} failed, for "
+        f"{spent:.3g} EE in all; they had cost {before:.3g} EE there."
     )
 
 

@@ -291,7 +291,8 @@ def trajectory(
     filled = known.filled(array.memory) if analysis.has_stuck_bits else None
     if filled is not None:
         array = replace(array, memory=replace(array.memory, words=filled.words))
-    if job.point is None and analysis.trial is not None:
+    on_trial = job.point is None
+    if on_trial and analysis.trial is not None:
         analysis = replace(analysis, share=1.0, until=analysis.trial.until)
     point, faults = analysis.map_of(job, array, seed=seed, chip=chip)
     bench = Workbench(
@@ -303,7 +304,8 @@ def trajectory(
     walk = _Walk(bench, analysis.until or Drop(0.0), clean[task.look_order(seed)])
     damage = walk.damage() if analysis.rungs else None
     rungs = [walk.rung(recipe, analysis.share) for recipe in analysis.rungs]
-    accuracies = walk.trained(analysis)
+    # what retraining gives is learnt from the repeats; of a trial lot rungs tell all there is to
+    accuracies = [] if on_trial and analysis.rungs else walk.trained(analysis)
     return Trajectory(
         rate=point.rate,
         repeat=job.number,

@@ -62,7 +62,8 @@ class Trajectory:
         repeat: Number of the repeat at this rate.
         effective_rate: Share of the network's weights on faulty PEs (base: per weight).
         accuracies: Validation accuracy after each amount of the table; after the first few of them
-            where the analysis ended early, with the constraint surely met.
+            where the analysis ended early, with the constraint surely met; after none on a trial
+            lot whose rungs were looked at.
         ee: What the repeat cost.
         seconds: How long it took.
         damage: Assessment of the pruned network, if rungs were looked at.
@@ -199,6 +200,7 @@ class ResilienceTable:
         quantile: float = 1.0,
         *,
         effective_bit_rate: float = 0.0,
+        factor: float = 1.0,
     ) -> float:
         """The amount that a chip needs, by its own effective fault rates.
 
@@ -215,6 +217,7 @@ class ResilienceTable:
             statistic: Which of the repeats' amounts to take.
             quantile: Which one, for ``quantile``.
             effective_bit_rate: Share of the bits of the network's weights that are stuck.
+            factor: As for ``needed_along``.
 
         Returns:
             Epochs, or ``UNREACHABLE``.
@@ -223,9 +226,10 @@ class ResilienceTable:
             TableError: The chip has faults of a kind that no repeat had.
         """
         chip = ((faulty_pes, effective_rate), (stuck_bits, effective_bit_rate))
+        how = {"statistic": statistic, "quantile": quantile, "factors": np.array([factor])}
         return max(
             (
-                self.needed_along(along, np.array([rate]), constraint, statistic, quantile).item()
+                self.needed_along(along, np.array([rate]), constraint, **how).item()
                 for along, rate in chip
                 if rate > 0
             ),
@@ -239,6 +243,7 @@ class ResilienceTable:
         constraint: Constraint,
         statistic: Statistic = "max",
         quantile: float = 1.0,
+        factors: float | Float64[np.ndarray, "*any"] = 1.0,
     ) -> Float64[np.ndarray, "*any"]:
         """The amounts that chips need, by one of their effective fault rates alone.
 
@@ -248,6 +253,8 @@ class ResilienceTable:
             constraint: What to reach on validation.
             statistic: Which of the repeats' amounts to take.
             quantile: Which one, for ``quantile``.
+            factors: How many times its rate a chip is taken to have, and to need as many times the
+                amount; whether it is unreachable its own rate says.
 
         Returns:
             Epochs of every chip, as ``needed_for`` gives them.
@@ -263,23 +270,12 @@ class ResilienceTable:
             return found
         places, lost = list(reached), min(amounts.keys() - reached.keys(), default=math.inf)
         below = rates < lost
-        wanted = _interpolated(rates[below], places, list(reached.values()))
-        toward_lost = (rates[below] > places[-1]) & (lost < math.inf)
-        found[below] = np.where(toward_lost, self.amounts[-1], wanted).clip(max=self.amounts[-1])
+        taken, most = (factors * rates)[below], self.amounts[-1]
+        wanted = _interpolated(taken, places, list(reached.values())).clip(max=most)
+        toward_lost = (taken > places[-1]) & (lost < math.inf)
+        times = np.broadcast_to(factors, rates.shape)[below]
+        found[below] = (times * np.where(toward_lost, most, wanted)).clip(max=most)
         return found
-
-    def times(
-        self, factor: float | Float64[np.ndarray, "*any"], amounts: Float64[np.ndarray, "*any"]
-    ) -> Float64[np.ndarray, "*any"]:
-        """So many times some amounts, the largest one analysed at most; nothing saves the lost.
-
-        Args:
-            factor: How many times.
-            amounts: Epochs, or ``UNREACHABLE``.
-        """
-        lost = np.isinf(amounts)
-        more = np.minimum(factor * np.where(lost, 0.0, amounts), self.amounts[-1])
-        return np.where(lost, UNREACHABLE, more)
 
     def unreachable_from(
         self,
