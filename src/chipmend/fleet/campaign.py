@@ -35,6 +35,7 @@ from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.mending import Mending
 from chipmend.fleet.outcome import Outcome
 from chipmend.fleet.promises import Likeness, Promise, likeness, promise, promising
+from chipmend.fleet.results import Found, after_sharing, found_in, jobs_alone, unrepairable
 from chipmend.fleet.runner import Runner
 from chipmend.fleet.setup import Setup
 from chipmend.fleet.since import Since
@@ -50,9 +51,6 @@ from chipmend.repairs.cost import Cost, forward_pass
 from chipmend.repairs.prune import weights_per_pe
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import Measure, Patch, Recipe
-
-Found = dict[tuple[str, str], ChipRecord]
-"""What became of chips, by policy and chip."""
 
 
 class Campaign:
@@ -151,7 +149,7 @@ class Campaign:
         done = self._runner.results("mend", "mending chips", work, {job.key: job for job in jobs})
         found = {(record.policy, chip): record for chip, record in kept.items()}
         for job in jobs:
-            found.update(_by_chip(_records(done[job.key], job, setup.policies)))
+            found.update(found_in(done[job.key], job, setup.policies))
         found.update(self._mended_alone(found, planned, replace(work, hindsight=())))
         paths = {
             job.chips[0]: rebuilt(list[PathPoint], done[job.key].get("path", []))
@@ -279,30 +277,16 @@ class Campaign:
     def _mended_alone(
         self, found: Found, planned: Callable[..., list[Job]], work: Mending
     ) -> Found:
-        """What becomes of chips whose shared network was given up: each is mended by itself.
-
-        It has to bear its share of what was done in vain.
-        """
-        names = [policy.name for policy in self.setup.policies]
-        places: dict[str, list[int]] = {}
-        for (policy, chip), record in found.items():
-            if record.bin == Bin.SCRAPPED and record.shared_by > 1:
-                places.setdefault(chip, []).append(names.index(policy))
-        jobs: list[Job] = []
-        for chip in self.chips:
-            if chip.id in places:
-                theirs = places[chip.id]
-                (job,) = planned([chip], [self._deciders[place] for place in theirs])
-                groups = {theirs[at]: group for at, group in job.groups.items()}
-                jobs.append(replace(job, groups=groups))
+        """What becomes of chips whose shared network was given up: each is mended by itself."""
+        jobs = jobs_alone(found, self.chips, self._deciders, planned)
         if not jobs:
             return {}
         phase = "mending chips alone"
         done = self._runner.results("mend alone", phase, work, {job.key: job for job in jobs})
         alone: Found = {}
         for job in jobs:
-            alone.update(_by_chip(_records(done[job.key], job, self.setup.policies)))
-        return {key: _after(record, found[key]) for key, record in alone.items()}
+            alone.update(found_in(done[job.key], job, self.setup.policies))
+        return {key: after_sharing(record, found[key]) for key, record in alone.items()}
 
     def _outcome(
         self,
@@ -314,7 +298,7 @@ class Campaign:
         for chip in self._facts:
             if chip.fatal:
                 found.update(
-                    {(p.name, chip.chip): _unrepairable(p, chip) for p in self.setup.policies}
+                    {(p.name, chip.chip): unrepairable(p, chip) for p in self.setup.policies}
                 )
         self._verify_bundles(found)
         return self._summed_up(clean_accuracy, found, paths, tables)
@@ -422,54 +406,4 @@ def calibration_of(task: Task, seed: int, threads: int, folder: Path | None) -> 
         seed,
         folder=None if folder is None else folder / "calibration",
         conditions=conditions(threads, task.device),
-    )
-
-
-def _records(result: dict[str, Any], job: Job, policies: Sequence[Policy]) -> list[ChipRecord]:
-    if "failed" not in result:
-        return rebuilt(list[ChipRecord], result["records"])
-    return [
-        ChipRecord(
-            chip=chip,
-            policy=policies[place].name,
-            bin=Bin.FAILED,
-            reason=result["failed"],
-            fault_rate=job.fault_rate,
-            effective_rate=job.effective_rate,
-            effective_bit_rate=job.effective_bit_rate,
-            steps=(),
-            shared_by=len(job.chips),
-            accuracy=None,
-            met=False,
-            cost=Cost(),
-        )
-        for place in job.groups
-        for chip in job.chips
-    ]
-
-
-def _by_chip(records: Sequence[ChipRecord]) -> Found:
-    return {(record.policy, record.chip): record for record in records}
-
-
-def _after(alone: ChipRecord, shared: ChipRecord) -> ChipRecord:
-    """A chip that was mended by itself after a network that it was to share was given up."""
-    cost = alone.cost + shared.cost / shared.shared_by
-    return replace(alone, cost=cost, in_vain=shared.steps)
-
-
-def _unrepairable(policy: Policy, chip: ChipFacts) -> ChipRecord:
-    return ChipRecord(
-        chip=chip.chip,
-        policy=policy.name,
-        bin=Bin.UNREPAIRABLE,
-        reason=chip.fatal,
-        fault_rate=chip.fault_rate,
-        effective_rate=chip.effective_rate,
-        effective_bit_rate=chip.effective_bit_rate,
-        steps=(),
-        shared_by=1,
-        accuracy=None,
-        met=False,
-        cost=Cost(),
     )
