@@ -35,3 +35,11 @@ def test_a_folder_without_a_finished_run_is_refused(workshop):
     error = workshop.refused("report", workshop.folder)
     assert "there is no finished run" in error
     assert "chipmend mend" in error
+
+
+def test_a_view_of_wafers_is_refused_where_nobody_knows_where_dies_lay(workshop):
+    workshop.done("mend", workshop.plan())
+    error = workshop.refused("report", workshop.folder / "run", "--wafers", "-o", "r.html")
+    assert "no chip of the run has coordinates" in error
+    assert "give x and y of the dies" in error
+    assert not (workshop.folder / "r.html").exists()

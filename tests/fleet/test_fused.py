@@ -13,6 +13,7 @@ from chipmend.faults import Chip, FaultMap
 from chipmend.faults.maps import fused
 from chipmend.fleet import Bin, mend
 from chipmend.fleet.ledger import SHIPPED
+from chipmend.network import scores
 from chipmend.policy import Cascade, EFat, Reduce
 from chipmend.recipes import retrained_epochs
 from chipmend.steps import FAQ, Prune, Quantize
@@ -57,6 +58,20 @@ def test_a_group_is_billed_once(compared):
     assert len({record.cost for record in own}) == 1
     assert efat.ee == pytest.approx(own[0].cost.ee + compared.records_of("eFAT-max")[1].ee)
     assert efat.ee < reduce.ee
+
+
+def test_a_group_is_evaluated_once(task, monkeypatch):
+    read = []
+
+    def counting(network, split, metric):
+        if split is task.test:
+            read.append(1)
+        return scores(network, split, metric)
+
+    monkeypatch.setattr("chipmend.repairs.workbench.scores", counting)
+    outcome = mended(task, LOT, policies=[EFat(retrain=RETRAIN)], workers=1, hindsight=False)
+    assert groups(outcome, "eFAT-max") == {"a": 3, "b": 1, "c": 3, "d": 3}
+    assert len(read) == 2
 
 
 def test_all_chips_of_a_group_have_one_accuracy(compared):
@@ -117,6 +132,9 @@ def test_chips_of_a_group_that_is_given_up_are_mended_alone_and_bear_their_share
         if after.in_vain:
             shares.append(after.ee - by_itself.ee)
             assert retrained_epochs(after.in_vain) == 0.4
+            assert after.reason == (
+                f"{by_itself.reason}; a network that 3 chips were to share was given up"
+            )
         if after.bin in SHIPPED:
             assert shipped.bundle.verified.holds
     assert shares == pytest.approx([shares[0]] * 3)

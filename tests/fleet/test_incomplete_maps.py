@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from campaigns import ANALYSIS, ARRAY, CONSTRAINT, RETRAIN, chips
+from chipmend.confidence import Drop
 from chipmend.errors import FaultMapError, LotError
 from chipmend.faults import Chip, MacsAt, Margin, Screening, StuckAt, make_chips
 from chipmend.fleet import Bin, analyze, mend
@@ -17,6 +18,7 @@ from chipmend.recipes import is_quantized
 from chipmend.repairs import Workbench, prune_, pruned_weights
 from chipmend.report import page
 from chipmend.report.svg import percent
+from chipmend.resilience import TrialLot
 from chipmend.simulate import on_chip
 from chipmend.steps import FAQ, Compensate, OneShot, Prune, Quantize, Remap
 
@@ -133,6 +135,41 @@ def test_a_margin_costs_retraining(task):
     assert [t.accuracies for t in table.trajectories] == [
         t.accuracies for t in with_one.tables["Reduce-max"].trajectories
     ]
+
+
+MARGIN = Margin(hidden=0.2)
+LEARNING = {"retrain": RETRAIN, "most": 1.0, "amounts": (0.0, 0.5)}
+CLUSTER = [replace(chips()[1], id=name) for name in "ab"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "lot", "analysis"),
+    [
+        (Cascade(**LEARNING, fuse=True), CLUSTER, ANALYSIS),
+        (
+            Reduce(retrain=RETRAIN, coverage=0.5),
+            chips(),
+            replace(ANALYSIS, trial=TrialLot(rate=(0.05, 0.4), count=5)),
+        ),
+        (Cascade(retrain=RETRAIN, most=0.4), "stuck bits", ANALYSIS),
+    ],
+    ids=["fused", "promised", "codes"],
+)
+def test_under_a_margin_ships_what_holds_on_the_chip(task, tmp_path, policy, lot, analysis):
+    array = ARRAY
+    if lot == "stuck bits":
+        words = sum(gemm.weight.numel() for gemm in gemms(task.model))
+        array = replace(ARRAY, memory=WeightMemory(words=words))
+        lot = list(make_chips(array, rate=0.05, count=2, stuck=StuckAt(rate=0.02)))
+    given = {"lot": lot, "array": array, "analysis": analysis, "constraint": Drop(0.3)}
+    without = mended(task, [policy], **given)
+    outcome = mended(task, [policy], **given, margin=MARGIN, run=tmp_path, verify="all")
+    assert {r.shared_by for r in outcome.records} == ({2} if lot is CLUSTER else {1})
+    shipped = [record for record in outcome.records if record.bin in SHIPPED]
+    assert shipped
+    assert all(record.bundle.verified.holds for record in shipped)
+    (ours,), (theirs,) = outcome.sums(), without.sums()
+    assert ours.ee + ours.ee_analysis > theirs.ee + theirs.ee_analysis
 
 
 # what is refused

@@ -36,7 +36,7 @@ def jobs_alone(
     policies: Sequence[Policy],
     planned: Callable[[Sequence[Chip], Sequence[Policy]], list[Job]],
 ) -> list[Job]:
-    """Jobs of chips whose shared network was given up: each by itself.
+    """Jobs of chips whose shared network was given up: each by itself, if it has fewer faults.
 
     Args:
         found: What became of all chips.
@@ -44,24 +44,38 @@ def jobs_alone(
         policies: Those of the campaign, in their places.
         planned: Plans jobs of chips under policies.
     """
-    names = [policy.name for policy in policies]
-    places: dict[str, list[int]] = {}
-    for (policy, chip), record in found.items():
-        if record.bin == Bin.SCRAPPED and record.shared_by > 1:
-            places.setdefault(chip, []).append(names.index(policy))
     jobs = []
     for chip in chips:
-        if theirs := places.get(chip.id):
-            (job,) = planned([chip], [policies[place] for place in theirs])
-            groups = {theirs[at]: group for at, group in job.groups.items()}
-            jobs.append(replace(job, groups=groups))
+        records = [found.get((policy.name, chip.id)) for policy in policies]
+        places = [place for place, record in enumerate(records) if _was_given_up(record)]
+        for job in planned([chip], [policies[place] for place in places]) if places else []:
+            groups = {
+                places[at]: group
+                for at, group in job.groups.items()
+                if (record := records[places[at]]) and _has_fewer_faults(job, record)
+            }
+            if groups:
+                jobs.append(replace(job, groups=groups))
     return jobs
+
+
+def _was_given_up(record: ChipRecord | None) -> bool:
+    return record is not None and record.bin == Bin.SCRAPPED and record.shared_by > 1
+
+
+def _has_fewer_faults(alone: Job, shared: ChipRecord) -> bool:
+    return (alone.effective_rate, alone.effective_bit_rate) != (
+        shared.effective_rate,
+        shared.effective_bit_rate,
+    )
 
 
 def after_sharing(alone: ChipRecord, shared: ChipRecord) -> ChipRecord:
     """A chip that was mended alone after sharing a network in vain, of which it bears its share."""
     cost = alone.cost + shared.cost / shared.shared_by
-    return replace(alone, cost=cost, in_vain=shared.steps)
+    before = f"a network that {shared.shared_by} chips were to share was given up"
+    reason = f"{alone.reason}; {before}" if alone.reason else before
+    return replace(alone, reason=reason, cost=cost, in_vain=shared.steps)
 
 
 def unrepairable(policy: Policy, chip: ChipFacts) -> ChipRecord:
