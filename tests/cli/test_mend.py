@@ -76,7 +76,7 @@ def test_a_lot_is_mended_again_from_an_earlier_run(workshop):
     workshop.done("mend", workshop.plan(**given))
     later = workshop.plan("later.toml", **given, execution={"run": "later", "workers": 1})
     shown = workshop.done("mend", later, "--since", "run", "--json", "s.json")
-    assert "Of 3 chips that run had shipped 3 are kept, 0 patched, 0 mended anew" in shown
+    assert "Of 3 chips that run had shipped 3 are kept, 0 patched, 0 trained on, " in shown
     assert workshop.summary()["policies"]["Cascade"]["bins"] == {"kept": 3}
     assert "are kept" in (workshop.folder / "later" / "report.html").read_text()
 
