@@ -1,8 +1,8 @@
 """eFAT: how much retraining fusing saves where chips share dead lines or clusters, and elsewhere.
 
 Chips of a reticle share a defect: two dead columns, a dead row and a column, or a cluster of a
-twentieth of the PEs; each has single broken PEs of its own beside. What is planned for lots of a
-hundred is compared, and a small lot is really mended.
+twentieth or a tenth of the PEs; each has single broken PEs of its own beside. What is planned for
+lots of a hundred is compared, and a small lot is really mended.
 """
 
 import time
@@ -32,13 +32,15 @@ def defect(kind: str, rng: np.random.Generator, size: int) -> np.ndarray:
     elif kind == "row and column":
         shared[rng.integers(size)] = shared[:, rng.integers(size)] = True
     else:
-        side = round(size * 0.05**0.5)
+        side = round(size * CLUSTERS[kind] ** 0.5)
         row, col = rng.integers(size - side, size=2)
         shared[row : row + side, col : col + side] = True
     return shared
 
 
-SHARED = ("two columns", "row and column", "cluster")
+CLUSTERS = {"cluster of 5 %": 0.05, "cluster of 10 %": 0.1}
+"""Share of all PEs in them."""
+SHARED = ("two columns", "row and column", *CLUSTERS)
 
 
 def sharing(array: cm.Array, kind: str, *, count: int, reticles: int, seed: int) -> list[cm.Chip]:

@@ -88,8 +88,7 @@ def plans(rows: Rows) -> str:
         head,
         [
             (
-                f"{'sharing a ' if shares and lot == 'cluster' else 'sharing ' if shares else ''}"
-                f"{lot}",
+                f"sharing {lot}" if shares else lot,
                 f"{_mean(each, 'reduce'):.2f}",
                 f"{_mean(each, 'efat'):.2f}",
                 f"{_mean(each, 'efat') / (_mean(each, 'reduce') or 1):.2f}",
