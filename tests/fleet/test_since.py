@@ -38,6 +38,8 @@ RUNGS = (
     (Remap(), Prune(), Compensate(form=MOMENTS)),
 )
 POLICY = Cascade(rungs=RUNGS, retrain=RETRAIN, most=0.5)
+FAINT = replace(RETRAIN, learning_rate=1e-6)
+"""Retraining that changes nothing to speak of."""
 CODED = Cascade(
     rungs=((Remap(), Prune(), Quantize(form=FAQ(), samples=64), Recalibrate()),),
     retrain=RETRAIN,
@@ -193,12 +195,12 @@ def test_what_a_patch_does_not_do_for_is_mended_anew_and_both_are_billed(
 
 @pytest.mark.parametrize("in_codes", [False, True], ids=["real numbers", "codes"])
 def test_what_had_been_retrained_is_trained_on_after_the_patch(task, array, tmp_path, in_codes):
-    lot = lot_of(array, StuckAt(rate=0.02) if in_codes else None)[2:]
+    lot = lot_of(array, StuckAt(rate=0.02) if in_codes else None)[3:]
     start = (Prune(), Quantize(form=FAQ(), samples=64)) if in_codes else (Prune(),)
-    trained = Fixed(epochs=2.0, retrain=RETRAIN, start=start)
+    trained = Fixed(epochs=2.0, retrain=FAINT, start=start)
     run_of(task, lot, array, tmp_path / "first", policies=[trained], verify="none")
     policy = UntilMet(increment=0.5, most=8.0, retrain=RETRAIN, start=start)
-    now, given = [aged(chip, 8) for chip in lot], {"policies": [policy], "constraint": Drop(0.15)}
+    now, given = [aged(chip, 8) for chip in lot], {"policies": [policy], "constraint": Drop(0.2)}
     outcome = run_of(task, now, array, tmp_path / "r", since=tmp_path / "first", **given)
     for record, chip in zip(outcome.records, now, strict=True):
         assert record.bin == Bin.RETRAINED
@@ -219,9 +221,9 @@ def test_what_had_been_retrained_is_trained_on_after_the_patch(task, array, tmp_
 
 def test_a_chip_as_it_was_is_trained_on_for_a_stricter_constraint(task, array, tmp_path):
     lot = lot_of(array)[3:]
-    run_of(task, lot, array, tmp_path / "first", policies=[Fixed(epochs=0.3, retrain=RETRAIN)])
+    run_of(task, lot, array, tmp_path / "first", policies=[Fixed(epochs=2.0, retrain=FAINT)])
     policy = UntilMet(increment=0.5, most=8.0, retrain=RETRAIN)
-    given = {"policies": [policy], "constraint": Drop(0.08), "since": tmp_path / "first"}
+    given = {"policies": [policy], "constraint": Drop(0.2), "since": tmp_path / "first"}
     outcome = run_of(task, lot, array, tmp_path / "r", **given)
     (record,) = outcome.records
     assert record.bin == Bin.RETRAINED
@@ -301,7 +303,7 @@ def test_training_on_begins_with_the_patched_network(task, array, tmp_path):
     network.load_state_dict(patched)
     by_hand = Retraining(
         network, pruned_weights(task.model, now.faults.unusable, array), task.train,
-        loss=task.loss, settings=RETRAIN, seed=chip_seed(0, chip, f"retrain on from {last.digest}"),
+        loss=task.loss, settings=RETRAIN, seed=chip_seed(0, chip, "retrain after 0.5 epochs"),
     )  # fmt: skip
     by_hand.advance(0.25, lambda _: None)
     wanted = state(by_hand.network())

@@ -34,6 +34,7 @@ from chipmend.recipes import (
     makes_up_for_losses,
     mapping_of,
     merged,
+    retrained_epochs,
     trajectory_of,
     unpruned,
 )
@@ -502,13 +503,19 @@ class Workbench:
                 train,
                 loss=loss,
                 settings=step,
-                seed=chip_seed(self._seed, self._chip, _purpose(before)),
+                seed=chip_seed(self._seed, self._chip, self._purpose(before)),
                 coding=coding,
                 missed=self._missed,
             )
             if isinstance(step.schedule, Anytime):
                 self._trajectories[key] = known
         return known
+
+    def _purpose(self, before: Recipe) -> str:
+        """What retraining is for: what has been trained before goes on with other samples."""
+        if not is_patched(before):
+            return "retrain"
+        return f"retrain after {retrained_epochs(self._patching.history(before)):g} epochs"
 
     def _better(self, recipe: Recipe) -> nn.Module:
         """The network after a recipe, or before its last retraining if that does better."""
@@ -533,9 +540,3 @@ class Workbench:
     def _work(self, ee: float) -> None:
         self._worked += ee
         self._tick(self._worked)
-
-
-def _purpose(before: Recipe) -> str:
-    """What retraining is for: from a patched network on, samples are others than before."""
-    patches = [step.bundle for step in before if isinstance(step, Patch)]
-    return f"retrain on from {patches[-1]}" if patches else "retrain"
