@@ -61,7 +61,8 @@ class Group:
         reason: Why.
         effective_rate: Share of the weights on what is faulty in any of them; none if nobody said.
         in_codes: Whether what ships has to be codes, since some chip of the lot has stuck bits.
-        shipped: What had been done with what they were shipped before; nothing if they are new.
+        shipped: What had been done with what they were shipped before; nothing if they are new, or
+            have fewer faults than then.
         exchangeable: Whether they come as the chips of a trial lot do, so that what is promised by
             it is promised of them.
     """

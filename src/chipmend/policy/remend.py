@@ -81,10 +81,7 @@ class Remend:
     def plan(
         self, dies: Sequence[Die], constraint: Constraint, table: ResilienceTable | None
     ) -> list[Group]:
-        """Chips that have shipped each alone, the others as the policy puts them.
-
-        None of them is like those of a trial lot: some are left of an earlier lot.
-        """
+        """Chips that have shipped each alone, the others as the policy puts them."""
         shipped = [die for die in dies if die.chip.id in self.before]
         new = [die for die in dies if die.chip.id not in self.before]
         alone = [
@@ -93,7 +90,7 @@ class Remend:
             for group in self._own.plan([die], constraint, table)
         ]
         others = self._own.plan(new, constraint, table) if new else []
-        return [replace(group, exchangeable=False) for group in (*alone, *others)]
+        return [*alone, *others]
 
     def next(
         self,
@@ -147,7 +144,10 @@ class Remend:
 
     @cached_property
     def _own(self) -> Policy:
-        """The policy that promises nothing."""
+        """The policy that promises nothing: chips are not like those of a trial lot.
+
+        Some of them are left of an earlier lot.
+        """
         policy = self.policy
         return policy.unpromising() if isinstance(policy, Promises) else policy
 
