@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
-
 from chipmend.bundle.base import Base
 from chipmend.bundle.delta import Repair
 from chipmend.faults.maps import Chip
 from chipmend.hardware.array import Array
 from chipmend.network.gemm import gemms
+from chipmend.network.tensors import own_tensors
 from chipmend.repairs.calibration import Calibration
 from chipmend.repairs.workbench import Workbench
 from chipmend.steps import Quantize, Recipe, Remap, Step
@@ -18,7 +17,7 @@ def base_of(known: Calibration, array: Array, steps: Sequence[Step]) -> Base:
     """What the bundles of chips that were repaired in the same way share.
 
     Args:
-        known: What is known of the clean network.
+        known: What is known of the network that repairs start from.
         array: The array.
         steps: What was done to them.
     """
@@ -27,7 +26,7 @@ def base_of(known: Calibration, array: Array, steps: Sequence[Step]) -> Base:
     remapped = any(isinstance(step, Remap) for step in steps)
     return Base(
         array=array,
-        tensors=_tensors(model),
+        tensors=own_tensors(model),
         placed={gemm.name: gemm.shapes for gemm in gemms(model)},
         order=tuple(known.filled(array.memory).sizes),
         couplings=tuple(known.couplings) if remapped else (),
@@ -46,14 +45,8 @@ def repair_for(bench: Workbench, recipe: Recipe, chip: Chip) -> Repair:
     done = bench.comes_to(recipe)
     network, mapping = bench.network(done), bench.mapping(done)
     return Repair(
-        tensors=_tensors(network),
+        tensors=own_tensors(network),
         codes=bench.codes(done),
         bypassed=chip.faults.unusable,
         positions=() if mapping is None else tuple(mapping.positions),
     )
-
-
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers, each under its first name, wherever the network is."""
-    named = [*network.named_parameters(), *network.named_buffers()]
-    return {name: tensor.detach().cpu() for name, tensor in named}

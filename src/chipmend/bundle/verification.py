@@ -26,6 +26,7 @@ from chipmend.network.integer.layers import Sound
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.network.integer.onnx.writing import write_onnx
 from chipmend.network.samples import Samples, batches
+from chipmend.network.tensors import own_tensors, set_
 from chipmend.simulate.chip import on_chip
 
 AGREEMENT = 0.999
@@ -173,18 +174,16 @@ def _of_real_numbers(
         raise BundleError(
             f"{bundle.path} has weights on PEs that are bypassed", hint="mend the chip again"
         )
-    held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     sizes = [
-        {name: tensor.shape for name, tensor in each.items()} for each in (held, repair.tensors)
+        {name: tensor.shape for name, tensor in each.items()}
+        for each in (own_tensors(network), repair.tensors)
     ]
     if sizes[0] != sizes[1]:
         raise BundleError(
             f"{bundle.path} holds another network than it was given to run with",
             hint="give the plan of the network that it was made for",
         )
-    with torch.no_grad():
-        for name, tensor in repair.tensors.items():
-            held[name].copy_(tensor)
+    set_(network, repair.tensors)
     lose_in_products_(network, Lost(repair.bypassed, base.array))
     return network
 

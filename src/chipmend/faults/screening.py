@@ -107,15 +107,18 @@ class Margin:
     Args:
         hidden: Share of the faults that the tester misses.
         coverage: Share of what they may be that a chip is to stand.
+        harden: Epochs by which the network is trained once, for all chips, to stand losses; 0 to
+            leave it as it is.
 
     Raises:
-        FaultMapError: A share that is none, or of nothing.
+        FaultMapError: A share that is none, or of nothing, or no amount of training.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     hidden: float
     coverage: float = 0.95
+    harden: float = 4.0
 
     def __post_init__(self) -> None:
         for what, share in (("hidden", self.hidden), ("coverage", self.coverage)):
@@ -123,6 +126,11 @@ class Margin:
                 raise FaultMapError(
                     f"a margin with {share!r} {what}", hint="give a fraction above 0 and below 1"
                 )
+        if not (isinstance(self.harden, int | float) and 0 <= self.harden < math.inf):
+            raise FaultMapError(
+                f"a margin that hardens by {self.harden!r} epochs",
+                hint="give a finite number; 0 leaves the network as it is",
+            )
 
     @property
     def draws(self) -> int:

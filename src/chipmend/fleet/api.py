@@ -18,6 +18,7 @@ from chipmend.fleet.arrangement import Arrangement, cores, fastest
 from chipmend.fleet.bundling import Which, check_shipping
 from chipmend.fleet.campaign import Campaign, calibration_of
 from chipmend.fleet.fingerprint import conditions
+from chipmend.fleet.hardening import start_of_repairs
 from chipmend.fleet.jobs import check_chips, check_truth
 from chipmend.fleet.outcome import Outcome
 from chipmend.fleet.progress import Progress, Unwatched
@@ -177,17 +178,15 @@ def analyze(
         folder = Path(run) if run is not None else Path(stack.enter_context(TemporaryDirectory()))
         store = stack.enter_context(closing(SqliteStore(folder)))
         arrangement = _arrangement(task, analysis.retrain, store, watched, workers, threads)
+        runner = Runner(arrangement.executor(), store, watched)
+        clean = _clean_scores(task, arrangement.threads)
+        start, _ = start_of_repairs(
+            task, margin, seed=seed, threads=arrangement.threads, runner=runner
+        )
+        known = calibration_of(start, seed, arrangement.threads, folder)
         return resilience_table(
-            Analyzing(
-                task,
-                array,
-                analysis,
-                seed,
-                _clean_scores(task, arrangement.threads),
-                calibration_of(task, seed, arrangement.threads, folder),
-                margin,
-            ),
-            runner=Runner(arrangement.executor(), store, watched),
+            Analyzing(start, array, analysis, seed, clean, known, margin),
+            runner=runner,
             conditions=conditions(arrangement.threads, task.device),
             cache=cache_folder("resilience"),
         )

@@ -30,6 +30,7 @@ from chipmend.fleet.bundling import (
 )
 from chipmend.fleet.facts import ChipFacts, facts_of
 from chipmend.fleet.fingerprint import conditions, described, fingerprint
+from chipmend.fleet.hardening import start_of_repairs
 from chipmend.fleet.jobs import Job, planned_jobs
 from chipmend.fleet.ledger import Bin, ChipRecord, PathPoint
 from chipmend.fleet.mending import Mending
@@ -44,6 +45,7 @@ from chipmend.network.evaluate import scores
 from chipmend.network.gemm import assumed_healthy
 from chipmend.network.processor import computing_with
 from chipmend.network.task import Task
+from chipmend.network.tensors import digest_of_tensors, own_tensors, same_tensors
 from chipmend.policy.protocol import Policy
 from chipmend.records import digest_of, plain, rebuilt
 from chipmend.repairs.calibration import Calibration
@@ -96,7 +98,7 @@ class Campaign:
         self._table_cache, self._plan = table_cache, dict(plan or {})
         self._bundles, self._key = bundles, key
         self._verify: Which = verify
-        self._calibration = calibration_of(task, setup.seed, threads, folder)
+        self._folder = folder
         self._per_pe = weights_per_pe(task.model, setup.array)
         self._scoring = Cost()
         self._broken = {chip.id: chip.faults for chip in truth}
@@ -132,7 +134,7 @@ class Campaign:
         )
         jobs = planned(chips, self._deciders)
         work = Mending(
-            task=self.task,
+            task=self._calibration.task,
             array=self.setup.array,
             constraint=self.setup.constraint,
             policies=self._deciders,
@@ -255,13 +257,27 @@ class Campaign:
             seed, known = setup.seed, self._calibration
             if (key := digest_of(analysis)) not in made:
                 made[key] = resilience_table(
-                    Analyzing(self.task, setup.array, analysis, seed, clean, known, setup.margin),
+                    Analyzing(known.task, setup.array, analysis, seed, clean, known, setup.margin),
                     runner=self._runner,
                     conditions=conditions(self._threads, self.task.device),
                     cache=self._table_cache,
                 )
             tables[policy.name] = made[key]
         return tables
+
+    @cached_property
+    def _start(self) -> tuple[Task, Cost]:
+        """The task of the network that repairs start from, and what it took to make that."""
+        task, setup, since = self.task, self.setup, self._since
+        if since is not None and since.bundles:
+            return task.with_tensors(since.start), Cost()
+        return start_of_repairs(
+            task, setup.margin, seed=setup.seed, threads=self._threads, runner=self._runner
+        )
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        return calibration_of(self._start[0], self.setup.seed, self._threads, self._folder)
 
     @cached_property
     def _filled(self) -> Filled | None:
@@ -352,7 +368,15 @@ class Campaign:
             margin=setup.margin,
             since=None if self._since is None else self._since.in_short(),
             task=self.task.digest(),
+            hardening=self._start[1],
+            hardened_from=self._hardened_from(),
         )
+
+    def _hardened_from(self) -> str:
+        """Digest of the clean network's tensors, if repairs start from others."""
+        clean = own_tensors(self.task.model)
+        same = same_tensors(clean, own_tensors(self._start[0].model))
+        return "" if same else digest_of_tensors(clean)
 
     def _like_trial_lot(self) -> Likeness | None:
         """Whether the lot is like the trial lot; none where nothing is promised."""
@@ -378,7 +402,7 @@ class Campaign:
         found: Found,
         tables: Mapping[str, ResilienceTable],
     ) -> Cost:
-        """What all chips of a policy, and its analysis, share: the clean network's scores too."""
+        """What all chips of a policy, and its analysis, share: hardening and clean scores too."""
         analysis = None
         if policy.name in tables:
             analysis = policy.analysis(self.setup.analysis, self.setup.constraint)
@@ -388,7 +412,7 @@ class Campaign:
         steps = [step for recipe in recipes for step in recipe]
         looks = analysis is not None or any(isinstance(step, Measure) for step in steps)
         scoring = self._scoring if looks else Cost()
-        return scoring + self._calibration.bill(steps)
+        return self._start[1] + scoring + self._calibration.bill(steps)
 
     def _steps_taken(self, record: ChipRecord, chip: Chip) -> Recipe:
         """What was done with a chip in this run; a network that is as it was took no patching."""

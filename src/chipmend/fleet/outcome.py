@@ -50,8 +50,8 @@ class Outcome:
         records: One for every policy and chip, in their order.
         paths: Hindsight along the retraining, by chip.
         tables: The table of each policy that goes by one, by its name; its cost is that policy's.
-        shared: What calibration, and scoring the clean network, cost that all chips of a policy
-            share, by its name.
+        shared: What hardening, calibration, and scoring the clean network cost that all chips of a
+            policy share, by its name.
         lost: What interrupted attempts had cost.
         execution: Versions, device, threads, workers.
         plan: The plan as the user gave it, if there was one.
@@ -60,6 +60,9 @@ class Outcome:
         margin: What decisions allowed for beside fault maps; nothing by default.
         since: The run that chips were mended again from; none by default.
         task: Digest of the network and its data.
+        hardening: What it took to harden the network, which all chips share.
+        hardened_from: Digest of the clean network's tensors, where repairs started from that
+            network hardened; empty where they started from itself.
     """
 
     array: Array
@@ -80,6 +83,8 @@ class Outcome:
     margin: Margin | None = None
     since: Earlier | None = None
     task: str = ""
+    hardening: Cost = field(default_factory=Cost)
+    hardened_from: str = ""
 
     def records_of(self, policy: str) -> list[ChipRecord]:
         """The records of one policy, in the order of the chips."""
@@ -141,6 +146,7 @@ class Outcome:
                 "constraint": {kind: bar},
                 "report": report,
                 "ee_lost": self.lost.ee,
+                "ee_hardening": self.hardening.ee,
                 "policies": {
                     s.policy: _machine_sum(s, self.records_of(s.policy)) for s in self.sums()
                 },

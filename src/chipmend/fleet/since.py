@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-from torch import nn
+from torch import Tensor
 
 from chipmend.bundle import Base, Bundle, read_base, read_bundle
 from chipmend.bundle.base import base_beside
@@ -21,6 +20,7 @@ from chipmend.fleet.ledger import SHIPPED, Bin, ChipRecord
 from chipmend.fleet.outcome import Earlier, Outcome, read_outcome
 from chipmend.hardware.array import Array
 from chipmend.network.task import Task
+from chipmend.network.tensors import digest_of_tensors, own_tensors, same_tensors
 from chipmend.policy.protocol import Policy
 from chipmend.policy.remend import Before, Remend
 from chipmend.repairs.cost import Cost
@@ -90,11 +90,13 @@ class Since:
         run: Its folder.
         outcome: What it came to.
         bundles: What it shipped, by the chips that are mended again.
+        start: Parameters and buffers of the network that its repairs started from.
     """
 
     run: Path
     outcome: Outcome
     bundles: Mapping[str, LastBundle] = field(default_factory=dict)
+    start: Mapping[str, Tensor] = field(default_factory=dict)
 
     def fingerprint(self) -> dict[str, str]:
         """What the results of a run depend on that goes on from this one."""
@@ -217,10 +219,11 @@ def read_since(
         _check_same_die(chip, bundle)
         if last.in_codes or not (chip.faults.needs_codes or broken.faults.needs_codes):
             found[chip.id] = last
-    for path in sorted({last.base for last in found.values()}):
-        base, _ = _base(path)
+    bases = [_base(path)[0] for path in sorted({last.base for last in found.values()})]
+    start = _start(outcome, bases, own_tensors(task.model), folder)
+    for base in bases:
         _check_same_array(base, array, folder)
-        _check_same_network(base, task.model, folder)
+        _check_same_network(base, start, folder)
     if new := len(chips) - len(found):
         logger.warning(
             "%d of %d chips have nothing of %s to go on from, and are mended anew",
@@ -228,7 +231,7 @@ def read_since(
             len(chips),
             run,
         )
-    return Since(run=folder, outcome=outcome, bundles=found)
+    return Since(run=folder, outcome=outcome, bundles=found, start=start)
 
 
 def _last(folder: Path, record: ChipRecord) -> tuple[LastBundle, Bundle]:
@@ -307,13 +310,24 @@ def _check_same_array(base: Base, now: Array, folder: Path) -> None:
         )
 
 
-def _check_same_network(base: Base, model: nn.Module, folder: Path) -> None:
-    held = dict([*model.named_parameters(), *model.named_buffers()])
-    same = held.keys() == base.tensors.keys() and all(
-        torch.equal(tensor, held[name].detach().cpu()) for name, tensor in base.tensors.items()
+def _start(
+    outcome: Outcome, bases: Sequence[Base], clean: Mapping[str, Tensor], folder: Path
+) -> Mapping[str, Tensor]:
+    """What repairs of an earlier run started from: the clean network, or that one hardened."""
+    if not (outcome.hardened_from and bases):
+        return clean
+    if outcome.hardened_from != digest_of_tensors(clean):
+        raise _another_network(folder)
+    return bases[0].tensors
+
+
+def _check_same_network(base: Base, start: Mapping[str, Tensor], folder: Path) -> None:
+    if not same_tensors(base.tensors, start):
+        raise _another_network(folder)
+
+
+def _another_network(folder: Path) -> PlanError:
+    return PlanError(
+        f"the run in {folder} mended another network than the plan has",
+        hint="give the network that the chips were shipped, or leave out 'since'",
     )
-    if not same:
-        raise PlanError(
-            f"the run in {folder} mended another network than the plan has",
-            hint="give the network that the chips were shipped, or leave out 'since'",
-        )

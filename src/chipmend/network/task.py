@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from chipmend.network.evaluate import Metric, accuracy, checked_scores, evaluati
 from chipmend.network.gemm import assumed_healthy, gemms
 from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import Samples, TensorSamples, as_samples, digest_of_samples
+from chipmend.network.tensors import set_
 from chipmend.seeds import shuffled
 from chipmend.steps import LEAST_SAMPLES
 
@@ -80,6 +81,13 @@ class Task:
     def fresh_network(self) -> nn.Module:
         """A copy of the clean network."""
         return copy.deepcopy(self.model)
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> "Task":
+        """The same task, done by a network of the same layers with other weights."""
+        task = copy.copy(self)
+        task.model = self.fresh_network()
+        set_(task.model, tensors)
+        return task
 
     def calibration(self, samples: int, seed: int) -> torch.Tensor:
         """Indices of the calibrating samples whose inputs are used, at most so many."""

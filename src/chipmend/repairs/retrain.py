@@ -42,6 +42,16 @@ LONGEST_GRADIENT = 1.0
 outputs in bounds."""
 
 
+def lost_in_training(missed: float) -> float:
+    """Share of the weights that training loses where a share is expected to be missed.
+
+    Example:
+        >>> [round(lost_in_training(missed), 9) for missed in (0.0, 0.01, 0.05, 0.3)]
+        [0.0, 0.04, 0.1, 0.3]
+    """
+    return max(missed, min(MISSED_TIMES * missed, MISSED_MOST))
+
+
 class HeldAtZero:
     """Holds pruned weights at zero, whatever an optimizer does to them.
 
@@ -103,8 +113,8 @@ class Retraining:
         seed: Of the order of the samples, and of what layers such as dropout draw.
         coding: What the words of the chip make of its weights, if it is retrained with codes: the
             passes to and fro see that, the optimizer changes what is behind it.
-        missed: Share of the other weights that is expected to be lost on the chip, and nobody knows
-            of. Steps then lose some, drawn anew. None is where weights are codes.
+        losing: Share of the other weights that most steps lose as well, drawn anew; none where
+            weights are codes.
     """
 
     def __init__(
@@ -117,7 +127,7 @@ class Retraining:
         settings: Retrain,
         seed: int,
         coding: Coding | None = None,
-        missed: float = 0.0,
+        losing: float = 0.0,
     ) -> None:
         self.model, self.coding = model, coding
         self.steps = 0
@@ -125,9 +135,7 @@ class Retraining:
         self._train, self._loss, self._settings = train, loss, settings
         self._device, self._seed = device_of(model), seed
         self._zeros = HeldAtZero(model, pruned)
-        self._missed = (
-            0.0 if coding is not None else max(missed, min(MISSED_TIMES * missed, MISSED_MOST))
-        )
+        self._losing = losing if coding is None else 0.0
         self._norms = [m for m in model.modules() if isinstance(m, _NormBase)]
         self._order = _Order(len(train), settings.batch, seed)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -202,7 +210,7 @@ class Retraining:
             with training_precision(inputs.device.type):
                 loss = self._loss(self.model(inputs), targets)
             loss.backward()
-        if self._missed:
+        if self._losing:
             nn.utils.clip_grad_norm_(self._parameters, LONGEST_GRADIENT)
         self._optimizer.step()
         self._zeros.enforce_()
@@ -218,13 +226,13 @@ class Retraining:
         """
         if self.coding is not None:
             return self.coding.straight_through(self.model)
-        if not self._missed:
+        if not self._losing:
             return nullcontext()
         harmed = self.steps >= FIRST_UNHARMED and self.steps % UNHARMED_EVERY != 0
         for norm in self._norms:
             norm.train(not harmed)
         seed = chip_seed(self._seed, str(self.steps), "missed")
-        return self._zeros.losing_more(self._missed, seed) if harmed else nullcontext()
+        return self._zeros.losing_more(self._losing, seed) if harmed else nullcontext()
 
     def _check_sound(self) -> None:
         if not all(bool(torch.isfinite(p).all()) for p in self._parameters):

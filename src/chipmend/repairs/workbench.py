@@ -52,7 +52,7 @@ from chipmend.repairs.prune import Pruned, are_zero, prune_, pruned_weights
 from chipmend.repairs.quantize import misread, quantized_, quantized_in_stream_
 from chipmend.repairs.recalibrate import reestimate_
 from chipmend.repairs.remap import Remapped, remapped
-from chipmend.repairs.retrain import Retraining
+from chipmend.repairs.retrain import Retraining, lost_in_training
 from chipmend.repairs.sequential import sequential_
 from chipmend.repairs.words import Words, words_on_chip
 from chipmend.seeds import chip_seed
@@ -505,7 +505,7 @@ class Workbench:
                 settings=step,
                 seed=chip_seed(self._seed, self._chip, self._purpose(before)),
                 coding=coding,
-                missed=self._missed,
+                losing=lost_in_training(self._missed),
             )
             if isinstance(step.schedule, Anytime):
                 self._trajectories[key] = known

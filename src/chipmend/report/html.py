@@ -99,7 +99,7 @@ def _verdict(outcome: Outcome, sums: list[PolicySum]) -> str:
     said = (
         f"Of {chips} chips, {best.shipped} ship under {best.policy}, {good} with a network that "
         f"meets '{outcome.constraint}', at {best.ee_per_chip_of(chips):.3f} epoch-equivalents per "
-        f"chip{_for_what_is_shared(best, chips)}."
+        f"chip{_for_what_is_shared(best, outcome)}."
     )
     if len(sums) == 1:
         return said
@@ -107,7 +107,7 @@ def _verdict(outcome: Outcome, sums: list[PolicySum]) -> str:
     if not others:
         return f"{said} Every other policy meets it on fewer chips."
     priced = "; ".join(
-        f"{s.policy} at {s.ee_per_chip_of(chips):.3f}{_for_what_is_shared(s, chips)}"
+        f"{s.policy} at {s.ee_per_chip_of(chips):.3f}{_for_what_is_shared(s, outcome)}"
         for s in others
     )
     return f"{said} On as many, at no lower cost: {priced}."
@@ -119,9 +119,14 @@ def _missed(outcome: Outcome) -> tuple[float, float] | None:
     return (sum(known) / len(known), max(known)) if known else None
 
 
-def _for_what_is_shared(s: PolicySum, chips: int) -> str:
+def _for_what_is_shared(s: PolicySum, outcome: Outcome) -> str:
     """How much of what a chip cost is its share of what all chips share."""
-    shared = {"analysis": s.ee_analysis, "calibration, clean scores": s.ee_shared}
+    chips, hardening = len(outcome.chips), outcome.hardening.ee
+    shared = {
+        "analysis": s.ee_analysis,
+        "hardening": hardening,
+        "calibration, clean scores": s.ee_shared - hardening,
+    }
     what = ", ".join(name for name, ee in shared.items() if ee)
     if not what:
         return ""
