@@ -7,8 +7,9 @@ on lots of 100 chips, shifted ones and others. ``efat_over_reduce_max`` is all o
 over Reduce-max's, on lots whose chips share defects, ``efat_over_reduce_worst_kind`` that of the
 kind of defect that gains least, ``efat_over_reduce_elsewhere_max`` that of the worst other lot.
 ``hidden_met_share`` is the share of shipped chips that meet the constraint with a tenth of the
-faults hidden, under a margin. ``remend_over_mend`` is the cost after 1 % of the PEs broke, the
-worse of two lots, and ``remend_met_share`` how many of their chips meet it then.
+faults hidden, under a margin that hardens the network. ``remend_over_mend`` is the cost after 1 %
+of the PEs broke, the worse of two lots, and ``remend_met_share`` how many of their chips meet it
+then.
 
 The JSON has every part as soon as it is measured. Campaigns are kept beside it, and go on where
 they were; ``--only`` measures one part anew.
@@ -57,7 +58,8 @@ def _over_reduce_elsewhere(plans: Sequence[Row]) -> float:
 
 
 def _met_in_spite(rows: Sequence[Row]) -> float | None:
-    row = next(row for row in rows if row["margin"] and row["hidden"] == screening.WANTED)
+    wanted = screening.WANTED, screening.HARDENED
+    row = next(row for row in rows if (row["hidden"], row["hardened"]) == wanted)
     return row["met"] / row["shipped"] if row["shipped"] else None
 
 

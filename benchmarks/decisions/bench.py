@@ -137,5 +137,6 @@ def row_of(part: str, s: PolicySum, **more: Any) -> Row:
         "accuracy_mean": s.accuracy_mean,
         "accuracy_min": s.accuracy_min,
         "ee_per_chip": s.ee_per_chip,
+        "ee_shared": s.ee_shared,
         "seconds_per_chip": s.seconds / s.chips,
     }

@@ -9,11 +9,13 @@ import decisions.coverage as coverage
 from decisions.bench import LENIENT, Bench, Row, row_of
 
 RATE = (0.02, 0.25)
-CHIPS, MANY = 16, 48
+CHIPS, MANY = 16, 96
 HIDDEN, SPURIOUS = (0.0, 0.05, 0.1, 0.2), 0.05
 CASCADE = cm.Cascade(most=1.0)
 WANTED = 0.1
 """Share of hidden faults at which the margin has to hold."""
+HARDENED, SOFT = 4.0, 0.0
+"""Epochs by which margins harden the network."""
 
 
 def screened(
@@ -22,23 +24,29 @@ def screened(
     count: int,
     policies: Sequence[Any],
     *,
-    margin: bool,
+    hardened: float | None = None,
     **how: Any,
 ) -> list[Row]:
-    """A lot that was screened so, mended, and read with what is broken indeed."""
+    """A lot that was screened so, mended, and read with what is broken indeed.
+
+    Without an amount of hardening there is no margin.
+    """
+    margin = None
+    if hardened is not None:
+        margin = cm.Margin(hidden=screening.hidden, harden=hardened)
     lot = cm.make_chips(bench.array, rate=RATE, count=count, spread="even", seed=5)
     told = f"{screening.hidden:g} hidden, {screening.spurious:g} invented"
-    name = f"{policies[0].kind}, {told}, margin {margin}"
+    name = f"{policies[0].kind}, {told}, hardened {hardened}"
     outcome = bench.mended(
         name,
         screening.seen_of(lot, seed=5),
         policies,
         truth=lot,
-        margin=cm.Margin(hidden=screening.hidden) if margin else None,
+        margin=margin,
         **how,
     )
-    shares = {"hidden": screening.hidden, "spurious": screening.spurious, "margin": margin}
-    return [row_of("incomplete maps", s, **shares) for s in outcome.sums()]
+    given = {"hidden": screening.hidden, "spurious": screening.spurious, "hardened": hardened}
+    return [row_of("incomplete maps", s, **given) for s in outcome.sums()]
 
 
 def rows(bench: Bench) -> list[Row]:
@@ -53,11 +61,11 @@ def rows(bench: Bench) -> list[Row]:
     for case in cases:
         few = bench.chips(CHIPS)
         count = bench.chips(MANY) if case.hidden == WANTED else few
-        found += screened(bench, case, count, [CASCADE], margin=False)
+        found += screened(bench, case, count, [CASCADE])
         if case.hidden in (0.0, WANTED):
-            found += screened(
-                bench, case, few, promising, margin=False, analysis=grid, constraint=LENIENT
-            )
+            found += screened(bench, case, few, promising, analysis=grid, constraint=LENIENT)
         if case.hidden:
-            found += screened(bench, case, count, [CASCADE], margin=True)
+            found += screened(bench, case, count, [CASCADE], hardened=HARDENED)
+        if case.hidden == WANTED:
+            found += screened(bench, case, few, [CASCADE], hardened=SOFT)
     return found

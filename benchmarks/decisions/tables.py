@@ -101,7 +101,8 @@ def plans(rows: Rows) -> str:
 
 def incomplete(rows: Rows) -> str:
     """What hidden and invented faults do."""
-    head = ("policy", "hidden", "invented", "margin", "ship", "of them met", "least", "EE per chip")
+    head = ("policy", "hidden", "invented", "margin", "ship", "of them met", "least")
+    head = (*head, "EE per chip", "EE shared")
     return _table(
         head,
         [
@@ -109,14 +110,16 @@ def incomplete(rows: Rows) -> str:
                 row["policy"],
                 _percent(row["hidden"], 0),
                 _percent(row["spurious"], 0),
-                "yes" if row["margin"] else "no",
+                {None: "none", 0.0: "not hardened"}.get(row["hardened"], "hardened"),
                 f"{row['shipped']} of {row['chips']}",
                 f"{row['met']}",
                 _percent(row["accuracy_min"], 2),
                 f"{row['ee_per_chip']:.3f}",
+                f"{row['ee_shared']:.1f}",
             )
             for row in _of(rows, "incomplete maps")
         ],
+        words=(0, 3),
     )
 
 

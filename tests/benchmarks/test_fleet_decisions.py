@@ -51,6 +51,18 @@ def test_mending_again_is_compared_by_the_lot_that_gains_least(figures_of):
     assert (found["remend_over_mend"], found["remend_met_share"]) == (0.5, 31 / 32)
 
 
+def screened(hidden, hardened, shipped, met):
+    told = {"hidden": hidden, "hardened": hardened, "shipped": shipped, "met": met}
+    return {"part": "incomplete maps", **told}
+
+
+def test_of_incomplete_maps_those_count_that_lack_a_tenth_under_a_margin_that_hardens(figures_of):
+    rows = [screened(0.05, 4.0, 16, 16), screened(0.1, None, 48, 37), screened(0.1, 0.0, 10, 8)]
+    rows += [screened(0.1, 4.0, 40, 39), screened(0.2, 4.0, 16, 1)]
+    assert figures_of(rows)["hidden_met_share"] == 39 / 40
+    assert figures_of([screened(0.1, 4.0, 0, 0)])["hidden_met_share"] is None
+
+
 def test_parts_that_are_yet_to_be_measured_have_no_figures(figures_of):
     found = figures_of([checked("uniform", 1), checked("lines", 40)])
     assert {name for name, value in found.items() if value is not None} == {

@@ -197,7 +197,9 @@ def test_the_report_says_what_was_missed_and_what_was_allowed_for(task):
     html = page(outcome)
     mean, most = percent(float(np.mean(shares))), percent(float(max(shares)))
     assert f"missed by the test</dt><dd>{mean} of PEs, {most} at most" in html
-    assert "margin</dt><dd>25 % hidden, 95 % of it covered</dd>" in html
+    assert (
+        "margin</dt><dd>25 % hidden, 95 % of it covered, network hardened by 4 epochs</dd>" in html
+    )
     plain = page(mended(task, [FixedSteps(steps=REPAIR)], lot=truth))
     assert "missed by the test" not in plain
     assert "<dt>margin" not in plain

@@ -79,8 +79,7 @@ class Hardening:
 
     def __call__(self, _: str, tick: Tick) -> dict[str, Any]:
         """Harden it, if nobody has; what that cost, as JSON can hold it."""
-        _, cost = self.found(tick)
-        return plain(cost)
+        return plain(self.found(tick)[1])
 
     def found(self, tick: Tick = lambda _: None) -> tuple[Task, Cost]:
         """The task of the hardened network, and what that cost: from the cache, or made now."""

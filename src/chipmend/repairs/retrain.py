@@ -113,8 +113,8 @@ class Retraining:
         seed: Of the order of the samples, and of what layers such as dropout draw.
         coding: What the words of the chip make of its weights, if it is retrained with codes: the
             passes to and fro see that, the optimizer changes what is behind it.
-        losing: Share of the other weights that most steps lose as well, drawn anew; none where
-            weights are codes.
+        losing: Share of the other weights that most steps lose as well, each step others and more
+            or less, up to twice as many; none where weights are codes.
     """
 
     def __init__(
@@ -231,8 +231,11 @@ class Retraining:
         harmed = self.steps >= FIRST_UNHARMED and self.steps % UNHARMED_EVERY != 0
         for norm in self._norms:
             norm.train(not harmed)
-        seed = chip_seed(self._seed, str(self.steps), "missed")
-        return self._zeros.losing_more(self._losing, seed) if harmed else nullcontext()
+        if not harmed:
+            return nullcontext()
+        which, many = (chip_seed(self._seed, str(self.steps), of) for of in ("missed", "how many"))
+        share = float(torch.rand((), generator=torch.Generator().manual_seed(many)))
+        return self._zeros.losing_more(share * min(1.0, 2 * self._losing), which)
 
     def _check_sound(self) -> None:
         if not all(bool(torch.isfinite(p).all()) for p in self._parameters):
