@@ -1,12 +1,15 @@
 """Under a margin repairs start from a network that was hardened once for all chips."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 
-from campaigns import ANALYSIS, ARRAY, CONSTRAINT, REPAIR, RETRAIN, chips
+from campaigns import ANALYSIS, ARRAY, CONSTRAINT, REPAIR, RETRAIN, chips, records
 from chipmend.bundle import read_base, read_bundle
 from chipmend.bundle.base import base_beside
 from chipmend.confidence import Drop
@@ -17,10 +20,11 @@ from chipmend.fleet import Bin, analyze, mend, read_outcome
 from chipmend.network import scores
 from chipmend.network.tensors import own_tensors, same_tensors
 from chipmend.policy import Cascade, FixedSteps, Reduce
-from chipmend.repairs import Workbench
+from chipmend.repairs import Cost, Workbench
 from chipmend.repairs.hardening import hardened
 from chipmend.repairs.retrain import Retraining
 from chipmend.report import page
+from chipmend.steps import FAQ, Prune, Quantize
 from conftest import tiny_task
 
 EPOCHS = 12.0
@@ -86,6 +90,7 @@ def test_the_report_says_what_hardening_cost(task):
     html = page(run_of(task, margin=MARGIN))
     assert "hardened by 12 epochs" in html
     assert "hardening, calibration, clean scores" in html
+    assert "go by: hardening, calibration" in html
     soft = page(run_of(task, margin=SOFT))
     assert "hardened" not in soft
     assert "hardening" not in soft
@@ -101,22 +106,68 @@ def test_other_lots_find_the_hardened_network(task, trained):
     assert len(trained) == 2
 
 
-def test_a_damaged_one_is_made_again(task, trained, caplog):
-    first = run_of(task, margin=MARGIN)
-    (kept,) = cache_folder("hardened").glob("*.safetensors")
-    kept.write_bytes(kept.read_bytes()[:-100])
-    again = run_of(task, margin=MARGIN)
-    assert len(trained) == 2
-    assert [r.accuracy for r in again.records] == [r.accuracy for r in first.records]
-    assert "is damaged" in caplog.text
-
-
-def test_a_run_goes_on_with_the_network_that_it_had(task, trained, tmp_path):
+def test_a_run_keeps_its_own_whatever_becomes_of_the_cache(task, trained, tmp_path):
     first = run_of(task, margin=MARGIN, run=tmp_path)
-    assert len(trained) == 1
+    shutil.rmtree(cache_folder("hardened"))
     again = run_of(task, margin=MARGIN, run=tmp_path)
     assert len(trained) == 1
     assert again.records == first.records
+    assert again.hardening == first.hardening
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["damaged", "lost"])
+def test_what_the_run_lost_is_found_in_the_cache_or_made_again_as_it_was(
+    task, trained, tmp_path, lost
+):
+    first = run_of(task, lot=chips()[:1], margin=MARGIN, run=tmp_path)
+    (kept,) = (tmp_path / "hardened").glob("*.safetensors")
+    before = kept.read_bytes()
+    for times in (1, 2):
+        if lost:
+            kept.unlink()
+        else:
+            kept.write_bytes(before[:-100])
+        assert run_of(task, lot=chips()[:1], margin=MARGIN, run=tmp_path).records == first.records
+        assert len(trained) == times
+        assert load(kept.read_bytes()).keys() == load(before).keys()
+        assert all((t == load(before)[name]).all() for name, t in load(kept.read_bytes()).items())
+        shutil.rmtree(cache_folder("hardened"))
+
+
+def test_it_is_made_by_workers_as_in_one_process(task, tmp_path):
+    alone = run_of(task, margin=MARGIN, run=tmp_path / "alone")
+    shutil.rmtree(cache_folder("hardened"))
+    together = run_of(task, margin=MARGIN, run=tmp_path / "together", workers=2)
+    assert records(together) == records(alone)
+    assert together.hardening.ee == alone.hardening.ee
+
+
+def test_a_folder_that_cannot_be_written_is_told(task, trained, tmp_path):
+    (tmp_path / "hardened").write_text("in the way")
+    with pytest.raises(RepairError, match=r"could not be hardened: .*cannot keep it in"):
+        run_of(task, margin=MARGIN, run=tmp_path)
+    (tmp_path / "hardened").unlink()
+    assert len(run_of(task, margin=MARGIN, run=tmp_path).records) == 4
+    assert len(trained) == 1  # the cache had it
+
+
+def test_nothing_is_hardened_for_chips_that_nothing_can_repair(task, trained):
+    dead = replace(chips()[0].faults, fatal="the clock does not run")
+    outcome = run_of(task, lot=[Chip("dead", dead)], margin=MARGIN)
+    assert not trained
+    assert outcome.hardening.ee == 0
+
+
+def test_hardening_that_does_harm_is_told(task, monkeypatch, caplog):
+    run_of(task, margin=MARGIN)
+    assert "itself misses" not in caplog.text
+    deaf = task.fresh_network()
+    torch.nn.init.zeros_(deaf[-1].weight)
+    monkeypatch.setattr(
+        "chipmend.fleet.hardening.hardened", lambda *_, **__: (deaf, Cost(retrain=1.0))
+    )
+    run_of(task, margin=replace(MARGIN, harden=3.0))
+    assert "hardened by 3 epochs the network itself misses 'drop <= 30 points'" in caplog.text
 
 
 def test_an_analysis_before_it_measures_the_same_network(task):
@@ -191,6 +242,7 @@ def test_chips_go_on_from_the_hardened_network_whatever_the_margin(
     assert not trained
     assert again.hardening.ee == 0
     assert again.hardened_from == outcome.hardened_from
+    assert ("network hardened before" in page(again)) == (margin is not None)
     assert [record.bin for record in again.records] == [Bin.PATCHED] * 3 + [Bin.REPAIRED]
     assert all(record.bundle.verified.holds for record in again.records)
     start = base_of(run, outcome.records[0]).tensors
@@ -200,11 +252,36 @@ def test_chips_go_on_from_the_hardened_network_whatever_the_margin(
     assert {record.bin for record in third.records} == {Bin.KEPT}
 
 
-def test_chips_of_a_soft_run_go_on_from_the_clean_network(task, trained, tmp_path):
+def test_networks_in_codes_go_on_from_the_hardened_network_too(task, tmp_path):
+    coded = FixedSteps(steps=(Prune(), Quantize(form=FAQ(), samples=64)))
+    given = {"policies": [coded], "verify": "all", "constraint": Drop(0.6)}
+    first = run_of(task, chips()[:1], margin=MARGIN, run=tmp_path / "a", **given)
+    again = run_of(
+        task, [aged(chips()[0])], margin=MARGIN, run=tmp_path / "b", since=tmp_path / "a", **given
+    )
+    for outcome in (first, again):
+        assert outcome.records[0].bundle.verified.holds
+    assert again.records[0].steps[0].kind == "patch"
+
+
+def test_runs_of_old_say_nothing_of_hardening_and_are_gone_on_from(task, trained, tmp_path):
+    bundled(task, chips()[:1], tmp_path / "a", margin=SOFT)
+    path = tmp_path / "a" / "outcome.json"
+    old = json.loads(path.read_bytes())
+    del old["hardening"], old["hardened_from"], old["margin"]["harden"]
+    path.write_text(json.dumps(old))
+    again = bundled(task, chips()[:1], tmp_path / "b", margin=MARGIN, since=tmp_path / "a")
+    assert again.records[0].bin == Bin.KEPT
+    assert again.records[0].ee == 0
+    assert not trained
+
+
+def test_chips_of_a_soft_run_go_on_from_the_clean_network(task, trained, tmp_path, caplog):
     bundled(task, chips()[:2], tmp_path / "a", margin=None)
     again = bundled(task, [aged(chips()[0])], tmp_path / "b", since=tmp_path / "a", margin=MARGIN)
     assert not trained
     assert again.hardened_from == ""
+    assert "chips go on from a network that was not hardened, and it is not" in caplog.text
 
 
 def test_another_clean_network_is_refused(shipped):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from chipmend.network.tensors import digest_of_tensors, own_tensors, same_tensors, set_
+from chipmend.network.tensors import digest_of_tensors, give_, own_tensors, same_tensors
 from conftest import state, tiny_network
 
 
@@ -23,7 +23,7 @@ def test_a_network_is_given_what_another_one_holds():
     other[1].running_mean.fill_(3.0)
     assert not same_tensors(own_tensors(one), own_tensors(other))
     held = [*one.parameters()]
-    set_(one, own_tensors(other))
+    give_(one, own_tensors(other))
     assert same_tensors(own_tensors(one), own_tensors(other))
     assert all(torch.equal(tensor, state(other)[name]) for name, tensor in state(one).items())
     assert all(a is b for a, b in zip(one.parameters(), held, strict=True))

@@ -37,6 +37,24 @@ def test_what_was_made_once_is_kept_with_its_cost_and_the_time_it_took(tmp_path,
     assert kept == cost
 
 
+def test_what_says_how_long_it_took_is_taken_at_its_word(tmp_path):
+    took = Cost(algebra=0.5, seconds=7.0)
+    assert TensorStore(tmp_path, HERE).get("x", lambda: (dict(TENSORS), took))[1] == took
+
+
+def test_what_is_kept_is_told_from_what_is_not(tmp_path):
+    store = TensorStore(tmp_path, HERE)
+    assert store.kept("x") is None
+    assert TensorStore(None, HERE).kept("x") is None
+    store.get("x", made)
+    tensors, cost = store.kept("x")
+    assert equal(tensors, TENSORS)
+    assert cost.algebra == 0.5
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(path.read_bytes()[:-3])
+    assert store.kept("x") is None
+
+
 def test_another_name_is_another_thing(tmp_path):
     store = TensorStore(tmp_path, HERE)
     store.get("x", made)

@@ -1,4 +1,4 @@
-"""What the bundles of all chips have in common: the clean network, and how it is carried out.
+"""What the bundles of all chips share: the network repairs start from, how it is carried out.
 
 A base is a folder of its own, written once. It needs none of the code that the network was built
 with: a network of whole numbers can be computed from it alone.
@@ -35,7 +35,7 @@ class Base:
 
     Args:
         array: The array.
-        tensors: Parameters and buffers of the clean network by name.
+        tensors: Parameters and buffers of that network by name.
         placed: Shapes of the weights that the array holds, by name.
         order: The same names in the order in which layers are executed, as words are filled.
         couplings: Channels that may be moved.

@@ -26,7 +26,7 @@ from chipmend.network.integer.layers import Sound
 from chipmend.network.integer.network import IntegerNetwork
 from chipmend.network.integer.onnx.writing import write_onnx
 from chipmend.network.samples import Samples, batches
-from chipmend.network.tensors import own_tensors, set_
+from chipmend.network.tensors import give_, own_tensors
 from chipmend.simulate.chip import on_chip
 
 AGREEMENT = 0.999
@@ -183,7 +183,7 @@ def _of_real_numbers(
             f"{bundle.path} holds another network than it was given to run with",
             hint="give the plan of the network that it was made for",
         )
-    set_(network, repair.tensors)
+    give_(network, repair.tensors)
     lose_in_products_(network, Lost(repair.bypassed, base.array))
     return network
 

@@ -29,7 +29,7 @@ class Analyzing:
     """Measures one repeat of the analysis: picklable, and the same for every worker.
 
     Args:
-        task: The clean network and its data.
+        task: The network that repairs start from, and its data.
         array: The array and its placement.
         analysis: What to measure.
         seed: The seed of the run.

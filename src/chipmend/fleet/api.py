@@ -173,6 +173,7 @@ def analyze(
     Raises:
         ChipmendError: Says what is wrong, where, and what to do.
     """
+    analysis.check_runs_on(array)
     watched = progress or Unwatched()
     with ExitStack() as stack:
         folder = Path(run) if run is not None else Path(stack.enter_context(TemporaryDirectory()))
@@ -181,7 +182,7 @@ def analyze(
         runner = Runner(arrangement.executor(), store, watched)
         clean = _clean_scores(task, arrangement.threads)
         start, _ = start_of_repairs(
-            task, margin, seed=seed, threads=arrangement.threads, runner=runner
+            task, margin, seed=seed, threads=arrangement.threads, runner=runner, folder=folder
         )
         known = calibration_of(start, seed, arrangement.threads, folder)
         return resilience_table(

@@ -5,6 +5,7 @@ job is a pure function of the task and the seed, so records do not depend on wor
 interruptions.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from chipmend.confidence.constraint import check_reachable
+from chipmend.confidence.constraint import check_reachable, holds
 from chipmend.errors import PlanError
 from chipmend.faults.maps import Chip
 from chipmend.fleet.analyzing import Analyzing, resilience_table
@@ -54,6 +55,8 @@ from chipmend.repairs.prune import weights_per_pe
 from chipmend.resilience.table import ResilienceTable
 from chipmend.steps import Measure, Patch, Recipe
 
+logger = logging.getLogger(__name__)
+
 
 class Campaign:
     """Runs policies over a lot.
@@ -65,7 +68,7 @@ class Campaign:
         runner: Carries jobs out and keeps their results.
         threads: Threads of a worker, for the fingerprint.
         table_cache: Folder where finished resilience tables are kept by what they depend on.
-        folder: The run folder, where what all chips share is kept; nowhere by default.
+        folder: The run folder, where what all chips share is kept.
         plan: The user's plan, for the report.
         bundles: The run folder, where bundles go under one policy; nowhere by default.
         verify: Which bundles are verified.
@@ -82,8 +85,8 @@ class Campaign:
         *,
         runner: Runner,
         threads: int,
+        folder: Path,
         table_cache: Path | None = None,
-        folder: Path | None = None,
         plan: Mapping[str, Any] | None = None,
         bundles: Path | None = None,
         verify: Which = "sample",
@@ -118,6 +121,7 @@ class Campaign:
         took = self._runner.kept("scoring the clean network", plain(scoring))
         self._scoring = rebuilt(Cost, took)
         self._check_analyses()
+        self._check_start(clean_validation)
         kept, setup = self._kept(), self.setup
         chips = [chip for chip in self.chips if chip.id not in kept]
         like = self._like_trial_lot()
@@ -271,9 +275,33 @@ class Campaign:
         task, setup, since = self.task, self.setup, self._since
         if since is not None and since.bundles:
             return task.with_tensors(since.start), Cost()
+        if all(chip.faults.fatal for chip in self.chips):
+            return task, Cost()
         return start_of_repairs(
-            task, setup.margin, seed=setup.seed, threads=self._threads, runner=self._runner
+            task,
+            setup.margin,
+            seed=setup.seed,
+            threads=self._threads,
+            runner=self._runner,
+            folder=self._folder,
         )
+
+    def _check_start(self, clean: Float64[np.ndarray, " samples"]) -> None:
+        """Say so where hardening did harm, or cannot be done."""
+        (start, cost), margin, constraint = self._start, self.setup.margin, self.setup.constraint
+        if margin is None or not margin.harden:
+            return
+        if not cost.ee:
+            if self._since is not None and not self._hardened_from():
+                logger.warning("chips go on from a network that was not hardened, and it is not")
+            return
+        with computing_with(self._threads):
+            found = scores(start.model, start.validation, start.metric)
+        if not holds(constraint, found, clean):
+            logger.warning(
+                "hardened by %g epochs the network itself misses '%s' on validation: %.2f %%",
+                *(margin.harden, constraint, 100 * found.mean()),
+            )
 
     @cached_property
     def _calibration(self) -> Calibration:

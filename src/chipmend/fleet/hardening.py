@@ -1,17 +1,18 @@
 """The network that repairs start from: the user's, or under a margin one that stands losses.
 
-A hardened network is cached by all that it depends on, as tables are, so that other lots of the
-same network find it; what it cost stands with it, whoever paid.
+A hardened network is kept in the run folder, and cached by all that it depends on, as tables are,
+so that other lots of the same network find it; what it cost stands with it, whoever paid.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from chipmend.errors import RepairError
+from chipmend.errors import RepairError, StoreError
 from chipmend.faults.screening import Margin
 from chipmend.files import cache_folder
 from chipmend.fleet.fingerprint import conditions
@@ -23,11 +24,11 @@ from chipmend.repairs.cost import Cost
 from chipmend.repairs.hardening import hardened
 from chipmend.repairs.tensor_store import TensorStore
 
-Tick = Callable[[float], object]
+FOLDER = "hardened"
 
 
 def start_of_repairs(
-    task: Task, margin: Margin | None, *, seed: int, threads: int, runner: Runner
+    task: Task, margin: Margin | None, *, seed: int, threads: int, runner: Runner, folder: Path
 ) -> tuple[Task, Cost]:
     """The task of the network that repairs start from, and what it took to make that network.
 
@@ -36,22 +37,28 @@ def start_of_repairs(
         margin: What decisions allow for beside fault maps; without one the clean network it is.
         seed: The seed of the run.
         threads: Threads of a worker.
-        runner: Has a network hardened, if that was not done before.
+        runner: Has the network hardened, if that was not done before.
+        folder: The run folder.
 
     Raises:
-        RepairError: It could not be hardened.
+        RepairError: It could not be hardened, or not be kept.
     """
     if margin is None or not margin.harden:
         return task, Cost()
     here = conditions(threads, task.device)
-    work = Hardening(task, margin.harden, seed, here, cache_folder("hardened"))
-    done = runner.results("hardening", "hardening the network", work, {work.name: work.name})
-    if "failed" in (result := done[work.name]):
-        raise RepairError(
-            f"the network could not be hardened: {result['failed']}",
-            hint="mend the cause and start the same again, or give the margin harden = 0",
-        )
-    return work.found()
+    name = digest_of([task.digest(), margin.harden, seed, here])
+    work = Hardening(task, margin.harden, seed, name, folder / FOLDER, cache_folder(FOLDER))
+    for attempt in count(1):  # what is lost of the run folder is made again, as it was
+        if (kept := work.kept.kept(name)) is not None:
+            return task.with_tensors(kept[0]), kept[1]
+        job = f"{name}, {attempt}"
+        done = runner.results("hardening", "hardening the network", work, {job: job})[job]
+        if "failed" in done:
+            raise RepairError(
+                f"the network could not be hardened: {done['failed']}",
+                hint="mend the cause and start the same again, or give the margin harden = 0",
+            )
+    raise AssertionError("attempts do not end")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,31 +69,34 @@ class Hardening:
         task: The network and its data.
         epochs: By how much.
         seed: The seed of the run.
-        conditions: Versions, device and threads: part of what the result depends on.
-        cache: Folder of hardened networks.
+        name: What it is kept under, which says all that it depends on.
+        folder: Where the run keeps it.
+        cache: Where other runs find it.
     """
 
     task: Task
     epochs: float
     seed: int
-    conditions: dict[str, Any]
+    name: str
+    folder: Path
     cache: Path
 
     @property
-    def name(self) -> str:
-        """What the network is kept under."""
-        return digest_of([self.task.digest(), self.epochs, self.seed, self.conditions])
+    def kept(self) -> TensorStore:
+        """Where the run keeps it."""
+        return TensorStore(self.folder, self.task.device)
 
-    def __call__(self, _: str, tick: Tick) -> dict[str, Any]:
-        """Harden it, if nobody has; what that cost, as JSON can hold it."""
-        return plain(self.found(tick)[1])
-
-    def found(self, tick: Tick = lambda _: None) -> tuple[Task, Cost]:
-        """The task of the hardened network, and what that cost: from the cache, or made now."""
+    def __call__(self, _: str, tick: Callable[[float], object]) -> dict[str, Any]:
+        """Harden it, if no other run has; what that cost, as JSON can hold it."""
 
         def made() -> tuple[dict[str, Tensor], Cost]:
             network, cost = hardened(self.task, self.epochs, seed=self.seed, tick=tick)
             return {name: t.contiguous() for name, t in own_tensors(network).items()}, cost
 
-        tensors, cost = TensorStore(self.cache, self.task.device).get(self.name, made)
-        return self.task.with_tensors(tensors), cost
+        cached = TensorStore(self.cache, self.task.device)
+        cost = self.kept.get(self.name, lambda: cached.get(self.name, made))[1]
+        if self.kept.kept(self.name) is None:
+            raise StoreError(
+                f"cannot keep it in {self.folder}", hint="make room there, and start the same again"
+            )
+        return plain(cost)

@@ -146,14 +146,15 @@ class PolicySum:
         accuracy_min: The least of them.
         ee: Epoch-equivalents spent on the chips, in all.
         ee_analysis: Epoch-equivalents of the resilience analysis, if the policy needs it.
-        ee_shared: Epoch-equivalents of calibration and the clean network's scores, for all chips.
+        ee_shared: Epoch-equivalents of hardening, calibration and the clean network's scores, for
+            all chips.
         ee_overspent: Spent beyond the least amount of the analysis' kind of retraining that would
             have met the constraint, over the chips that met it and whose path was measured; none if
             none was.
         judged: How many chips these are.
         seconds: Worker seconds spent on the chips.
         seconds_analysis: Worker seconds of the analysis, if the policy needs it.
-        seconds_shared: Worker seconds of the calibration and the scores.
+        seconds_shared: Worker seconds of the same.
     """
 
     policy: str
@@ -200,7 +201,8 @@ def sum_up(
         records: One for every chip of the lot, all of one policy.
         paths: Hindsight along the retraining, by chip, where it was measured.
         analysis: What the analysis cost this policy; nothing if it needs none.
-        shared: What calibration and the clean network's scores cost, which all its chips share.
+        shared: What hardening, calibration and the clean network's scores cost, which all its chips
+            share.
 
     Returns:
         The sums.

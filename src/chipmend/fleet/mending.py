@@ -58,7 +58,7 @@ class Mending:
     """Does jobs: picklable, and the same for every worker.
 
     Args:
-        task: The clean network and its data.
+        task: The network that repairs start from, and its data.
         array: The array and its placement.
         constraint: What each chip has to reach.
         policies: Who decides.

@@ -135,8 +135,8 @@ class Since:
         if any(chip.missed_rate is not None for chip in then.chips):
             return False  # accuracies were read with what was broken indeed
         now = {policy.name: described(policy) for policy in policies}
-        wanted = task, constraint, now, margin
-        return wanted == (then.task, then.constraint, then.policies, then.margin)
+        wanted = task, constraint, now, _unhardened(margin)
+        return wanted == (then.task, then.constraint, then.policies, _unhardened(then.margin))
 
     def is_as_it_was(self, chip: Chip) -> bool:
         """Whether a chip's fault map is the one that its network was made for."""
@@ -308,6 +308,11 @@ def _check_same_array(base: Base, now: Array, folder: Path) -> None:
             f"the run in {folder} was for another array: {earlier}, where this one is {now}",
             hint="give the array that the chips were mended for, or leave out 'since'",
         )
+
+
+def _unhardened(margin: Margin | None) -> Margin | None:
+    """What looks allow for: chips that go on keep the network that was hardened, or was not."""
+    return None if margin is None else replace(margin, harden=0.0)
 
 
 def _start(

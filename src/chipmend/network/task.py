@@ -18,7 +18,7 @@ from chipmend.network.evaluate import Metric, accuracy, checked_scores, evaluati
 from chipmend.network.gemm import assumed_healthy, gemms
 from chipmend.network.processor import compute_repeatably_on
 from chipmend.network.samples import Samples, TensorSamples, as_samples, digest_of_samples
-from chipmend.network.tensors import set_
+from chipmend.network.tensors import give_
 from chipmend.seeds import shuffled
 from chipmend.steps import LEAST_SAMPLES
 
@@ -86,7 +86,7 @@ class Task:
         """The same task, done by a network of the same layers with other weights."""
         task = copy.copy(self)
         task.model = self.fresh_network()
-        set_(task.model, tensors)
+        give_(task.model, tensors)
         return task
 
     def calibration(self, samples: int, seed: int) -> torch.Tensor:

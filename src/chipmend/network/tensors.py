@@ -12,7 +12,7 @@ def own_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.cpu() for name, tensor in _held(network).items()}
 
 
-def set_(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def give_(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Give a network the parameters and buffers of another one of the same layers, in place."""
     held = _held(network)
     with torch.no_grad():

@@ -99,7 +99,7 @@ class Calibration:
     """What closed-form repair knows of one task, worked out on demand.
 
     Args:
-        task: The clean network and its data.
+        task: The network that repairs start from, and its data.
         seed: Chooses the calibration inputs and the rows that are looked at.
         folder: Where moments and targets are kept; nowhere by default.
         conditions: What they depend on besides: versions, device, threads.

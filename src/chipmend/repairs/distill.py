@@ -1,4 +1,4 @@
-"""Distillation: learn what the clean network says of an input rather than the input's label.
+"""Distillation: learn what a task's network says of an input rather than the input's label.
 
 References:
     [Hinton2015] Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
@@ -24,8 +24,8 @@ def lessons(task: Task, teacher: Labels | Distill) -> tuple[Samples, Loss]:
     """What is learnt from a teacher: samples, and the loss that says how well.
 
     Args:
-        task: The clean network and its data.
-        teacher: The labels, or the clean network.
+        task: The network that repairs start from, and its data.
+        teacher: The labels, or that network.
     """
     if isinstance(teacher, Labels):
         return task.train, task.loss

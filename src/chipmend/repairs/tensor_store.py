@@ -22,7 +22,7 @@ from chipmend.repairs.cost import Cost
 logger = logging.getLogger(__name__)
 
 Make = Callable[[], tuple[dict[str, Tensor], Cost]]
-"""Works tensors out, and says what that cost but for the seconds."""
+"""Works tensors out, and says what that cost; the seconds are measured where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,15 @@ class TensorStore:
             logger.warning("%s: every worker works it out again", error.message)
             return _made(make)
 
+    def kept(self, name: str) -> tuple[dict[str, Tensor], Cost] | None:
+        """What is kept under a name; none if nothing is, or only what was damaged."""
+        if self.folder is None:
+            return None
+        try:
+            return self._read(self.folder / f"{name}.safetensors")
+        except (OSError, ValueError, SafetensorError):
+            return None
+
     def _kept(self, path: Path, make: Make) -> tuple[dict[str, Tensor], Cost]:
         try:
             return self._read(path)
@@ -73,7 +82,7 @@ class TensorStore:
 def _made(make: Make) -> tuple[dict[str, Tensor], Cost]:
     started = time.perf_counter()
     tensors, cost = make()
-    return tensors, replace(cost, seconds=time.perf_counter() - started)
+    return tensors, replace(cost, seconds=cost.seconds or time.perf_counter() - started)
 
 
 @contextmanager

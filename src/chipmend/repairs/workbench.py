@@ -86,7 +86,7 @@ class Workbench:
     """One network under repair for one fault map.
 
     Args:
-        task: The clean network and its data.
+        task: The network that repairs start from, and its data.
         array: The array and its placement.
         faults: What is broken.
         calibration: What closed-form repair knows of the network; by default this bench's own.

@@ -55,11 +55,12 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distill:
-    """Learn what the clean network says of the training inputs; their targets are not looked at.
+    """Learn what the network says that repairs start from; no target is looked at.
+
+    That is the clean network, or under a margin the one that was hardened.
 
     The loss is the divergence of the class probabilities [Hinton2015] where the task's own is cross
-    entropy, else the mean squared difference of outputs. The clean network's forward pass is on the
-    bill.
+    entropy, else the mean squared difference of outputs. The teacher's forward pass is on the bill.
 
     Args:
         temperature: Divides both networks' outputs before they become probabilities.
