@@ -13,7 +13,7 @@ POLICY = {"chips", "met", "scrapped", "bins", "accuracy_mean", "accuracy_min"}
 POLICY |= {"ee_per_chip", "ee_analysis", "ee_overspent", "seconds"}
 """What machines are promised."""
 MORE, MORE_OF_POLICY = (
-    {"ee_lost", "promises", "since", "tester_seconds"},
+    {"ee_hardening", "ee_lost", "promises", "since", "tester_seconds"},
     {
         "shipped",
         "ee_shared",
