@@ -44,15 +44,15 @@ def test_what_says_how_long_it_took_is_taken_at_its_word(tmp_path):
 
 def test_what_is_kept_is_told_from_what_is_not(tmp_path):
     store = TensorStore(tmp_path, HERE)
-    assert store.kept("x") is None
-    assert TensorStore(None, HERE).kept("x") is None
+    assert store.read("x") is None
+    assert TensorStore(None, HERE).read("x") is None
     store.get("x", made)
-    tensors, cost = store.kept("x")
+    tensors, cost = store.read("x")
     assert equal(tensors, TENSORS)
     assert cost.algebra == 0.5
     path = tmp_path / "x.safetensors"
     path.write_bytes(path.read_bytes()[:-3])
-    assert store.kept("x") is None
+    assert store.read("x") is None
 
 
 def test_another_name_is_another_thing(tmp_path):

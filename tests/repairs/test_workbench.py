@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from chipmend.errors import FaultMapError, NetworkError, RepairError
-from chipmend.faults import FaultMap
+from chipmend.faults import FaultMap, Margin
 from chipmend.hardware import Array
 from chipmend.network import Task, accuracy, scores
 from chipmend.recipes import merged, ready_to_ship
-from chipmend.repairs import Workbench, looking, prune_, pruned_weights, reestimate_
+from chipmend.repairs import HeldAtZero, Workbench, looking, prune_, pruned_weights, reestimate_
 from chipmend.repairs.match import matched_
 from chipmend.repairs.one_shot import one_shot_
 from chipmend.repairs.remap import remapped
@@ -172,6 +172,26 @@ def test_pruning_and_recalibrating_are_the_steps_of_those_names():
     assert same(state(one.network((Prune(),))), state(twin))
     reestimate_(twin, one.task.train, one.task.estimation(48, 5))
     assert same(state(one.network((Prune(), CALIBRATION))), state(twin))
+
+
+@pytest.mark.parametrize(("hidden", "times"), [(0.01, 4.0), (0.5, 1.0)])
+def test_retraining_under_a_margin_loses_more_than_is_missed(hidden, times, monkeypatch):
+    """By hand: the found PEs and one more, over the sound ones; four times that, or all of it."""
+    shares = []
+    losing_more = HeldAtZero.losing_more
+    monkeypatch.setattr(
+        HeldAtZero,
+        "losing_more",
+        lambda self, share, seed: shares.append(share) or losing_more(self, share, seed),
+    )
+    found = int(faulty().sum())
+    missed = (found + 1) * hidden / (1 - hidden) / (12 - found)
+    assert missed > 0.1 or 4 * missed < 0.1
+    bench(margin=Margin(hidden=hidden)).network((Prune(), some(200)))
+    assert sum(shares) / len(shares) == pytest.approx(min(times * missed, 0.5), rel=0.1)
+    shares.clear()
+    bench().network((Prune(), some(20)))
+    assert not shares
 
 
 def test_a_retraining_is_followed_by_its_recalibration():

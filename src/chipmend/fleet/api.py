@@ -84,6 +84,7 @@ def mend(
         key: File of the private key that signs bundles (``chipmend bundle key``); unsigned by
             default.
         margin: What decisions allow for beside fault maps: faults that the tester may have missed.
+            The network is hardened for them once, unless chips go on from an earlier run.
         truth: The same chips with what is broken indeed, in the same order, to report by: what
             their maps lack nobody knows of, but it is there when accuracies are read.
         since: Folder of an earlier run under one policy. Chips that it has shipped go on from what

@@ -293,7 +293,10 @@ class Campaign:
             return
         if not cost.ee:
             if self._since is not None and not self._hardened_from():
-                logger.warning("chips go on from a network that was not hardened, and it is not")
+                logger.warning(
+                    "chips go on from a network that was not hardened, and stays so: leave out "
+                    "'since' to have it hardened"
+                )
             return
         with computing_with(self._threads):
             found = scores(start.model, start.validation, start.metric)

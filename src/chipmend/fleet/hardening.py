@@ -6,7 +6,6 @@ so that other lots of the same network find it; what it cost stands with it, who
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,9 @@ def start_of_repairs(
     here = conditions(threads, task.device)
     name = digest_of([task.digest(), margin.harden, seed, here])
     work = Hardening(task, margin.harden, seed, name, folder / FOLDER, cache_folder(FOLDER))
-    for attempt in count(1):  # what is lost of the run folder is made again, as it was
-        if (kept := work.kept.kept(name)) is not None:
-            return task.with_tensors(kept[0]), kept[1]
+    attempt = 0
+    while (kept := work.store.read(name)) is None:  # what the run folder lost is made as it was
+        attempt += 1
         job = f"{name}, {attempt}"
         done = runner.results("hardening", "hardening the network", work, {job: job})[job]
         if "failed" in done:
@@ -58,7 +57,8 @@ def start_of_repairs(
                 f"the network could not be hardened: {done['failed']}",
                 hint="mend the cause and start the same again, or give the margin harden = 0",
             )
-    raise AssertionError("attempts do not end")
+    tensors, cost = kept
+    return task.with_tensors(tensors), cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Hardening:
     cache: Path
 
     @property
-    def kept(self) -> TensorStore:
+    def store(self) -> TensorStore:
         """Where the run keeps it."""
         return TensorStore(self.folder, self.task.device)
 
@@ -94,8 +94,8 @@ class Hardening:
             return {name: t.contiguous() for name, t in own_tensors(network).items()}, cost
 
         cached = TensorStore(self.cache, self.task.device)
-        cost = self.kept.get(self.name, lambda: cached.get(self.name, made))[1]
-        if self.kept.kept(self.name) is None:
+        cost = self.store.get(self.name, lambda: cached.get(self.name, made))[1]
+        if self.store.read(self.name) is None:
             raise StoreError(
                 f"cannot keep it in {self.folder}", hint="make room there, and start the same again"
             )

@@ -53,7 +53,7 @@ class TensorStore:
             logger.warning("%s: every worker works it out again", error.message)
             return _made(make)
 
-    def kept(self, name: str) -> tuple[dict[str, Tensor], Cost] | None:
+    def read(self, name: str) -> tuple[dict[str, Tensor], Cost] | None:
         """What is kept under a name; none if nothing is, or only what was damaged."""
         if self.folder is None:
             return None
