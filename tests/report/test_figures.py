@@ -161,6 +161,21 @@ def test_nothing_better_than_the_clean_network_falls_off_the_axis(outcome, const
     assert on_axis(ticks(figure)[1], float(height)) == pytest.approx(bar, abs=0.002)
 
 
+def test_no_two_of_many_yield_curves_look_alike_and_the_key_says_which_is_which(outcome):
+    names = [f"policy {number}" for number in range(20)]
+    first = outcome.records[0]
+    many = replace(
+        outcome,
+        policies={name: {} for name in names},
+        records=[replace(first, policy=name) for name in names],
+    )
+    for figure in (figures.yield_of_accuracy(many), figures.yield_of_cost(many)):
+        drawn = [e.get("class") for e in ET.fromstring(figure.svg).iter("polyline")]
+        assert drawn == [f"line {look}" for look, _ in figure.key]
+        assert len(set(drawn)) == 20
+        assert [name for _, name in figure.key] == names
+
+
 def test_bars_say_the_sums(outcome):
     sums = outcome.sums()
     assert "1 of 3" in figures.met_bars(sums).svg

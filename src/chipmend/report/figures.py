@@ -14,7 +14,7 @@ from chipmend.fleet.facts import ChipFacts
 from chipmend.fleet.ledger import Bin, ChipRecord, PolicySum
 from chipmend.fleet.outcome import Outcome
 from chipmend.fleet.yields import yield_over_accuracy, yield_over_ee
-from chipmend.report.svg import SERIES, Axis, Chart, bars, percent
+from chipmend.report.svg import Axis, Chart, bars, look_of, percent
 from chipmend.resilience.table import (
     Along,
     Point,
@@ -37,12 +37,12 @@ class Figure:
     Args:
         svg: The chart.
         caption: What it shows.
-        key: Series number and name.
+        key: How each series looks, by the classes of its marks, and its name.
     """
 
     svg: str
     caption: str
-    key: tuple[tuple[int, str], ...] = ()
+    key: tuple[tuple[str, str], ...] = ()
 
 
 def accuracy_over_amount(table: ResilienceTable, outcome: Outcome) -> Figure:
@@ -71,7 +71,7 @@ def accuracy_over_amount(table: ResilienceTable, outcome: Outcome) -> Figure:
     return Figure(
         chart.svg(),
         caption,
-        tuple((place % SERIES, faults) for place, faults in enumerate(means)),
+        tuple((look_of(place), faults) for place, faults in enumerate(means)),
     )
 
 
@@ -208,8 +208,8 @@ def yield_of_cost(outcome: Outcome) -> Figure:
     return Figure(chart.svg(), caption, _key_of(outcome))
 
 
-def _key_of(outcome: Outcome) -> tuple[tuple[int, str], ...]:
-    return tuple((place % SERIES, name) for place, name in enumerate(outcome.policies))
+def _key_of(outcome: Outcome) -> tuple[tuple[str, str], ...]:
+    return tuple((look_of(place), name) for place, name in enumerate(outcome.policies))
 
 
 def _stairs(points: list[tuple[float, float]], *, rising: bool) -> list[tuple[float, float]]:

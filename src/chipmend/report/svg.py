@@ -1,7 +1,8 @@
 """Charts as inline SVG: no script, nothing from outside, and colours from the page.
 
-Marks carry classes (``s0`` to ``s7`` for series), which the page's style sheet colours in light and
-in dark. Every mark has a ``<title>``, which browsers show when the pointer rests on it.
+Marks carry classes, which the page's style sheet colours in light and in dark: ``s0`` to ``s7`` for
+series, and for series beyond these the same, with lines ``dashed1`` and ``dashed2``. Every mark has
+a ``<title>``, which browsers show when the pointer rests on it.
 """
 
 import math
@@ -11,7 +12,9 @@ from html import escape
 
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 60, 12, 10, 40
-SERIES = 8
+COLOURS = 8
+DASHES = 3
+"""Ways in which the lines of a colour may be dashed, not at all among them."""
 
 Point = tuple[float, float]
 
@@ -49,6 +52,17 @@ class Axis:
         return [round(number * step, 10) for number in range(first, last + 1)]
 
 
+def look_of(series: int) -> str:
+    """Classes by which a series looks other than others: its colour, and how its lines are dashed.
+
+    Example:
+        >>> look_of(1), look_of(9), look_of(17), look_of(25)
+        ('s1', 's1 dashed1', 's1 dashed2', 's1')
+    """
+    turn = series // COLOURS % DASHES
+    return f"s{series % COLOURS}" + (f" dashed{turn}" if turn else "")
+
+
 def percent(value: float) -> str:
     """A fraction as percent.
 
@@ -77,13 +91,13 @@ class Chart:
     def line(self, points: Sequence[Point], series: int, label: str) -> None:
         """Join points by a line."""
         path = " ".join(f"{self._at(p)[0]:.1f},{self._at(p)[1]:.1f}" for p in points)
-        self._mark(f'<polyline class="line s{series % SERIES}" points="{path}"/>', label)
+        self._mark(f'<polyline class="line {look_of(series)}" points="{path}"/>', label)
 
     def dot(self, point: Point, series: int, label: str) -> None:
         """Mark a point by a disc."""
         x, y = self._at(point)
         self._mark(
-            f'<circle class="dot s{series % SERIES}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>', label
+            f'<circle class="dot {look_of(series)}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>', label
         )
 
     def cross(self, point: Point, label: str) -> None:
@@ -96,7 +110,7 @@ class Chart:
         """Mark a range of values at one place by an error bar."""
         (across, top), (_, bottom) = self._at((x, high)), self._at((x, low))
         path = f"M{across - 4:.1f} {top:.1f}h8m-4 0V{bottom:.1f}m-4 0h8"
-        self._mark(f'<path class="span s{series % SERIES}" d="{path}"/>', label)
+        self._mark(f'<path class="span {look_of(series)}" d="{path}"/>', label)
 
     def rule(self, y: float, label: str) -> None:
         """Draw a level across the whole chart."""
@@ -153,7 +167,7 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]], top: float) -> str:
         squeezed = ' textLength="128" lengthAdjust="spacingAndGlyphs"' if len(name) > 20 else ""
         parts.append(
             f'<text class="name" x="132" y="{y + 16}"{squeezed}>{escape(name)}</text>'
-            f'<rect class="bar s{place % SERIES}" x="138" y="{y + 4}" width="{length:.1f}" '
+            f'<rect class="bar {look_of(place)}" x="138" y="{y + 4}" width="{length:.1f}" '
             f'height="16"/>'
             f'<text class="value" x="{144 + length:.1f}" y="{y + 16}">{escape(shown)}</text>'
         )

@@ -10,7 +10,7 @@ from chipmend.fleet.facts import ChipFacts
 from chipmend.fleet.ledger import Bin
 from chipmend.fleet.outcome import Outcome
 from chipmend.report.figures import Figure
-from chipmend.report.svg import SERIES, percent
+from chipmend.report.svg import look_of, percent
 
 CELL = 14
 MOST = 12
@@ -112,18 +112,18 @@ def _by_rate(where: str, chips: Sequence[ChipFacts]) -> Figure:
 
 def _by_bin(where: str, chips: Sequence[ChipFacts], policy: str, outcome: Outcome) -> Figure:
     bins = {record.chip: record.bin for record in outcome.records_of(policy)}
-    order = {bin_: place % SERIES for place, bin_ in enumerate(_COLOURS)}
+    looks = {bin_: look_of(place) for place, bin_ in enumerate(_COLOURS)}
     dies = [
         _Die(
             *_place(chip),
             f"{chip.chip}: {bins[chip.chip]}",
-            f'class="die s{order[bins[chip.chip]]}"',
+            f'class="die {looks[bins[chip.chip]]}"',
         )
         for chip in chips
     ]
     svg = _wafer(f"{policy}: {where} by bin", dies)
     seen = [bin_ for bin_ in _COLOURS if bin_ in {bins[chip.chip] for chip in chips}]
-    key = tuple((order[bin_], str(bin_)) for bin_ in seen)
+    key = tuple((looks[bin_], str(bin_)) for bin_ in seen)
     return Figure(svg, f"{policy}: bins.", key)
 
 
