@@ -58,8 +58,7 @@ def _over_reduce_elsewhere(plans: Sequence[Row]) -> float:
 
 
 def _met_in_spite(rows: Sequence[Row]) -> float | None:
-    wanted = screening.WANTED, screening.HARDENED
-    row = next(row for row in rows if (row["hidden"], row["hardened"]) == wanted)
+    row = next(row for row in rows if row["hidden"] == screening.WANTED and row["hardened"])
     return row["met"] / row["shipped"] if row["shipped"] else None
 
 

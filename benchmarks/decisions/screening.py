@@ -11,11 +11,12 @@ from decisions.bench import LENIENT, Bench, Row, row_of
 RATE = (0.02, 0.25)
 CHIPS, MANY = 16, 96
 HIDDEN, SPURIOUS = (0.0, 0.05, 0.1, 0.2), 0.05
-CASCADE = cm.Cascade(most=1.0)
+MOST, LITTLE = 1.0, 0.2
+"""Epochs after which the cascade gives a chip up, in a full run and in a quick one."""
 WANTED = 0.1
 """Share of hidden faults at which the margin has to hold."""
-HARDENED, SOFT = 4.0, 0.0
-"""Epochs by which margins harden the network."""
+HARDENED, HARDLY, SOFT = 4.0, 0.5, 0.0
+"""Epochs by which margins harden the network: in a full run, in a quick one, and not at all."""
 
 
 def screened(
@@ -52,6 +53,8 @@ def screened(
 def rows(bench: Bench) -> list[Row]:
     """Every share, without and with a margin."""
     found = []
+    cascade = cm.Cascade(most=LITTLE if bench.quick else MOST)
+    much = HARDLY if bench.quick else HARDENED
     shares = (0.0, WANTED) if bench.quick else HIDDEN
     cases = [cm.Screening(hidden=share) for share in shares]
     if not bench.quick:
@@ -61,11 +64,11 @@ def rows(bench: Bench) -> list[Row]:
     for case in cases:
         few = bench.chips(CHIPS)
         count = bench.chips(MANY) if case.hidden == WANTED else few
-        found += screened(bench, case, count, [CASCADE])
+        found += screened(bench, case, count, [cascade])
         if case.hidden in (0.0, WANTED):
             found += screened(bench, case, few, promising, analysis=grid, constraint=LENIENT)
         if case.hidden:
-            found += screened(bench, case, count, [CASCADE], hardened=HARDENED)
+            found += screened(bench, case, count, [cascade], hardened=much)
         if case.hidden == WANTED:
-            found += screened(bench, case, few, [CASCADE], hardened=SOFT)
+            found += screened(bench, case, few, [cascade], hardened=SOFT)
     return found
